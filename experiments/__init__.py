@@ -1,0 +1,1 @@
+"""Studies: which model, on which data, with which numbers."""

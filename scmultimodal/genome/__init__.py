@@ -1,0 +1,1 @@
+"""Intervals, annotation and DNA, in numpy."""

@@ -1,0 +1,1 @@
+"""Array mathematics as pure functions."""

@@ -1,0 +1,1 @@
+"""Axis names, modalities, batches and errors: data without behaviour."""

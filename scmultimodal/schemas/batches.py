@@ -1,0 +1,48 @@
+"""Batches: what a loader hands to a task.
+
+Frozen chex dataclasses with one array per field. A modality that no cell of the
+batch has is `None`; per-cell presence stands beside it, so that cells with different
+modalities may share a batch.
+"""
+
+import chex
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+
+Array = jax.Array | np.ndarray
+
+
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class CellBatch:
+    """Cells as gene-aligned value bins.
+
+    Attributes:
+        rna: RNA bins 0…num_bins (0 = zero), or None where no cell has RNA.
+        atac: gene-level ATAC bins, or None where no cell has ATAC.
+        rna_present: which cells have RNA. A cell without it has zeros in `rna`.
+        atac_present: which cells have ATAC.
+        gene_ids: vocabulary position of each token. None means that the tokens are
+            all genes of the vocabulary in its order.
+        token_mask: True at real tokens, False at padding; None means no padding.
+        cell_mask: False at rows that only fill the batch up; they weigh nothing.
+        row: position of each cell in the *global* batch. Random draws are keyed by
+            it, so that they do not depend on how the batch is split over devices.
+        label: class of each cell, −1 where unknown; None where a batch has no labels.
+        cell_index: position of each cell in its dataset (−1 at filling rows).
+    """
+
+    rna: Integer[Array, "cells tokens"] | None
+    atac: Integer[Array, "cells tokens"] | None
+    rna_present: Bool[Array, " cells"]
+    atac_present: Bool[Array, " cells"]
+    gene_ids: Int[Array, "cells tokens"] | None
+    token_mask: Bool[Array, "cells tokens"] | None
+    cell_mask: Bool[Array, " cells"]
+    row: Int[Array, " cells"]
+    label: Int[Array, " cells"] | None
+    cell_index: Int[Array, " cells"]
+
+
+WeightedSum = tuple[Float[Array, "..."], Float[Array, "..."]]
+"""(weighted sum, weight): sums add up over devices before they are divided."""

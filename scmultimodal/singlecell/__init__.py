@@ -1,0 +1,1 @@
+"""AnnData to AnnData recipes: counts in, gene-aligned bins out."""

@@ -1,0 +1,1 @@
+"""One objective per file: configuration, forward pass, loss, metrics."""

@@ -1,0 +1,1 @@
+"""Checkpoints that leave or enter the library."""

@@ -1,0 +1,1 @@
+"""The wiring: configuration in, run folder out."""

@@ -1,0 +1,1 @@
+"""The one place that fakes data for tests."""

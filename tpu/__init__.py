@@ -1,0 +1,1 @@
+"""Where it runs: launching studies on pods."""
