@@ -1,0 +1,235 @@
+"""FAVOR+ attention, streamed over chunks of tokens.
+
+One pre-norm transformer layer whose attention is the positive orthogonal random
+feature approximation of Performer (Choromanski et al. 2021, doi:10.48550/arXiv.2009.14794),
+with the numerical conventions of performer-pytorch, which scBERT runs: the features are
+
+    φ(k) = exp(W k − |k|²/2 − s) + ε     with s the largest W k of the cell and head,
+    φ(q) = exp(W q − |q|²/2 − s) + ε     with s the largest W q of the token,
+
+q and k scaled by key_size^(−1/4). Only the residual stream [cells, tokens, dim] lives
+between layers. A layer is two passes over chunks of tokens, both checkpointed:
+`summarise_keys` accumulates Σ φ(k)·[v, 1] under a running stabiliser, `attend_chunk`
+queries the sums and applies the feed-forward block. The features of a chunk never
+leave the cache, so recomputing them in the backward pass is cheaper than storing them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+
+EPSILON = 1e-4
+"""Added to every random feature (performer-pytorch)."""
+_NEVER = -1e30
+"""Stands in for −∞ where −∞ − (−∞) would give NaN."""
+
+
+class LayerParameters(NamedTuple):
+    """Parameters of one layer; stacked over layers they gain a leading axis."""
+
+    attention_norm_scale: Float[Array, "... dim"]
+    attention_norm_offset: Float[Array, "... dim"]
+    query: Float[Array, "... dim heads key_size"]
+    key: Float[Array, "... dim heads key_size"]
+    value: Float[Array, "... dim heads key_size"]
+    output: Float[Array, "... heads key_size dim"]
+    output_bias: Float[Array, "... dim"]
+    feed_forward_norm_scale: Float[Array, "... dim"]
+    feed_forward_norm_offset: Float[Array, "... dim"]
+    feed_forward_in: Float[Array, "... dim hidden"]
+    feed_forward_in_bias: Float[Array, "... hidden"]
+    feed_forward_out: Float[Array, "... hidden dim"]
+    feed_forward_out_bias: Float[Array, "... dim"]
+
+
+class KeySums(NamedTuple):
+    """What the queries need to know of all keys and values."""
+
+    weighted: Float[Array, "cells heads features key_size_1"]
+    """Σ over tokens of exp(W k − |k|²/2 − stabiliser) · [v, 1]."""
+    plain: Float[Array, "cells heads key_size_1"]
+    """Σ over tokens of [v, 1]: what ε multiplies."""
+    stabiliser: Float[Array, "cells heads 1 1"]
+
+
+def default_num_features(key_size: int) -> int:
+    """Number of random features: int(d·ln d), 266 at d = 64 (SPEC 5)."""
+    return int(key_size * math.log(key_size))
+
+
+def orthogonal_projection(
+    rng: PRNGKeyArray | UInt32[Array, "2"], num_features: int, key_size: int
+) -> Float[Array, "features key_size"]:
+    """Draws W: blocks of orthogonal rows whose lengths are those of Gaussian rows."""
+    num_blocks = -(-num_features // key_size)
+    keys = jax.random.split(rng, num_blocks + 1)
+    square = jax.vmap(lambda k: jax.random.normal(k, (key_size, key_size)))(keys[:-1])
+    rows = jnp.linalg.qr(square)[0].swapaxes(1, 2).reshape(-1, key_size)[:num_features]
+    lengths = jnp.linalg.norm(
+        jax.random.normal(keys[-1], (num_features, key_size)), axis=1, keepdims=True
+    )
+    return rows * lengths
+
+
+def layer_norm(
+    x: Float[Array, "... dim"], scale: Float[Array, " dim"], offset: Float[Array, " dim"]
+) -> Float[Array, "... dim"]:
+    """Layer normalisation over the last axis, ε = 1e-5."""
+    centred = x - x.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    return centred * lax.rsqrt(variance + 1e-5) * scale + offset
+
+
+def layer(
+    parameters: LayerParameters,
+    projection: Float[Array, "features key_size"],
+    x: Float[Array, "cells tokens dim"],
+    token_mask: Bool[Array, "cells tokens"] | None = None,
+    *,
+    chunk: int = 128,
+    approximate_gelu: bool = True,
+) -> Float[Array, "cells tokens dim"]:
+    """Applies one transformer layer: x + attention, then + feed-forward.
+
+    Args:
+        parameters: of this layer.
+        projection: the random directions W of this layer.
+        x: residual stream.
+        token_mask: True at real tokens. A masked token is neither a key nor a value
+            and does not move the stabiliser; its own row is computed and meaningless.
+        chunk: tokens worked on at a time. It changes time and memory, not the result.
+        approximate_gelu: tanh approximation of GELU instead of erf.
+
+    Returns:
+        The new residual stream.
+    """
+    num_tokens = x.shape[1]
+    if token_mask is None:
+        token_mask = jnp.ones(x.shape[:2], bool)
+    chunk = min(chunk, num_tokens)
+    x, token_mask = _pad_tokens(x, chunk), _pad_tokens(token_mask, chunk)
+    sums = summarise_keys(parameters, projection, x, token_mask, chunk=chunk)
+
+    def attend(x_chunk: Float[Array, "cells chunk dim"]):
+        return attend_chunk(
+            parameters, projection, sums, x_chunk, approximate_gelu=approximate_gelu
+        )
+
+    y = _map_chunks(jax.checkpoint(attend), x, chunk)
+    return y[:, :num_tokens]
+
+
+def summarise_keys(
+    parameters: LayerParameters,
+    projection: Float[Array, "features key_size"],
+    x: Float[Array, "cells tokens dim"],
+    token_mask: Bool[Array, "cells tokens"],
+    *,
+    chunk: int,
+) -> KeySums:
+    """First pass: the sums over all tokens that linear attention reads.
+
+    `tokens` must be a multiple of `chunk`.
+    """
+    cells, heads = x.shape[0], parameters.key.shape[-2]
+    features, key_size = projection.shape
+    start = KeySums(
+        weighted=jnp.zeros((cells, heads, features, key_size + 1), x.dtype),
+        plain=jnp.zeros((cells, heads, key_size + 1), x.dtype),
+        stabiliser=jnp.full((cells, heads, 1, 1), _NEVER, x.dtype),
+    )
+
+    def add_chunk(sums: KeySums, inputs: tuple[Array, Array]) -> tuple[KeySums, None]:
+        x_chunk, mask_chunk = inputs
+        normed = _attention_norm(parameters, x_chunk)
+        keys = jnp.einsum("bcD,Dhd->bhcd", normed, parameters.key)
+        values = jnp.einsum("bcD,Dhd->bhcd", normed, parameters.value)
+        return _add_keys(sums, projection, keys, values, mask_chunk), None
+
+    inputs = (_split_chunks(x, chunk), _split_chunks(token_mask, chunk))
+    sums, _ = lax.scan(jax.checkpoint(add_chunk), start, inputs)
+    return sums._replace(weighted=sums.weighted + EPSILON * sums.plain[:, :, None])
+
+
+def attend_chunk(
+    parameters: LayerParameters,
+    projection: Float[Array, "features key_size"],
+    sums: KeySums,
+    x: Float[Array, "cells chunk dim"],
+    *,
+    approximate_gelu: bool = True,
+) -> Float[Array, "cells chunk dim"]:
+    """Second pass, for the tokens of one chunk: attention output and feed-forward."""
+    queries = jnp.einsum(
+        "bcD,Dhd->bhcd", _attention_norm(parameters, x), parameters.query
+    )
+    exponents, half_norms = _exponents(projection, queries)
+    highest = lax.stop_gradient(exponents.max(-1, keepdims=True))
+    query_features = jnp.exp(exponents - half_norms - highest) + EPSILON
+    attended = jnp.einsum("bhcm,bhme->bhce", query_features, sums.weighted)
+    # A cell without a single token has no keys: its rows are zero, not 0 / 0.
+    normaliser = jnp.where(attended[..., -1:] > 0, attended[..., -1:], 1)
+    attended = attended[..., :-1] / normaliser
+    x = x + jnp.einsum("bhcd,hdD->bcD", attended, parameters.output)
+    x = x + parameters.output_bias
+    hidden = layer_norm(
+        x, parameters.feed_forward_norm_scale, parameters.feed_forward_norm_offset
+    )
+    hidden = hidden @ parameters.feed_forward_in + parameters.feed_forward_in_bias
+    hidden = jax.nn.gelu(hidden, approximate=approximate_gelu)
+    return x + hidden @ parameters.feed_forward_out + parameters.feed_forward_out_bias
+
+
+def _add_keys(
+    sums: KeySums, projection: Array, keys: Array, values: Array, token_mask: Array
+) -> KeySums:
+    where = token_mask[:, None, :, None]
+    values_and_one = jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
+    values_and_one = jnp.where(where, values_and_one, 0)
+    exponents, half_norms = _exponents(projection, keys)
+    exponents = jnp.where(where, exponents, _NEVER)
+    stabiliser = lax.stop_gradient(
+        jnp.maximum(sums.stabiliser, exponents.max((2, 3), keepdims=True))
+    )
+    key_features = jnp.exp(exponents - half_norms - stabiliser)
+    rescale = jnp.exp(sums.stabiliser - stabiliser)
+    return KeySums(
+        weighted=sums.weighted * rescale
+        + jnp.einsum("bhcm,bhce->bhme", key_features, values_and_one),
+        plain=sums.plain + values_and_one.sum(2),
+        stabiliser=stabiliser,
+    )
+
+
+def _exponents(projection: Array, vectors: Array) -> tuple[Array, Array]:
+    """W·v and |v|²/2 of vectors scaled by key_size^(−1/4)."""
+    scale = projection.shape[-1] ** -0.25
+    exponents = jnp.einsum("bhcd,md->bhcm", vectors, projection * scale)
+    return exponents, jnp.square(vectors).sum(-1, keepdims=True) * (scale**2 / 2)
+
+
+def _attention_norm(parameters: LayerParameters, x: Array) -> Array:
+    return layer_norm(
+        x, parameters.attention_norm_scale, parameters.attention_norm_offset
+    )
+
+
+def _pad_tokens(x: Array, chunk: int) -> Array:
+    missing = -x.shape[1] % chunk
+    return jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
+
+
+def _split_chunks(x: Array, chunk: int) -> Array:
+    """[cells, tokens, …] -> [chunks, cells, chunk, …]."""
+    return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).swapaxes(0, 1)
+
+
+def _map_chunks(function: Callable[[Array], Array], x: Array, chunk: int) -> Array:
+    if x.shape[1] == chunk:
+        return function(x)
+    return lax.map(function, _split_chunks(x, chunk)).swapaxes(0, 1).reshape(x.shape)

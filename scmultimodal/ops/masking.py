@@ -1,0 +1,61 @@
+"""Which values the model must predict, and which tokens it never sees."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Integer, PRNGKeyArray, UInt32
+
+
+class MaskedValues(NamedTuple):
+    """Values with some replaced by the mask value."""
+
+    values: Integer[Array, "cells tokens"]
+    where: Bool[Array, "cells tokens"]
+    """True at the positions to predict, replaced or kept."""
+
+
+def per_cell_keys(
+    rng: PRNGKeyArray | UInt32[Array, "2"], row: Int[Array, " cells"]
+) -> Array:
+    """One key per row of the global batch: a draw does not depend on the device."""
+    return jax.vmap(lambda r: jax.random.fold_in(rng, r))(row)
+
+
+def draw(
+    rng: PRNGKeyArray | UInt32[Array, "2"],
+    row: Int[Array, " cells"],
+    num_tokens: int,
+    probability: float,
+) -> Bool[Array, "cells tokens"]:
+    """True with `probability`, independently for each token of each cell."""
+    return jax.vmap(lambda key: jax.random.bernoulli(key, probability, (num_tokens,)))(
+        per_cell_keys(rng, row)
+    )
+
+
+def mask_values(
+    rng: PRNGKeyArray | UInt32[Array, "2"],
+    values: Integer[Array, "cells tokens"],
+    row: Int[Array, " cells"],
+    *,
+    share: float,
+    replaced_share: float,
+    mask_value: int,
+) -> MaskedValues:
+    """Masks a share of the non-zero values (SPEC 2.4; shares as in scBERT, SPEC 5).
+
+    Args:
+        rng: key of this step and modality.
+        values: bins, 0 = zero.
+        row: position of each cell in the global batch.
+        share: of the non-zero values that are to be predicted.
+        replaced_share: of those, the share replaced by `mask_value`; the rest keep
+            their value.
+        mask_value: the value that stands for "hidden".
+    """
+    choose, replace = jax.random.split(rng)
+    num_tokens = values.shape[1]
+    where = draw(choose, row, num_tokens, share) & (values > 0)
+    replaced = where & draw(replace, row, num_tokens, replaced_share)
+    return MaskedValues(jnp.where(replaced, mask_value, values), where)
