@@ -1,0 +1,178 @@
+"""The only user of Orbax: checkpoints that are whole, or are noticed not to be.
+
+A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and `manifest.json` with
+the sha256 of every file, written last. A folder without a manifest is no checkpoint.
+Orbax itself restores a flipped bit without a word.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from scmultimodal.schemas.errors import InputError
+
+MANIFEST = "manifest.json"
+METADATA = "metadata.json"
+
+# Orbax reports every save on the root logger of absl.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class CheckpointManager:
+    """Checkpoints of one run, by step, the newest `keep` of them.
+
+    States are trees of host arrays (`parallel.unreplicate`), hence they fit any number
+    of devices. Saving is synchronous: on return the step is on disk.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3):
+        """Looks into `folder`, which the first save creates."""
+        if keep < 1:
+            raise InputError("CheckpointManager", f"keep is {keep}", "keep at least 1")
+        self.folder, self.keep = Path(folder).absolute(), keep
+        self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that were saved completely, in order."""
+        found = self.folder.glob(f"*/{MANIFEST}")
+        return sorted(int(path.parent.name) for path in found)
+
+    @property
+    def latest_step(self) -> int | None:
+        """The newest step, or None where there is none."""
+        return self.steps[-1] if self.steps else None
+
+    def save(self, step: int, state: Any, metadata: dict) -> None:
+        """Saves a state with metadata (JSON), then removes the oldest beyond `keep`."""
+        folder = self.folder / str(step)
+        # What a killed process left, or the step of an earlier life of this run.
+        self.delete(step)
+        folder.mkdir(parents=True)
+        self._orbax.save(folder / "state", args=ocp.args.StandardSave(_flatten(state)))
+        (folder / METADATA).write_text(json.dumps(metadata, indent=1))
+        _write(folder / MANIFEST, _manifest(_digests(folder)))
+        for old in self.steps[: -self.keep]:
+            self.delete(old)
+
+    def restore(self, step: int, template: Any) -> tuple[Any, dict]:
+        """Returns the (state, metadata) of a step, bit for bit as saved.
+
+        Args:
+            step: one of `steps`.
+            template: tree with the structure, shapes and dtypes to expect.
+
+        Raises:
+            InputError: the step is absent, a file of it was changed, or it holds other
+                arrays than the template.
+        """
+        folder = self.folder / str(step)
+        _verify(folder)
+        arrays = self._orbax.restore(folder / "state")
+        expected = _flatten(template)
+        _compare(folder, arrays, expected)
+        leaves = [arrays[name] for name in expected]
+        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        return state, json.loads((folder / METADATA).read_text())
+
+    def delete(self, step: int) -> None:
+        """Removes a step, its manifest first: a half-removed step is none."""
+        folder = self.folder / str(step)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Lets go of Orbax's threads."""
+        self._orbax.close()
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """{"params/module/name": array}, in the order of `jax.tree.leaves`."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): _array(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _array(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf)
+
+
+def _compare(folder: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raises unless names, shapes and dtypes agree."""
+    for name in sorted(found.keys() | expected.keys()):
+        kinds = [
+            f"{array.dtype}{list(array.shape)}" if array is not None else "nothing"
+            for array in (found.get(name), expected.get(name))
+        ]
+        if kinds[0] != kinds[1]:
+            raise InputError(
+                folder,
+                f"holds {kinds[0]} as {name} where the model has {kinds[1]}",
+                "resume with the configuration of the run, or choose another folder",
+            )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """{relative path: sha256} of every file but the manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): _digest(path)
+        for path in files
+        if path != folder / MANIFEST
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(digests: dict[str, str]) -> str:
+    """The manifest as text; it vouches for itself too."""
+    own = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    return json.dumps({"files": digests, "sha256": own}, indent=1)
+
+
+def _verify(folder: Path) -> None:
+    """Raises unless the files of a step are those that its manifest names."""
+    try:
+        text = (folder / MANIFEST).read_text()
+        digests = json.loads(text)["files"]
+        intact = text == _manifest(digests)
+    except FileNotFoundError:
+        _reject(folder, "is not a complete checkpoint")
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        _reject(folder / MANIFEST, "was changed since it was saved")
+    found = _digests(folder)
+    for name in sorted(found.keys() | digests.keys()):
+        if name not in found:
+            _reject(folder / name, "is missing from the checkpoint")
+        if found[name] != digests.get(name):
+            _reject(folder / name, "was changed since it was saved (sha256 differs)")
+
+
+def _reject(source: Path, problem: str) -> None:
+    raise InputError(
+        source, problem, "delete the folder of this step to go on from the one before"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file so that it is there in full or not at all."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,120 @@
+"""The owner of devices: data parallelism by `jax.pmap` over all local devices.
+
+A tree is *replicated* (leading axis `devices`, one copy each) or *sharded* (leading
+axis `devices`, the cells dealt out in order).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from scmultimodal.schemas.axes import DEVICES
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.task import Task
+from scmultimodal.training.state import TrainState
+from scmultimodal.training.step import Metrics, make_judgement, make_update
+
+Devices = Sequence[jax.Device] | None
+
+
+def make_train_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    trainable: Any = None,
+    devices: Devices = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """Returns `step(replicated state, sharded batch) -> (state, metrics)`.
+
+    The state that goes in is given up to the device. The metrics are replicated.
+    """
+    update = make_update(task, optimizer, trainable)
+    return jax.pmap(
+        update, axis_name=DEVICES, devices=_resolve(devices), donate_argnums=(0,)
+    )
+
+
+def make_eval_step(
+    task: Task, *, devices: Devices = None
+) -> Callable[[Any, Any, Any, Any], Metrics]:
+    """Returns `step(params, network_state, rng, batch) -> metrics`.
+
+    Parameters and state are replicated, the batch is sharded; `rng` is one key.
+    """
+    return jax.pmap(
+        make_judgement(task),
+        axis_name=DEVICES,
+        devices=_resolve(devices),
+        in_axes=(0, 0, None, 0),
+    )
+
+
+def replicate(tree: Any, devices: Devices = None) -> Any:
+    """Copies every array to each device: `[…]` becomes `[devices, …]`."""
+    chosen = _resolve(devices)
+    sharding = _over(chosen)
+
+    def copy(leaf):
+        leaf = np.asarray(leaf)
+        return jax.device_put(
+            np.broadcast_to(leaf, (len(chosen), *leaf.shape)), sharding
+        )
+
+    return jax.tree.map(copy, tree)
+
+
+def unreplicate(tree: Any) -> Any:
+    """The first device's copy, on the host: `[devices, …]` becomes `[…]`."""
+    return jax.tree.map(lambda leaf: np.asarray(_first(leaf))[0], tree)
+
+
+def shard(batch: Any, num_devices: int) -> Any:
+    """Deals rows out in order: `[cells, …]` becomes `[devices, cells / devices, …]`.
+
+    Raises:
+        InputError: arrays that differ in their number of rows, or rows that the
+            devices cannot share equally.
+    """
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}
+    if len(sizes) != 1 or () in sizes:
+        raise InputError(
+            type(batch).__name__,
+            f"has arrays with leading axes {sorted(sizes)}",
+            "give every array of a batch one row per example",
+        )
+    ((rows,),) = sizes
+    if rows % num_devices:
+        raise InputError(
+            type(batch).__name__,
+            f"has {rows} rows for {num_devices} devices",
+            f"take a batch size that is a multiple of {num_devices}, or fill the batch "
+            "up with rows of weight 0",
+        )
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(num_devices, rows // num_devices, *leaf.shape[1:]),
+        batch,
+    )
+
+
+def place(batch: Any, devices: Devices = None) -> Any:
+    """Shards a batch and starts its way to the devices."""
+    chosen = _resolve(devices)
+    return jax.device_put(shard(batch, len(chosen)), _over(chosen))
+
+
+def _resolve(devices: Devices) -> list[jax.Device]:
+    return list(devices) if devices is not None else jax.local_devices()
+
+
+def _over(devices: list[jax.Device]) -> jax.sharding.NamedSharding:
+    """The sharding that `jax.pmap` gives its results, so that nothing is copied."""
+    mesh = jax.sharding.Mesh(np.array(devices), (DEVICES,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DEVICES))
+
+
+def _first(leaf: Any) -> Any:
+    # Indexing a mapped array starts a computation on all devices; a shard is there.
+    return leaf.addressable_shards[0].data if isinstance(leaf, jax.Array) else leaf

@@ -1,0 +1,30 @@
+"""What training carries from one step to the next."""
+
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+from jaxtyping import Int32, UInt32
+
+Array = jax.Array | np.ndarray
+
+
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class TrainState:
+    """All that a step reads and writes: a checkpoint holds exactly this.
+
+    Attributes:
+        params: {module: {name: array}}.
+        network_state: the same, for what is kept but not learned.
+        opt_state: of the optimiser.
+        step: updates that were applied or skipped so far = the batch to take next.
+        rng: key data. The key of a step is `fold_in(rng, step)`, so nothing else
+            needs to be remembered.
+    """
+
+    params: Any
+    network_state: Any
+    opt_state: Any
+    step: Int32[Array, "..."]
+    rng: UInt32[Array, "... 2"]
