@@ -1,8 +1,8 @@
 """FAVOR+ attention, streamed over chunks of tokens.
 
-One pre-norm transformer layer whose attention is the positive orthogonal random
-feature approximation of Performer (Choromanski et al. 2021, doi:10.48550/arXiv.2009.14794),
-with the numerical conventions of performer-pytorch, which scBERT runs: the features are
+One pre-norm transformer layer whose attention is the positive orthogonal random feature
+approximation of Performer (Choromanski et al. 2021, arXiv:2009.14794), with the
+numerical conventions of performer-pytorch, which scBERT runs: the features are
 
     φ(k) = exp(W k − |k|²/2 − s) + ε     with s the largest W k of the cell and head,
     φ(q) = exp(W q − |q|²/2 − s) + ε     with s the largest W q of the token,
@@ -77,7 +77,9 @@ def orthogonal_projection(
 
 
 def layer_norm(
-    x: Float[Array, "... dim"], scale: Float[Array, " dim"], offset: Float[Array, " dim"]
+    x: Float[Array, "... dim"],
+    scale: Float[Array, " dim"],
+    offset: Float[Array, " dim"],
 ) -> Float[Array, "... dim"]:
     """Layer normalisation over the last axis, ε = 1e-5."""
     centred = x - x.mean(-1, keepdims=True)

@@ -1,0 +1,121 @@
+"""The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import haiku as hk
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from scmultimodal.modules import embeddings, performer
+from scmultimodal.schemas.batches import CellBatch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellEncoderConfig:
+    """Shape of the cell encoder.
+
+    Attributes:
+        num_genes: size of the vocabulary; RNA and ATAC have the same features.
+        num_bins: buckets of the non-zero values; 0 is zero, num_bins + 1 the mask.
+        path: shape of each of the two paths.
+    """
+
+    num_genes: int
+    num_bins: int = 5
+    path: performer.PerformerConfig = dataclasses.field(
+        default_factory=performer.PerformerConfig
+    )
+
+    def __post_init__(self):
+        for field in ("num_genes", "num_bins"):
+            if getattr(self, field) < 1:
+                raise ValueError(
+                    f"{field} must be positive, got {getattr(self, field)}"
+                )
+
+    @property
+    def mask_value(self) -> int:
+        """The value that stands for "hidden"."""
+        return self.num_bins + 1
+
+
+class CellEncoding(NamedTuple):
+    """What the encoder says of a batch of cells."""
+
+    tokens: Float[Array, "cells tokens dim"]
+    """The joint embedding of each token: what the heads read."""
+    cells: Float[Array, "cells dim"]
+    """Mean over the genes that are non-zero in a present modality (SPEC 5)."""
+
+
+class CellEncoder(hk.Module):
+    """Two paths with their own weights; tokens of genes and of peaks never overlap."""
+
+    def __init__(self, config: CellEncoderConfig, name: str = "cell_encoder"):
+        super().__init__(name=name)
+        self.config = config
+
+    def __call__(self, batch: CellBatch) -> CellEncoding:
+        """Encodes the value bins of a batch (masked ones included)."""
+        paths = []
+        if batch.rna is not None:
+            tokens = self._path("rna", batch.rna, batch)
+            paths.append((tokens, batch.rna, batch.rna_present))
+        if batch.atac is not None:
+            tokens = self._path("atac", batch.atac, batch)
+            paths.append((tokens, batch.atac, batch.atac_present))
+        tokens = average_present(
+            [path[0] for path in paths], [path[2] for path in paths]
+        )
+        nonzero = jnp.stack([(v > 0) & p[:, None] for _, v, p in paths]).any(0)
+        if batch.token_mask is not None:
+            nonzero &= batch.token_mask
+        return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
+
+    def _path(
+        self, name: str, values: Integer[Array, "cells tokens"], batch: CellBatch
+    ) -> Float[Array, "cells tokens dim"]:
+        config = self.config
+        x = embeddings.GeneValueEmbedding(
+            config.num_genes,
+            config.num_bins + 2,
+            config.path.dim,
+            name=f"{name}_embedding",
+        )(values, batch.gene_ids)
+        return performer.Performer(config.path, name=f"{name}_performer")(
+            x, batch.token_mask
+        )
+
+
+def average_present(
+    outputs: list[Float[Array, "cells tokens dim"]],
+    present: list[Bool[Array, " cells"]],
+) -> Float[Array, "cells tokens dim"]:
+    """Token-wise mean over the modalities a cell has; zero where it has none."""
+    weights = jnp.stack(present).astype(outputs[0].dtype)
+    weights /= jnp.maximum(weights.sum(0), 1)
+    return sum(o * w[:, None, None] for o, w in zip(outputs, weights, strict=True))
+
+
+def mean_over_tokens(
+    tokens: Float[Array, "cells tokens dim"], where: Bool[Array, "cells tokens"]
+) -> Float[Array, "cells dim"]:
+    """Mean over the chosen tokens; zero where none is chosen."""
+    weights = where / jnp.maximum(where.sum(-1, keepdims=True), 1)
+    return jnp.einsum("btd,bt->bd", tokens, weights.astype(tokens.dtype))
+
+
+def scatter_to_genes(
+    values: Float[Array, "cells tokens *channels"],
+    gene_ids: Int[Array, "cells tokens"],
+    token_mask: Bool[Array, "cells tokens"] | None,
+    num_genes: int,
+) -> Float[Array, "cells genes *channels"]:
+    """Puts each token's value at its gene; genes without a token are zero."""
+    if token_mask is not None:
+        mask = token_mask.reshape(token_mask.shape + (1,) * (values.ndim - 2))
+        values = jnp.where(mask, values, 0)
+    cells = jnp.arange(values.shape[0])[:, None]
+    empty = jnp.zeros((values.shape[0], num_genes, *values.shape[2:]), values.dtype)
+    return empty.at[cells, gene_ids].add(values)

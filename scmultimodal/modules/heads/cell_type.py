@@ -1,0 +1,75 @@
+"""Reads the cell type off the tokens of a cell (SPEC 2.5)."""
+
+import dataclasses
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from scmultimodal.modules import cell_encoder
+from scmultimodal.ops import masking
+from scmultimodal.schemas.batches import CellBatch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellTypeHeadConfig:
+    """Shape of the cell-type head.
+
+    Attributes:
+        num_classes: cell types.
+        hidden: widths of the hidden layers of the MLP.
+        dropout: rate after each hidden layer, in training only.
+    """
+
+    num_classes: int
+    hidden: tuple[int, ...] = (512, 100)
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+class CellTypeHead(hk.Module):
+    """Convolution of width 1 to one channel, then an MLP over the genes.
+
+    It sees the trunk's output only. Where a cell's tokens are its non-zero genes, they
+    are scattered back to all genes with zeros between; since a width-1 convolution
+    maps zeros to its bias, the one channel is scattered instead of the `dim` of the
+    trunk, with the same result.
+    """
+
+    def __init__(
+        self, config: CellTypeHeadConfig, num_genes: int, name: str = "cell_type_head"
+    ):
+        super().__init__(name=name)
+        self.config, self.num_genes = config, num_genes
+
+    def __call__(
+        self,
+        tokens: Float[Array, "cells tokens dim"],
+        batch: CellBatch,
+        *,
+        is_training: bool,
+    ) -> Float[Array, "cells classes"]:
+        """Returns the logits of the cell types."""
+        dim = tokens.shape[-1]
+        init = hk.initializers.TruncatedNormal(dim**-0.5)
+        kernel = hk.get_parameter("convolution", (dim,), init=init)
+        bias = hk.get_parameter("convolution_bias", (), init=jnp.zeros)
+        channel = tokens @ kernel
+        if batch.token_mask is not None:
+            channel = cell_encoder.scatter_to_genes(
+                channel, batch.gene_ids, batch.token_mask, self.num_genes
+            )
+        hidden = jax.nn.relu(channel + bias)
+        for i, width in enumerate(self.config.hidden):
+            hidden = jax.nn.relu(hk.Linear(width, name=f"hidden_{i}")(hidden))
+            if is_training and self.config.dropout:
+                keep = 1 - self.config.dropout
+                kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
+                hidden = jnp.where(kept, hidden / keep, 0)
+        return hk.Linear(self.config.num_classes, name="logits")(hidden)
