@@ -1,0 +1,88 @@
+# make setup | demo | test | test-all | bench | lint: each sets itself up, on any
+# machine with bash and Python 3.11 or later. Settings, on the command line or exported:
+#
+#   PYTHON=python3.13   the Python that .venv is made with
+#   VENV=.venv          where the environment lives
+#   ARGS="--steps 50"   handed through to demo, test, test-all and bench
+#   SCMULTIMODAL_DATA   folder of real data; tests that need it skip without it
+#   TORCH=…             torch for test-all and bench, as a requirement or the path of a
+#                       wheel. What pip finds by itself may be the CUDA build, some
+#                       gigabytes; the CPU build of the same version is enough
+#
+# Versions are pinned in .ci/constraints*.txt; pip takes wheels alone.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all bench lint clean
+
+VENV ?= .venv
+TORCH ?= torch
+ARGS ?=
+
+BIN := $(VENV)/bin
+PINS := .ci/constraints.txt
+PARITY_PINS := .ci/constraints-parity.txt
+SETUP := $(VENV)/.setup
+SETUP_PARITY := $(VENV)/.setup-parity
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
+	--only-binary :all:
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+DATA := $(wildcard $(or $(SCMULTIMODAL_DATA),../shared/data))
+ifneq ($(DATA),)
+override SCMULTIMODAL_DATA := $(abspath $(DATA))
+export SCMULTIMODAL_DATA
+endif
+export JAX_PLATFORMS ?= cpu
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| expand -t 18
+
+setup: $(SETUP)  ## make .venv with pinned packages
+
+demo: $(SETUP)  ## the cell model on a small data set, start to report, in runs/demo
+	$(BIN)/scmultimodal demo --out runs/demo $(ARGS)
+
+test: $(SETUP)  ## the tests that a change must pass
+	$(PYTEST) -m "not long and not parity" $(ARGS)
+
+test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
+	$(PYTEST) $(ARGS)
+
+bench: $(SETUP_PARITY)  ## how fast we are against what others run
+	$(BIN)/python -m experiments.bench.performer_layer $(ARGS)
+
+lint: $(SETUP)  ## format, style, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+
+clean:  ## remove .venv, builds and caches; runs/ stays
+	rm -rf .venv build dist .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last: a set-up that was cut off starts over.
+$(SETUP): pyproject.toml $(PINS)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do \
+			if $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+				2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [[ -z $${found-} ]]; then \
+			echo "make: no Python >= 3.11 with venv found; name one: make PYTHON=…" >&2; \
+			exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$found"; \
+		$$found -m venv --clear $(VENV); }
+	$(PIP) --constraint $(PINS) pip hatchling editables
+	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval]' --group dev
+	@touch $@
+
+# setuptools brings distutils, which performer-pytorch imports and Python 3.12 dropped.
+$(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
+	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) \
+		setuptools performer-pytorch '$(TORCH)'
+	@touch $@
