@@ -1,0 +1,65 @@
+"""Files and folders that appear whole or not at all."""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name, syncs it and renames it."""
+    temporary = _sibling(path, "writing")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that takes the place of `path` at the end.
+
+    What stood at `path` is replaced; the caller decides whether it may be. If the
+    body raises, the temporary folder is removed and `path` is as it was.
+    """
+    temporary = _sibling(path, "writing")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for entry in (*temporary.rglob("*"), temporary):
+            _sync(entry)
+        _put_in_place(temporary, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Renames a folder; POSIX cannot rename it over a folder that holds files."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    replaced = _sibling(path, "replaced")
+    path.rename(replaced)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced)
+
+
+def _sibling(path: Path, purpose: str) -> Path:
+    return path.with_name(f".{path.name}.{purpose}-{secrets.token_hex(4)}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,326 @@
+"""A prepared dataset on disk: counts, bins, cells, vocabulary and where they are from.
+
+    manifest.json    versions, sizes, splits, provenance, sha256 of every other file
+    vocabulary.json  the genes, in the order of the columns
+    obs.json         the cells, in the order of the rows
+    present.rna.npy  which cells have RNA; the same for ATAC
+    shards/00000/    rna.{indptr,indices,counts,bins}.npy; the same for ATAC
+
+Counts are the data. Bins are derived from them and can be rebuilt without the source.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int32, Int64, Integer
+from scipy import sparse
+
+from scmultimodal.data import atomic, frames, manifest
+from scmultimodal.data.cell_table import CellTable, typed
+from scmultimodal.data.shards import (
+    Csr,
+    Shard,
+    ShardedMatrix,
+    Values,
+    smallest_unsigned,
+    write_bins,
+    write_counts,
+)
+from scmultimodal.data.splits import SPLITS
+from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality
+
+OBS = "obs.json"
+
+BinFunction = Callable[[Modality, Csr], Csr]
+"""(modality, counts [cells, genes]) -> bins 1…255 of the same entries."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Store:
+    """A prepared dataset, opened. Matrices stay on disk.
+
+    Attributes:
+        path: the folder.
+        manifest: content of `manifest.json`.
+        vocabulary: the genes.
+        obs: one row per cell, indexed by cell ID.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    vocabulary: GeneVocabulary
+    obs: pd.DataFrame
+    _present: dict[Modality, np.ndarray]
+    _matrices: dict[Modality, ShardedMatrix]
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, *, verify: bool = False) -> Self:
+        """Opens a prepared dataset and checks it.
+
+        Sizes and the small files' sha256 are always checked, and so are the row
+        pointers; column indices are checked when they are read.
+
+        Args:
+            path: the folder.
+            verify: also checks the sha256 of the large arrays.
+
+        Raises:
+            InputError: a file is missing, truncated, swapped or damaged; names it.
+        """
+        path = Path(path)
+        content = manifest.read(path)
+        manifest.check_files(path, content["files"], verify)
+        vocabulary = GeneVocabulary.load(path)
+        obs = frames.from_json(json.loads((path / OBS).read_text(encoding="utf-8")))
+        present, matrices = {}, {}
+        for modality in map(Modality, content["modalities"]):
+            shards = [
+                Shard.open(path / _shard_name(number, modality), num_cells=size)
+                for number, size in enumerate(content["shards"])
+            ]
+            matrices[modality] = ShardedMatrix(shards, vocabulary.num_genes)
+            present[modality] = np.load(path / _present_name(modality))
+        return cls(
+            path=path,
+            manifest=content,
+            vocabulary=vocabulary,
+            obs=obs,
+            _present=present,
+            _matrices=matrices,
+        )
+
+    @property
+    def num_cells(self) -> int:
+        """Number of cells, those that were left out of the split included."""
+        return len(self.obs)
+
+    @property
+    def num_genes(self) -> int:
+        """Number of features of each modality."""
+        return self.vocabulary.num_genes
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that at least one cell may have."""
+        return tuple(self._matrices)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes; none where there are no labels."""
+        return self._classes[0]
+
+    @property
+    def labels(self) -> Int32[np.ndarray, " cells"]:
+        """Position of each cell's class in `label_names`.
+
+        −1 where it is unknown or where the split left the cell out: classes that are
+        too small to be learnt are no classes.
+        """
+        return self._classes[1]
+
+    @functools.cached_property
+    def _classes(self) -> tuple[tuple[str, ...], np.ndarray]:
+        if "label" not in self.obs:
+            return (), np.full(self.num_cells, -1, np.int32)
+        labels = self.obs["label"].astype("category")
+        if "split" in self.obs:
+            labels = labels.mask(self.obs["split"] == "left_out")
+        labels = labels.cat.remove_unused_categories().cat
+        return tuple(map(str, labels.categories)), labels.codes.to_numpy(np.int32)
+
+    def split(self, name: str) -> Int64[np.ndarray, " chosen"]:
+        """Returns the cells of one split, in the order of the dataset.
+
+        Raises:
+            InputError: the dataset has no split, or none of that name.
+        """
+        if "split" not in self.obs or name not in SPLITS:
+            problem = f"has no split {name!r}"
+            raise InputError(self.path, problem, f"Use one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.obs["split"] == name)
+
+    def present(self, modality: str) -> Bool[np.ndarray, " cells"]:
+        """Returns which cells have a modality."""
+        nobody = np.zeros(self.num_cells, bool)
+        return self._present.get(Modality(modality), nobody)
+
+    def rows(
+        self,
+        modality: str,
+        cells: Integer[np.ndarray, " rows"],
+        values: Values = "bins",
+    ) -> sparse.csr_matrix:
+        """Returns bins or counts [rows, genes] of cells, in the order asked for.
+
+        Raises:
+            InputError: the dataset lacks the modality, or a file is damaged.
+        """
+        return self._matrix(modality).rows(cells, values)
+
+    def nonzeros_per_cell(self, modality: str) -> Int64[np.ndarray, " cells"]:
+        """Returns how many genes of a modality are non-zero in each cell."""
+        return self._matrix(modality).lengths
+
+    def rebin(
+        self,
+        bin_function: BinFunction,
+        *,
+        vocabulary: GeneVocabulary | None = None,
+        path: str | os.PathLike | None = None,
+    ) -> Self:
+        """Rebuilds the bins from the stored counts, without the source.
+
+        Everything else is linked, not copied, where the file system can.
+
+        Args:
+            bin_function: makes bins from counts, called once per shard and modality.
+            vocabulary: the same genes with other medians or another recipe.
+            path: a new folder for the result; this one is replaced if not given.
+
+        Returns:
+            The rebuilt dataset, opened.
+        """
+        vocabulary = vocabulary or self.vocabulary
+        if not np.array_equal(vocabulary.gene_ids, self.vocabulary.gene_ids):
+            raise InputError(
+                "vocabulary", "has other genes", "Keep the genes and order"
+            )
+        target = self.path if path is None else Path(path)
+        manifest.check_target(target, overwrite=path is None)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.folder(target) as folder:
+            for modality, matrix in self._matrices.items():
+                for number, cells in enumerate(matrix.cells_of_shards):
+                    name = folder / _shard_name(number, modality)
+                    counts = matrix.rows(cells, "counts")
+                    write_bins(name, counts, bin_function(modality, counts))
+            vocabulary.save(folder)
+            for name in self.manifest["files"]:
+                if not (folder / name).exists():
+                    _link(self.path / name, folder / name)
+            _write_manifest(
+                folder,
+                vocabulary,
+                {n: self.manifest[n] for n in _CARRIED},
+            )
+        return type(self).open(target)
+
+    def _matrix(self, modality: str) -> ShardedMatrix:
+        if modality not in self._matrices:
+            held = ", ".join(self._matrices)
+            raise InputError(self.path, f"holds no {modality}", f"It holds {held}")
+        return self._matrices[Modality(modality)]
+
+
+def write_store(
+    path: str | os.PathLike,
+    *,
+    cells: CellTable,
+    vocabulary: GeneVocabulary,
+    bin_function: BinFunction,
+    provenance: Mapping[str, Any],
+    report: Mapping[str, Any] | None = None,
+    cells_per_shard: int = 65_536,
+    overwrite: bool = False,
+) -> Store:
+    """Writes a prepared dataset, whole or not at all, and opens it.
+
+    Args:
+        path: the folder to make.
+        cells: counts and cells.
+        vocabulary: the genes of the columns.
+        bin_function: makes bins from counts, called once per shard and modality.
+        provenance: where the data come from; anything that JSON holds.
+        report: what preparing did to them; anything that JSON holds.
+        cells_per_shard: cells per shard; the last one has the rest.
+        overwrite: replaces a prepared dataset that stands there.
+
+    Raises:
+        InputError: the folder holds something, or the cells break a rule.
+    """
+    path = Path(path)
+    manifest.check_target(path, overwrite)
+    for modality, matrix in cells.matrices.items():
+        if matrix.shape[1] != vocabulary.num_genes:
+            problem = f"{matrix.shape[1]} columns for {vocabulary.num_genes} genes"
+            raise InputError(modality, problem, "Align them to the vocabulary")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.folder(path) as folder:
+        sizes = _write_shards(folder, cells, bin_function, cells_per_shard)
+        for modality in cells.matrices:
+            np.save(folder / _present_name(modality), cells.present[modality])
+        obs = json.dumps(frames.to_json(typed(cells.obs)), ensure_ascii=False)
+        (folder / OBS).write_text(obs, encoding="utf-8")
+        vocabulary.save(folder)
+        content = {
+            "num_cells": len(cells.obs),
+            "modalities": list(cells.matrices),
+            "splits": _split_sizes(cells.obs),
+            "shards": sizes,
+            "provenance": dict(provenance),
+            "report": dict(report or {}),
+        }
+        _write_manifest(folder, vocabulary, content)
+    return Store.open(path)
+
+
+def _write_shards(
+    folder: Path, cells: CellTable, bin_function: BinFunction, cells_per_shard: int
+) -> list[int]:
+    """Writes all shards of all modalities; returns the cells of each shard."""
+    num_cells = len(cells.obs)
+    starts = range(0, num_cells, cells_per_shard)
+    for modality, matrix in cells.matrices.items():
+        dtype = smallest_unsigned(matrix.data.max(initial=0))
+        for number, start in enumerate(starts):
+            counts = matrix[start : start + cells_per_shard]
+            name = folder / _shard_name(number, modality)
+            write_counts(name, counts, count_dtype=dtype)
+            write_bins(name, counts, bin_function(modality, counts))
+    return [min(cells_per_shard, num_cells - start) for start in starts]
+
+
+_CARRIED = ("num_cells", "modalities", "splits", "shards", "provenance", "report")
+
+
+def _write_manifest(
+    folder: Path, vocabulary: GeneVocabulary, content: Mapping[str, Any]
+) -> None:
+    genes = {
+        "num_genes": vocabulary.num_genes,
+        "vocabulary_digest": vocabulary.digest(),
+        "recipe": vocabulary.recipe,
+    }
+    manifest.write(folder, {**content, **genes})
+
+
+def _link(source: Path, target: Path) -> None:
+    """Links a file that is never changed in place; copies it where it must."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _split_sizes(obs: pd.DataFrame) -> dict[str, int]:
+    if "split" not in obs:
+        return {}
+    return {name: int((obs["split"] == name).sum()) for name in SPLITS}
+
+
+def _shard_name(number: int, modality: str) -> str:
+    return f"shards/{number:05d}/{modality}"
+
+
+def _present_name(modality: str) -> str:
+    return f"present.{modality}.npy"
