@@ -1,0 +1,313 @@
+"""The recipe of SPEC 2.2, from raw counts to bins: the one place that chains it."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from jaxtyping import Bool, Float, Float32
+from mudata import MuData
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import MODALITIES, Modality
+from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
+from scmultimodal.singlecell.counts import count_matrix
+from scmultimodal.singlecell.filtering import filter_report, has_enough
+from scmultimodal.singlecell.fragments import CountChoice, to_fragments
+from scmultimodal.singlecell.genes import align_genes, gene_mismatch, match_genes
+from scmultimodal.singlecell.normalization import column_medians, scale_rows
+from scmultimodal.singlecell.peaks import (
+    PeakAggregation,
+    aggregate_counts,
+    coverage,
+    link_peaks,
+    peak_intervals,
+)
+from scmultimodal.singlecell.readers import split_modalities
+
+GENE_COLUMNS = ("gene_id", "symbol", "chrom", "start", "end", "strand")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """Numbers of the recipe; the defaults are the study's.
+
+    Attributes:
+        counts: what the ATAC counts count.
+        min_feature_fraction: least share of non-zero genes of a training cell.
+        target_sum: total that each cell is scaled to before log1p.
+        aggregation: how peaks become gene-level values.
+        strategy: how values are binned.
+        num_bins: number of bins above 0.
+    """
+
+    counts: CountChoice = "auto"
+    min_feature_fraction: float = 0.01
+    target_sum: float = 10_000.0
+    aggregation: PeakAggregation = dataclasses.field(default_factory=PeakAggregation)
+    strategy: Strategy = "gene_normalized"
+    num_bins: int = 5
+
+    def __post_init__(self):
+        """Raises InputError for values out of range."""
+        check_binning(self.strategy, self.num_bins)
+        if not 0 <= self.min_feature_fraction < 1 or self.target_sum <= 0:
+            raise InputError(
+                "recipe",
+                f"min_feature_fraction {self.min_feature_fraction}, "
+                f"target_sum {self.target_sum}",
+                "Use a fraction from 0 to below 1 and a positive total",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignedCells:
+    """Counts of both modalities over one list of genes.
+
+    Attributes:
+        rna: counts, CSR int32 [cells, genes]; None where no cell has RNA.
+        atac: gene-level values in units of `atac_unit`, CSR int32 [cells, genes].
+        present: by modality key, which cells have it; absent cells have empty rows.
+        genes: gene_id, symbol, chrom, start, end, strand.
+        obs: annotations of the cells, indexed by cell name.
+        atac_unit: the gene-level ATAC value of one count in `atac`.
+        report: what was found, kept and dropped; JSON-able.
+    """
+
+    rna: sp.csr_matrix | None
+    atac: sp.csr_matrix | None
+    present: dict[str, Bool[np.ndarray, " cells"]]
+    genes: pd.DataFrame
+    obs: pd.DataFrame
+    atac_unit: float
+    report: dict[str, Any]
+
+
+def align_counts(
+    data: MuData | AnnData, genes: pd.DataFrame, config: RecipeConfig
+) -> AlignedCells:
+    """Steps 1 to 5 of SPEC 2.2 on data for training: genes, fragments, peaks, cells.
+
+    Args:
+        data: raw counts; of a MuData all cells, those with one modality too.
+        genes: as from `genome.read_genes`. Without RNA all of them are the vocabulary.
+        config: the recipe.
+
+    Raises:
+        InputError: where counts, peaks, genes or the number of cells break a rule.
+    """
+    parts = split_modalities(data)
+    report: dict[str, Any] = {"annotation": genes.attrs.get("report", {})}
+    rna, vocabulary = None, genes
+    if Modality.RNA in parts:
+        aligned = align_genes(parts[Modality.RNA], genes)
+        rna = count_matrix(aligned, "rna")
+        vocabulary = aligned.var.reset_index()
+        report["gene_alignment"] = aligned.uns["gene_alignment"]
+    atac = _gene_level(parts.get(Modality.ATAC), vocabulary, config, report)
+    cells = _stack(data, parts, rna, atac, vocabulary, config, report)
+    return _filter(cells, config)
+
+
+def align_to_genes(
+    data: MuData | AnnData, gene_table: pd.DataFrame, config: RecipeConfig
+) -> AlignedCells:
+    """The same for new data and the genes of a trained model.
+
+    Never drops or reorders a cell; a gene that the data lack is 0 and reported.
+
+    Raises:
+        InputError: where counts or peaks break a rule, or fewer than a tenth of the
+            model's genes are in the data.
+    """
+    parts = split_modalities(data)
+    report: dict[str, Any] = {}
+    rna = None
+    if Modality.RNA in parts:
+        rna = _select_genes(parts[Modality.RNA], gene_table, report)
+    atac = _gene_level(parts.get(Modality.ATAC), gene_table, config, report)
+    return _stack(data, parts, rna, atac, gene_table, config, report)
+
+
+def log_normalize(
+    counts: sp.csr_matrix, target_sum: float | None, unit: float = 1.0
+) -> sp.csr_matrix:
+    """log1p of counts scaled to a common total: CSR float32 [cells, genes].
+
+    Args:
+        counts: whole units.
+        target_sum: the total; None leaves the depth as it is.
+        unit: value of one count. A common total cancels it.
+    """
+    values = (
+        scale_rows(counts, target_sum)
+        if target_sum is not None
+        else sp.csr_matrix(counts * unit, dtype=np.float32)
+    )
+    np.log1p(values.data, out=values.data)
+    return values
+
+
+def fit_medians(log_values: sp.csr_matrix) -> Float32[np.ndarray, " genes"]:
+    """Non-zero median of each gene; of training cells only."""
+    return column_medians(log_values)
+
+
+def bin_counts(
+    counts: sp.csr_matrix,
+    *,
+    unit: float,
+    target_sum: float | None,
+    medians: Float[np.ndarray, " genes"] | None,
+    strategy: Strategy,
+    num_bins: int,
+) -> sp.csr_matrix:
+    """Steps 6 to 8 of SPEC 2.2: counts to bins, CSR uint8 [cells, genes].
+
+    `medians` are used by the strategy "gene_normalized" alone, so that the caller may
+    pass those of the vocabulary whatever the strategy is.
+    """
+    values = log_normalize(counts, target_sum, unit)
+    used = medians if strategy == "gene_normalized" else None
+    return bin_matrix(values, strategy=strategy, num_bins=num_bins, medians=used)
+
+
+def _gene_level(
+    atac: AnnData | None,
+    genes: pd.DataFrame,
+    config: RecipeConfig,
+    report: dict[str, Any],
+) -> sp.csr_matrix | None:
+    """ATAC counts to whole units per gene; adds the coverage to the report."""
+    if atac is None:
+        return None
+    counts = count_matrix(atac, "atac")
+    fragments, kind = to_fragments(AnnData(X=counts), config.counts)
+    links = link_peaks(peak_intervals(atac), genes, config.aggregation)
+    counts = sp.csr_matrix(fragments.X)
+    report["peak_aggregation"] = coverage(counts, links, config.aggregation)
+    report["counts"] = {"asked": config.counts, "taken_for": kind}
+    return aggregate_counts(counts, links, config.aggregation)
+
+
+def _select_genes(
+    rna: AnnData, gene_table: pd.DataFrame, report: dict[str, Any]
+) -> sp.csr_matrix:
+    """RNA counts of the model's genes, in their order."""
+    counts = count_matrix(rna, "rna")
+    match = match_genes(rna.var, gene_table)
+    repeated = pd.Series(match.row).duplicated(keep=False).to_numpy()
+    features = np.flatnonzero((match.row >= 0) & ~repeated)
+    if len(features) < 0.1 * len(gene_table):
+        raise gene_mismatch(rna.var, gene_table, match.row >= 0, "rna")
+    missing = np.setdiff1d(np.arange(len(gene_table)), match.row[features])
+    report["gene_alignment"] = {
+        "genes": len(gene_table),
+        "found": len(features),
+        "missing": len(missing),
+        "first_missing": gene_table["symbol"].iloc[missing[:5]].tolist(),
+    }
+    if len(features) < 0.5 * len(gene_table):
+        warnings.warn(
+            f"only {len(features)} of the model's {len(gene_table)} genes are in the "
+            "data; the others are taken as 0",
+            stacklevel=3,
+        )
+    place = sp.csr_matrix(
+        (np.ones(len(features), np.int32), (features, match.row[features])),
+        shape=(rna.n_vars, len(gene_table)),
+    )
+    selected = sp.csr_matrix(counts @ place)
+    selected.sort_indices()
+    return selected
+
+
+def _stack(
+    data: MuData | AnnData,
+    parts: dict[Modality, AnnData],
+    rna: sp.csr_matrix | None,
+    atac: sp.csr_matrix | None,
+    genes: pd.DataFrame,
+    config: RecipeConfig,
+    report: dict[str, Any],
+) -> AlignedCells:
+    """Puts both modalities into the order of the cells of `data`."""
+    names = data.obs_names
+    matrices: dict[Modality, sp.csr_matrix | None] = {}
+    present = {}
+    for modality, matrix in zip(MODALITIES, (rna, atac), strict=True):
+        matrices[modality] = None
+        present[modality.value] = np.zeros(len(names), bool)
+        if matrix is not None:
+            rows = parts[modality].obs_names.get_indexer(names)
+            present[modality.value] = rows >= 0
+            matrices[modality] = _take_rows(matrix, rows)
+    return AlignedCells(
+        rna=matrices[Modality.RNA],
+        atac=matrices[Modality.ATAC],
+        present=present,
+        genes=genes[list(GENE_COLUMNS)].reset_index(drop=True),
+        obs=merge_obs(data, parts),
+        atac_unit=config.aggregation.unit,
+        report=report,
+    )
+
+
+def _take_rows(matrix: sp.csr_matrix, rows: np.ndarray) -> sp.csr_matrix:
+    """Rows in a new order; −1 gives an empty row."""
+    if np.array_equal(rows, np.arange(matrix.shape[0])):
+        return matrix
+    empty = sp.csr_matrix((1, matrix.shape[1]), dtype=matrix.dtype)
+    return sp.csr_matrix(sp.vstack([matrix, empty], format="csr")[rows])
+
+
+def merge_obs(data: MuData | AnnData, parts: dict[Modality, AnnData]) -> pd.DataFrame:
+    """One table of the cells: the columns of `data`, then RNA's, then ATAC's.
+
+    A column of both modalities is merged cell by cell; where they contradict each
+    other, ATAC's stands beside as "atac:NAME".
+    """
+    names = data.obs_names
+    prefixes = tuple(f"{key}:" for key in getattr(data, "mod", {}))
+    own = [c for c in data.obs if not str(c).startswith(prefixes or "\0")]
+    merged = {str(column): data.obs[column] for column in own}
+    added: set[str] = set()
+    for modality, adata in parts.items():
+        for column in adata.obs if isinstance(data, MuData) else ():
+            values = adata.obs[column].reindex(names)
+            if column not in merged:
+                merged[column] = values
+                added.add(column)
+            elif column in added:
+                before = merged[column].astype(object)
+                both = before.notna() & values.notna()
+                if (before[both] == values.astype(object)[both]).all():
+                    merged[column] = before.where(before.notna(), values)
+                else:
+                    merged[f"{modality.value}:{column}"] = values
+    return pd.DataFrame(merged, index=names)
+
+
+def _filter(cells: AlignedCells, config: RecipeConfig) -> AlignedCells:
+    """Leaves out cells that have too little in a modality they have."""
+    keep = np.ones(len(cells.obs), bool)
+    failed = {}
+    for modality in MODALITIES:
+        matrix = cells.rna if modality is Modality.RNA else cells.atac
+        if matrix is not None:
+            passes = has_enough(matrix, config.min_feature_fraction)
+            fails = ~passes & cells.present[modality.value]
+            failed[modality.value] = int(fails.sum())
+            keep &= ~fails
+    report = filter_report(keep, failed, config.min_feature_fraction)
+    return dataclasses.replace(
+        cells,
+        rna=None if cells.rna is None else cells.rna[keep],
+        atac=None if cells.atac is None else cells.atac[keep],
+        present={name: mask[keep] for name, mask in cells.present.items()},
+        obs=cells.obs[keep],
+        report=cells.report | {"cell_filter": report},
+    )
