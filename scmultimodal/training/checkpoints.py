@@ -1,8 +1,8 @@
 """The only user of Orbax: checkpoints that are whole, or are noticed not to be.
 
-A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and `manifest.json` with
-the sha256 of every file, written last. A folder without a manifest is no checkpoint.
-Orbax itself restores a flipped bit without a word.
+A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and, written last,
+`manifest.json` with the sha256 of every file. A folder without a manifest is no
+checkpoint. Orbax itself restores a flipped bit without a word.
 """
 
 import hashlib
@@ -74,14 +74,18 @@ class CheckpointManager:
             InputError: the step is absent, a file of it was changed, or it holds other
                 arrays than the template.
         """
-        folder = self.folder / str(step)
-        _verify(folder)
+        folder, metadata = self.folder / str(step), self.metadata(step)
         arrays = self._orbax.restore(folder / "state")
         expected = _flatten(template)
         _compare(folder, arrays, expected)
         leaves = [arrays[name] for name in expected]
-        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return state, json.loads((folder / METADATA).read_text())
+        return jax.tree.unflatten(jax.tree.structure(template), leaves), metadata
+
+    def metadata(self, step: int) -> dict:
+        """The metadata of a step, whose files are checked first as `restore` does."""
+        folder = self.folder / str(step)
+        _verify(folder)
+        return json.loads((folder / METADATA).read_text())
 
     def delete(self, step: int) -> None:
         """Removes a step, its manifest first: a half-removed step is none."""

@@ -1,7 +1,6 @@
 """Averages of weighted sums, and the file that keeps them."""
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,8 +33,7 @@ class Averages:
     def means(self) -> dict[str, Any]:
         """{name: Σ / weight}; NaN where nothing was weighed."""
         return {
-            name: total / weight if np.all(weight) else total * math.nan
-            for name, (total, weight) in self._sums.items()
+            name: _divide(total, weight) for name, (total, weight) in self._sums.items()
         }
 
     def dump(self) -> dict[str, list[float]]:
@@ -54,11 +52,11 @@ class MetricsWriter:
     the writer was opened and alone differs between equal runs.
     """
 
-    def __init__(self, folder: Path, after_step: int = 0):
-        """Opens the file and drops records beyond `after_step`, and a torn last line."""
+    def __init__(self, folder: Path, last_step: int = 0):
+        """Opens the file; drops records beyond `last_step` and a torn last line."""
         self.path = Path(folder) / FILE
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.history = [r for r in read_metrics(self.path) if r["step"] <= after_step]
+        self.history = [r for r in read_metrics(self.path) if r["step"] <= last_step]
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(r) + "\n" for r in self.history))
         temporary.replace(self.path)
@@ -69,7 +67,7 @@ class MetricsWriter:
         """Appends and returns one record. Arrays are left out; NaN becomes null."""
         record = {"step": step, "split": split}
         record["seconds"] = round(time.monotonic() - self._start, 3)
-        for name, value in values.items():
+        for name, value in sorted(values.items(), key=lambda v: (v[0] != "loss", v[0])):
             if np.ndim(value) == 0:
                 record[name] = float(value) if np.isfinite(value) else None
         self._file.write(json.dumps(record) + "\n")
@@ -94,3 +92,9 @@ def _host(value: Any) -> Any:
     """A Python float, or a float64 array."""
     array = np.asarray(value, np.float64)
     return float(array) if array.ndim == 0 else array
+
+
+def _divide(total: Any, weight: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.divide(total, weight)
+    return float(mean) if mean.ndim == 0 else mean

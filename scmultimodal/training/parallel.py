@@ -67,8 +67,10 @@ def replicate(tree: Any, devices: Devices = None) -> Any:
 
 
 def unreplicate(tree: Any) -> Any:
-    """The first device's copy, on the host: `[devices, …]` becomes `[…]`."""
-    return jax.tree.map(lambda leaf: np.asarray(_first(leaf))[0], tree)
+    """A copy on the host of the first device's share: `[devices, …]` becomes `[…]`."""
+    # Indexing a mapped array would start a computation on all devices. A view (asarray)
+    # would look into a buffer that the next step is free to overwrite.
+    return jax.tree.map(lambda leaf: np.array(leaf.addressable_shards[0].data)[0], tree)
 
 
 def shard(batch: Any, num_devices: int) -> Any:
@@ -113,8 +115,3 @@ def _over(devices: list[jax.Device]) -> jax.sharding.NamedSharding:
     """The sharding that `jax.pmap` gives its results, so that nothing is copied."""
     mesh = jax.sharding.Mesh(np.array(devices), (DEVICES,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DEVICES))
-
-
-def _first(leaf: Any) -> Any:
-    # Indexing a mapped array starts a computation on all devices; a shard is there.
-    return leaf.addressable_shards[0].data if isinstance(leaf, jax.Array) else leaf

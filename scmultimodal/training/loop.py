@@ -1,0 +1,300 @@
+"""The loop: batches by step in, a trained state and its history out."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import tqdm
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.task import Task
+from scmultimodal.training import interrupts, parallel, validation
+from scmultimodal.training.metrics import Averages
+from scmultimodal.training.optimizers import (
+    OptimizerConfig,
+    build_optimizer,
+    build_schedule,
+    trainable,
+)
+from scmultimodal.training.prefetch import prefetch
+from scmultimodal.training.run_folder import RunFolder
+from scmultimodal.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long to train, and what to keep.
+
+    Attributes:
+        num_steps: updates in all.
+        seed: of initial parameters and of the randomness of steps.
+        evaluate_every: steps between validations; None validates after the last step.
+        checkpoint_every: steps between checkpoints; None saves after the last step.
+        log_every: steps that one training record averages over.
+        keep_best: validation metric that chooses the state to return; None = the last.
+        best_is: whether the best is the largest or the smallest.
+        resume: `auto` goes on from the newest checkpoint in the folder; `never` refuses
+            a folder that has one.
+    """
+
+    num_steps: int
+    seed: int = 0
+    evaluate_every: int | None = None
+    checkpoint_every: int | None = None
+    log_every: int = 10
+    keep_best: str | None = None
+    best_is: Literal["max", "min"] = "max"
+    resume: Literal["auto", "never"] = "auto"
+
+    def __post_init__(self):
+        for name in ("num_steps", "evaluate_every", "checkpoint_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(
+                    f"LoopConfig.{name}", f"is {value}", "must be positive"
+                )
+        for name, choices in (("best_is", "max min"), ("resume", "auto never")):
+            if getattr(self, name) not in choices.split():
+                value, rule = getattr(self, name), choices.replace(" ", " or ")
+                raise InputError(f"LoopConfig.{name}", f"is {value!r}", f"take {rule}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training leaves behind.
+
+    Attributes:
+        state: host arrays. With `keep_best`, parameters and network state are those of
+            the best validation; the rest is that of the last step.
+        history: the records of `metrics.jsonl`, those before a resume included.
+        best_step: step of the best validation, None without `keep_best`.
+    """
+
+    state: TrainState
+    history: list[dict]
+    best_step: int | None
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or the gradient of a step is not finite."""
+
+    def __init__(self, step: int, loss: float, grad_norm: float, saved: Path | None):
+        """Says what happened at which step, and where its cells are listed."""
+        self.step, self.loss, self.grad_norm = step, loss, grad_norm
+        cells = f" Its cells are in {saved}." if saved else ""
+        super().__init__(
+            f"step {step}: loss {loss}, gradient norm {grad_norm}: not finite. Lower "
+            "the learning rate or lengthen the warm-up, in another folder; the last "
+            f"checkpoint is good.{cells}"
+        )
+
+
+def fit(
+    task: Task,
+    *,
+    train_batches: Callable[[int], Any],
+    config: LoopConfig,
+    folder: Path,
+    validation_batches: Callable[[], Iterable[Any]] | None = None,
+    optimizer: OptimizerConfig | None = None,
+    initial: tuple[Any, Any] | None = None,
+    run_config: dict | None = None,
+    describe: str = "train",
+    devices: parallel.Devices = None,
+) -> TrainResult:
+    """Trains a task, resuming where the folder has a checkpoint.
+
+    Args:
+        task: the objective.
+        train_batches: step -> batch, a pure function: resuming only needs the step.
+            Called in a thread, ahead of the step.
+        config: how long, and what to keep.
+        folder: gets `metrics.jsonl`, `checkpoints/` and, with `keep_best`, `best/`.
+        validation_batches: starts the same pass over the validation set each time.
+        optimizer: how parameters are updated.
+        initial: (params, network_state) to start from; None asks the task.
+        run_config: all else that the result depends on, as JSON has it. It is kept in
+            the checkpoints, and a resume under another is refused.
+        describe: what the progress bar says.
+        devices: None takes all that are local.
+
+    Raises:
+        InputError: a checkpoint of another configuration, or a damaged one.
+        TrainingDivergedError: a loss or gradient that is not finite.
+        KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
+    """
+    if config.keep_best and validation_batches is None:
+        raise InputError(
+            "LoopConfig.keep_best",
+            f"is {config.keep_best!r}, but there is no validation",
+            "give validation_batches, or keep_best=None",
+        )
+    optimizer = optimizer or OptimizerConfig()
+    settings = {
+        "run": run_config or {},
+        "optimizer": dataclasses.asdict(optimizer),
+        "num_steps": config.num_steps,
+        "seed": config.seed,
+    }
+    run_folder = RunFolder(folder, settings)
+    with contextlib.closing(run_folder):
+        state = _initial_state(task, config, optimizer, initial, train_batches)
+        state, window = run_folder.open(state, resume=config.resume == "auto")
+        run = _Run(task, config, optimizer, run_folder, devices, window)
+        state = run.train(state, train_batches, validation_batches, describe)
+        state, best = parallel.unreplicate(state), None
+        if config.keep_best:
+            state, best = run_folder.with_best(state)
+        return TrainResult(
+            state=state, history=run_folder.metrics.history, best_step=best
+        )
+
+
+def _initial_state(
+    task: Task,
+    config: LoopConfig,
+    optimizer: OptimizerConfig,
+    initial: tuple[Any, Any] | None,
+    train_batches: Callable[[int], Any],
+) -> TrainState:
+    """The state before the first step, on the host."""
+    init_rng, rng = jax.random.split(jax.random.PRNGKey(config.seed))
+    if initial is not None:
+        params, network_state = initial
+    else:
+        params, network_state = jax.jit(task.init)(init_rng, train_batches(0))
+    adamw = build_optimizer(optimizer, params, config.num_steps)
+    return jax.tree.map(
+        np.asarray,
+        TrainState(
+            params=params,
+            network_state=network_state,
+            opt_state=jax.jit(adamw.init)(params),
+            step=np.zeros((), np.int32),
+            rng=rng,
+        ),
+    )
+
+
+class _Run:
+    """The steps of one training."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        optimizer: OptimizerConfig,
+        folder: RunFolder,
+        devices: parallel.Devices,
+        window: Averages,
+    ):
+        self.task, self.config, self.optimizer = task, config, optimizer
+        self.folder, self.devices, self.window = folder, devices, window
+        self.schedule = build_schedule(optimizer, config.num_steps)
+        self.judge = parallel.make_eval_step(task, devices=devices)
+
+    def train(
+        self,
+        state: TrainState,
+        train_batches: Callable[[int], Any],
+        validation_batches: Callable[[], Iterable[Any]] | None,
+        describe: str,
+    ) -> TrainState:
+        """Steps from where `state` stands to the end; returns the last, replicated."""
+        start, stop = int(state.step), self.config.num_steps
+        optimizer = build_optimizer(self.optimizer, state.params, stop)
+        moving = trainable(self.optimizer, state.params)
+        update = parallel.make_train_step(
+            self.task, optimizer, trainable=moving, devices=self.devices
+        )
+        state = parallel.replicate(state, self.devices)
+
+        def build(step: int):
+            batch = train_batches(step)
+            return parallel.place(batch, self.devices), batch
+
+        batches = contextlib.closing(prefetch(build, start, stop))
+        bar = tqdm.tqdm(initial=start, total=stop, desc=describe, disable=None)
+        with bar, interrupts.deferred() as interrupted, batches as steps:
+            late = None
+            for step, (placed, batch) in steps:
+                state, metrics = update(state, placed)
+                # The metrics of the step before: the device is not waited for.
+                self._settle(late)
+                late, stopping = (step, metrics, batch), interrupted()
+                due = self._due(step + 1) | ({"save"} if stopping else set())
+                if due:
+                    self._settle(late)
+                    late = None
+                    self._pause(step + 1, state, due, validation_batches)
+                bar.update()
+                if stopping:
+                    raise KeyboardInterrupt(
+                        f"stopped after step {step + 1} of {stop}; the checkpoint is "
+                        "saved, and the same call goes on from there"
+                    )
+        return state
+
+    def _due(self, done: int) -> set[str]:
+        """What is to happen after `done` steps."""
+        every = {
+            "validate": self.config.evaluate_every,
+            "save": self.config.checkpoint_every,
+        }
+        last = done == self.config.num_steps
+        return {name for name, n in every.items() if last or (n and done % n == 0)}
+
+    def _settle(self, late: tuple[int, Any, Any] | None) -> None:
+        """Takes in the metrics of a step: stops if not finite, logs if it is time."""
+        if late is None:
+            return
+        step, metrics, batch = late
+        metrics = parallel.unreplicate(metrics)
+        (loss, weight), (norm, _) = metrics["loss"], metrics["grad_norm"]
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            saved = self.folder.report_batch(step, batch)
+            mean = float(loss / weight) if weight else math.nan
+            raise TrainingDivergedError(step, mean, float(norm), saved)
+        self.window.add(metrics)
+        done = step + 1
+        if done % self.config.log_every == 0 or done == self.config.num_steps:
+            rate = {"learning_rate": self.schedule(step)}
+            self.folder.metrics.write(done, "train", self.window.means() | rate)
+            self.window = Averages()
+
+    def _pause(
+        self,
+        done: int,
+        state: TrainState,
+        due: set[str],
+        validation_batches: Callable[[], Iterable[Any]] | None,
+    ) -> None:
+        """Validates and saves, whichever is due, in this order."""
+        if "validate" in due and validation_batches is not None:
+            self._validate(done, state, validation_batches())
+        if "save" in due:
+            self.folder.save(done, parallel.unreplicate(state), self.window)
+
+    def _validate(self, done: int, state: TrainState, batches: Iterable[Any]) -> None:
+        """Judges, records, and keeps the state if it is the best so far."""
+        means = validation.average(
+            self.judge, state.params, state.network_state, batches, self.devices
+        )
+        self.folder.metrics.write(done, "validation", means)
+        name = self.config.keep_best
+        if not name:
+            return
+        if name not in means:
+            raise InputError(
+                "LoopConfig.keep_best",
+                f"{name!r} is no metric of the validation",
+                f"take one of {', '.join(means)}",
+            )
+        if self.folder.is_best(means[name], 1 if self.config.best_is == "max" else -1):
+            kept = {"params": state.params, "network_state": state.network_state}
+            self.folder.save_best(done, parallel.unreplicate(kept), means[name])

@@ -1,0 +1,127 @@
+"""What a training keeps on disk: metrics, checkpoints, the best state."""
+
+import importlib.metadata
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scmultimodal
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.training.checkpoints import CheckpointManager
+from scmultimodal.training.metrics import Averages, MetricsWriter
+from scmultimodal.training.state import TrainState
+
+PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunFolder:
+    """The folder of one training: `metrics.jsonl`, `checkpoints/` and `best/`.
+
+    It holds host arrays only and knows no device. `open` comes first.
+    """
+
+    def __init__(self, folder: Path, description: dict):
+        """Names the folder, and the settings that a resume must share."""
+        self.folder = Path(folder)
+        # As JSON gives it back: tuples are lists, paths are text.
+        self.description = json.loads(json.dumps(description, default=str))
+        self.checkpoints = CheckpointManager(self.folder / "checkpoints")
+        self.best = CheckpointManager(self.folder / "best", keep=1)
+        self.best_value = math.nan
+        self.metrics: MetricsWriter | None = None
+
+    def open(self, state: TrainState, *, resume: bool) -> tuple[TrainState, Averages]:
+        """Takes up the newest checkpoint, or clears what a run without one left.
+
+        Returns the state to go on from (`state` where there is no checkpoint) and the
+        half-filled averages of the training record that was under way.
+
+        Raises:
+            InputError: a checkpoint where none may be resumed, one of other settings,
+                or a damaged one.
+        """
+        step, window = self.checkpoints.latest_step, Averages()
+        if step is None:
+            shutil.rmtree(self.best.folder, ignore_errors=True)
+        elif not resume:
+            raise InputError(
+                self.folder,
+                f"has a checkpoint of step {step}, and resume is 'never'",
+                "choose another folder, or resume='auto'",
+            )
+        else:
+            metadata = self.checkpoints.metadata(step)
+            _compare(self.folder, metadata["config"], self.description)
+            window = Averages(metadata["window"])
+            state, _ = self.checkpoints.restore(step, state)
+        if (best := self.best.latest_step) is not None:
+            self.best_value = self.best.metadata(best)["value"]
+        self.metrics = MetricsWriter(self.folder, last_step=step or 0)
+        return state, window
+
+    def save(self, step: int, state: TrainState, window: Averages) -> None:
+        """Saves a checkpoint with the settings, the data position and versions."""
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        metadata = {
+            "step": step,
+            "config": self.description,
+            "versions": versions | {"scmultimodal": scmultimodal.__version__},
+            "window": window.dump(),
+        }
+        self.checkpoints.save(step, state, metadata)
+
+    def is_best(self, value: float, sign: int) -> bool:
+        """Whether `sign * value` is larger than at any validation before."""
+        if math.isnan(self.best_value):
+            return not math.isnan(value)
+        return sign * value > sign * self.best_value
+
+    def save_best(self, step: int, kept: Mapping[str, Any], value: float) -> None:
+        """Keeps {"params", "network_state"} as the best of the run."""
+        self.best.save(step, kept, {"step": step, "value": value})
+        self.best_value = value
+
+    def with_best(self, state: TrainState) -> tuple[TrainState, int | None]:
+        """`state` with the best parameters, and their step: None if none is better."""
+        step = self.best.latest_step
+        if step is None:
+            return state, None
+        kept = {"params": state.params, "network_state": state.network_state}
+        kept, _ = self.best.restore(step, kept)
+        return state.replace(**kept), step
+
+    def report_batch(self, step: int, batch: Any) -> Path | None:
+        """Lists the cells of a batch that broke a step, where the batch knows them."""
+        cells = getattr(batch, "cell_index", None)
+        if cells is None:
+            return None
+        path = self.folder / f"diverged_step_{step}.json"
+        cells = np.asarray(cells).tolist()
+        path.write_text(json.dumps({"step": step, "cell_index": cells}))
+        return path
+
+    def close(self) -> None:
+        """Closes files and managers."""
+        if self.metrics is not None:
+            self.metrics.close()
+        self.checkpoints.close()
+        self.best.close()
+
+
+def _compare(folder: Path, found: dict, expected: dict, path: str = "") -> None:
+    """Raises at the first setting that differs from that of the run in the folder."""
+    for name in sorted(found.keys() | expected.keys()):
+        old, new, here = found.get(name), expected.get(name), f"{path}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            _compare(folder, old, new, f"{here}.")
+        elif old != new:
+            raise InputError(
+                folder,
+                f"its checkpoint was trained with {here} = {old!r}, not {new!r}",
+                "resume with the settings of the run, or choose another folder",
+            )
