@@ -1,0 +1,227 @@
+"""Turns cells into batches: dense, or a cell's non-zero genes with padding."""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int, Int32, Integer, UInt8
+
+from scmultimodal.data.permutations import Stream, permutation
+from scmultimodal.data.sampling import FILLER
+from scmultimodal.data.shards import Csr, canonical_csr, spans
+from scmultimodal.data.sources import CellSource, token_lengths, union
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality, Regime
+
+Tokens = Literal["all", "nonzero"]
+FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
+Cells = Int[np.ndarray, " cells"]
+EVERY_ROW = slice(None)
+
+
+def default_buckets(num_genes: int) -> tuple[int, ...]:
+    """Returns 64, 128, 192, 256, 384, 512, 768, … and the number of genes."""
+    sizes = [64]
+    while sizes[-1] < num_genes:
+        octave = 2 ** (sizes[-1].bit_length() - 1)
+        sizes.append(max(128, octave * 2 if sizes[-1] > octave else octave * 3 // 2))
+    return (*(size for size in sizes if size < num_genes), num_genes)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchBuilder:
+    """Builds batches of one source.
+
+    Attributes:
+        source: the cells.
+        num_genes: features of each modality.
+        tokens: `all` gives every gene to every cell. `nonzero` gives a cell the genes
+            that are non-zero in any modality shown, in the vocabulary's order, padded
+            to the smallest bucket that holds the longest cell of the batch.
+        buckets: lengths that a batch may be padded to, `default_buckets` if None; the
+            number of genes is always one.
+        feature_order: order of the tokens where they are all genes. `fixed` is the
+            vocabulary's, `per_cell` is random and kept for each cell, `dynamic` is
+            random at each step.
+        seed: seed of the random orders.
+    """
+
+    source: CellSource
+    num_genes: int
+    tokens: Tokens = "all"
+    buckets: tuple[int, ...] | None = None
+    feature_order: FeatureOrder = "fixed"
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.tokens == "nonzero" and self.feature_order != "fixed":
+            problem = f"is {self.feature_order!r} with the tokens of non-zero genes"
+            raise InputError("feature_order", problem, "Use tokens='all' or 'fixed'")
+        if self.buckets is not None and not all(size > 0 for size in self.buckets):
+            raise InputError("buckets", f"are {self.buckets}", "Give sizes above 0")
+
+    def build(
+        self,
+        cell_indices: Integer[np.ndarray, " batch"],
+        regime: Regime,
+        *,
+        step: int = 0,
+        with_labels: bool = False,
+        rows: slice = EVERY_ROW,
+    ) -> CellBatch:
+        """Builds a batch, or one host's part of it.
+
+        Which modalities are None depends on the regime and the source alone, never on
+        the cells, so that all hosts see one structure.
+
+        Args:
+            cell_indices: the cells of the global batch, −1 at rows that fill it up.
+            regime: the modalities to show.
+            step: step of the run; `dynamic` orders depend on it.
+            with_labels: adds the class of each cell.
+            rows: the rows of the global batch to build; lengths are chosen from all.
+
+        Raises:
+            InputError: the source lacks what the regime shows, or the labels asked for.
+        """
+        cells = np.asarray(cell_indices)[rows]
+        real = cells != FILLER
+        shown = {
+            modality: self._bins(modality, cells, real)
+            for modality in regime.modalities
+            if modality in self.source.modalities
+        }
+        if not shown:
+            held = ", ".join(self.source.modalities)
+            raise InputError("batch", f"the cells have no {regime}", f"Show {held}")
+        if self.tokens == "all":
+            tokens = self._all_genes(shown, cells, step)
+        else:
+            whole = len(cells) == len(cell_indices)
+            length = None if whole else self._longest(cell_indices, regime)
+            tokens = self._nonzero_genes(shown, len(cells), length)
+        return CellBatch(
+            rna=tokens.values.get(Modality.RNA),
+            atac=tokens.values.get(Modality.ATAC),
+            rna_present=self._present(Modality.RNA, shown, cells, real),
+            atac_present=self._present(Modality.ATAC, shown, cells, real),
+            gene_ids=tokens.gene_ids,
+            token_mask=tokens.mask,
+            cell_mask=real,
+            row=np.arange(len(cell_indices), dtype=np.int32)[rows],
+            label=self._labels(cells, real) if with_labels else None,
+            cell_index=cells.astype(np.int32),
+        )
+
+    @functools.cached_property
+    def _buckets(self) -> tuple[int, ...]:
+        return (*(self.buckets or default_buckets(self.num_genes)), self.num_genes)
+
+    @functools.cached_property
+    def _lengths(self) -> dict[Regime, Int[np.ndarray, " cells"]]:
+        return {}
+
+    def lengths(self, regime: Regime) -> Int[np.ndarray, " cells"]:
+        """Returns the tokens of every cell of the source; computed once."""
+        if regime not in self._lengths:
+            self._lengths[regime] = token_lengths(self.source, regime)
+        return self._lengths[regime]
+
+    def _longest(self, cells: Integer[np.ndarray, " batch"], regime: Regime) -> int:
+        real = cells[cells != FILLER]
+        return int(self.lengths(regime)[real].max(initial=0))
+
+    def _bins(
+        self, modality: Modality, cells: Cells, real: Bool[np.ndarray, " cells"]
+    ) -> Csr:
+        """Returns the bins of the cells, with empty rows for fillers."""
+        found = self.source.rows(modality, cells[real])
+        if found.shape[1] != self.num_genes:
+            problem = f"{modality} has {found.shape[1]} genes, not {self.num_genes}"
+            raise InputError("batch", problem, "Align the cells to the vocabulary")
+        if real.all():
+            return found
+        lengths = np.zeros(len(cells), np.int64)
+        lengths[real] = np.diff(found.indptr)
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        shape = (len(cells), found.shape[1])
+        return canonical_csr(found.data, found.indices, indptr, shape)
+
+    def _all_genes(
+        self, shown: dict[Modality, Csr], cells: Cells, step: int
+    ) -> "_Tokens":
+        dense = {modality: bins.toarray() for modality, bins in shown.items()}
+        if self.feature_order == "fixed":
+            return _Tokens(values=dense, gene_ids=None, mask=None)
+        moment = step if self.feature_order == "dynamic" else 0
+        order = np.stack([self._order(int(cell), moment) for cell in cells])
+        values = {m: np.take_along_axis(bins, order, 1) for m, bins in dense.items()}
+        return _Tokens(values=values, gene_ids=order, mask=None)
+
+    def _order(self, cell: int, moment: int) -> Int32[np.ndarray, " genes"]:
+        """Returns the genes of a cell in the order in which it presents them."""
+        if cell == FILLER:
+            return np.arange(self.num_genes, dtype=np.int32)
+        order = permutation(
+            self.num_genes,
+            seed=self.seed,
+            stream=Stream.FEATURE_ORDER,
+            position=(cell, moment),
+        )
+        return order.astype(np.int32)
+
+    def _nonzero_genes(
+        self, shown: dict[Modality, Csr], num_cells: int, longest: int | None
+    ) -> "_Tokens":
+        if len(shown) == 2:
+            both = union(shown[Modality.RNA], shown[Modality.ATAC])
+        else:
+            both = next(iter(shown.values()))
+        lengths = np.diff(both.indptr)
+        longest = lengths.max(initial=0) if longest is None else longest
+        width = min(bucket for bucket in self._buckets if bucket >= longest)
+        first = np.arange(num_cells) * width
+        places = spans(first, lengths.astype(np.int64))
+
+        def padded(entries: np.ndarray, dtype: np.dtype) -> np.ndarray:
+            flat = np.zeros(num_cells * width, dtype)
+            flat[places] = entries
+            return flat.reshape(num_cells, width)
+
+        bins = padded(both.data, both.data.dtype)
+        packed = len(shown) == 2
+        values = {Modality.RNA: bins & 255, Modality.ATAC: bins >> 8} if packed else {}
+        return _Tokens(
+            values={m: values.get(m, bins).astype(np.uint8) for m in shown},
+            gene_ids=padded(both.indices, np.dtype(np.int32)),
+            mask=np.arange(width) < lengths[:, None],
+        )
+
+    def _present(
+        self,
+        modality: Modality,
+        shown: dict[Modality, Csr],
+        cells: Cells,
+        real: Bool[np.ndarray, " cells"],
+    ) -> Bool[np.ndarray, " cells"]:
+        if modality not in shown:
+            return np.zeros(len(cells), bool)
+        return self.source.present(modality)[cells] & real
+
+    def _labels(
+        self, cells: Cells, real: Bool[np.ndarray, " cells"]
+    ) -> Int32[np.ndarray, " cells"]:
+        if self.source.labels is None:
+            raise InputError("batch", "the cells have no labels", "Name a label column")
+        return np.where(real, self.source.labels[cells], -1).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Tokens:
+    """The token-wise fields of a `CellBatch`."""
+
+    values: dict[Modality, UInt8[np.ndarray, "cells tokens"]]
+    gene_ids: Int32[np.ndarray, "cells tokens"] | None
+    mask: Bool[np.ndarray, "cells tokens"] | None

@@ -1,0 +1,111 @@
+"""Which cells are in a batch: a pure function of (seed, step).
+
+A row that no cell fills holds −1.
+"""
+
+import numpy as np
+from jaxtyping import Int, Int64
+
+from scmultimodal.data.permutations import Stream, permutation
+from scmultimodal.schemas.errors import InputError
+
+FILLER = -1
+
+
+class EpochSampler:
+    """Endless batches; every epoch is a new order of the same cells.
+
+    The cells that do not fill a last batch are left out of that epoch. They differ
+    from epoch to epoch, so no cell is left out for ever. Fewer cells than a batch
+    holds are filled up.
+
+    With `lengths`, cells of similar length share a batch, so that little padding is
+    needed: every `window` batches of the random order are sorted by length and cut
+    into batches anew, and the batches of the epoch are then shuffled.
+    """
+
+    def __init__(
+        self,
+        cells: int | Int[np.ndarray, " chosen"],
+        batch_size: int,
+        *,
+        seed: int,
+        lengths: Int[np.ndarray, " cells"] | None = None,
+        window: int = 8,
+    ):
+        """Prepares the sampler; nothing is drawn yet.
+
+        Args:
+            cells: the cells to draw from, or how many there are.
+            batch_size: rows of a batch, over all devices and hosts.
+            seed: seed of the run.
+            lengths: tokens of every cell of the dataset (not of the chosen alone).
+            window: batches that are sorted together.
+
+        Raises:
+            InputError: there is no cell, or the batch size or window is below 1.
+        """
+        self.cells = np.arange(cells) if isinstance(cells, int) else cells
+        if not len(self.cells) or batch_size < 1 or window < 1:
+            problem = f"{len(self.cells)} cells, batches of {batch_size}"
+            raise InputError("sampler", problem, "Each must be at least 1")
+        self.batch_size, self.seed, self.window = batch_size, seed, window
+        self._lengths = None if lengths is None else lengths[self.cells]
+        self._latest: tuple[int, np.ndarray] | None = None
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of batches that one order of the cells gives."""
+        return max(1, len(self.cells) // self.batch_size)
+
+    def batch(self, step: int) -> Int64[np.ndarray, " batch"]:
+        """Returns the cells of a step, by their position in the dataset."""
+        epoch, number = divmod(step, self.batches_per_epoch)
+        latest = self._latest
+        if latest is None or latest[0] != epoch:
+            latest = self._latest = (epoch, self._epoch(epoch))
+        return latest[1][number].copy()
+
+    def _epoch(self, epoch: int) -> Int64[np.ndarray, "batches batch"]:
+        """Lays out all batches of an epoch."""
+        position = (epoch, 0)
+        order = permutation(
+            len(self.cells), seed=self.seed, stream=Stream.EPOCH, position=position
+        )
+        order = order[: self.batches_per_epoch * self.batch_size]
+        if self._lengths is None:
+            return _cut(self.cells[order], self.batch_size)
+        size = self.window * self.batch_size
+        windows = [order[i : i + size] for i in range(0, len(order), size)]
+        by_length = [w[np.argsort(self._lengths[w], kind="stable")] for w in windows]
+        batches = _cut(self.cells[np.concatenate(by_length)], self.batch_size)
+        shuffled = permutation(
+            len(batches), seed=self.seed, stream=Stream.BATCH_ORDER, position=position
+        )
+        return batches[shuffled]
+
+
+def sequential_batches(
+    cells: int | Int[np.ndarray, " chosen"],
+    batch_size: int,
+    *,
+    lengths: Int[np.ndarray, " cells"] | None = None,
+) -> Int64[np.ndarray, "batches batch"]:
+    """Returns batches that hold every cell exactly once, for evaluation.
+
+    Args:
+        cells: the cells, or how many there are.
+        batch_size: rows of a batch; the last one is filled up.
+        lengths: tokens of every cell of the dataset; batches are sorted by them.
+    """
+    cells = np.arange(cells) if isinstance(cells, int) else cells
+    if lengths is not None:
+        cells = cells[np.argsort(lengths[cells], kind="stable")]
+    return _cut(cells, batch_size)
+
+
+def _cut(
+    cells: Int[np.ndarray, " chosen"], batch_size: int
+) -> Int64[np.ndarray, "batches batch"]:
+    filler = np.full(-len(cells) % batch_size, FILLER)
+    return np.concatenate([cells, filler]).astype(np.int64).reshape(-1, batch_size)
