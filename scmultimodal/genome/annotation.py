@@ -169,7 +169,7 @@ def _check(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     where = "line " + rows["line"].astype(str)
     for column in ("start", "end"):
         bad = ~rows[column].str.fullmatch(r"-?\d+")
-        if bad.any():
+        if bool(bad.any()):
             raise InputError(
                 path,
                 f"{where[bad].iloc[0]}: {column} {rows[column][bad].iloc[0]!r} "
@@ -178,7 +178,7 @@ def _check(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
             )
         rows[column] = rows[column].astype(np.int64)
     bad = ~rows["strand"].isin(["+", "-"])
-    if bad.any():
+    if bool(bad.any()):
         raise InputError(
             path,
             f"{where[bad].iloc[0]}: strand {rows['strand'][bad].iloc[0]!r}",

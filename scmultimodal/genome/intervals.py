@@ -111,6 +111,8 @@ def overlapping(
         if others is None:
             continue
         a, b = left.iloc[rows], right.iloc[others]
+        a = {column: a[column].to_numpy() for column in ("start", "end")}
+        b = {column: b[column].to_numpy() for column in ("start", "end")}
         # Of two overlapping intervals one starts within the other: count each once.
         first, second = _starts_within(a["start"], b["start"], b["end"], "left")
         pairs.append(np.stack([rows[first], others[second]]))
@@ -122,16 +124,15 @@ def overlapping(
 
 
 def _starts_within(
-    points: pd.Series,
-    starts: pd.Series,
-    ends: pd.Series,
+    points: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
     side: Literal["left", "right"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (point, interval) with start <= point < end ("right": start < point)."""
-    points = points.to_numpy()
     order = np.argsort(points, kind="stable")
-    low = np.searchsorted(points[order], starts.to_numpy(), side=side)
-    high = np.searchsorted(points[order], ends.to_numpy(), side="left")
+    low = np.searchsorted(points[order], starts, side=side)
+    high = np.searchsorted(points[order], ends, side="left")
     count = np.maximum(high - low, 0)
     interval = np.repeat(np.arange(len(count)), count)
     offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)

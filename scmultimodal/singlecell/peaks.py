@@ -249,7 +249,7 @@ def _one_style(
     peaks = peaks.reset_index(drop=True)
     peaks["chrom"] = intervals.rename_chromosomes(peaks["chrom"], style)
     genes = genes.reset_index(drop=True)
-    if not peaks["chrom"].isin(genes["chrom"]).any():
+    if not set(peaks["chrom"]) & set(genes["chrom"]):
         raise InputError(
             "peaks",
             f"share no chromosome with the genes ({sorted(set(peaks['chrom']))[:3]} "

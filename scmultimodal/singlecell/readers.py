@@ -1,7 +1,7 @@
 """Files to MuData {"rna", "atac"}, checked on the way in."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anndata
@@ -16,7 +16,13 @@ from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.singlecell.counts import check_counts, count_matrix
 from scmultimodal.singlecell.peaks import peak_intervals
 
-__all__ = ["check_counts", "infer_modality", "read", "split_modalities"]
+__all__ = [
+    "check_counts",
+    "infer_modality",
+    "join_modalities",
+    "read",
+    "split_modalities",
+]
 
 _KEYS = {
     Modality.RNA: ("rna", "gex", "geneexpression", "expression", "genes", "rnaseq"),
@@ -68,7 +74,7 @@ def read(
         raise InputError(path, f"has no layer {layer!r}", f"Layers: {known}")
     for key, adata in parts.items():
         _clean(adata, key, layer, f"{path} [{key.value}]")
-    result = _mudata(parts)
+    result = join_modalities(parts)
     if isinstance(data, MuData):
         for column in data.obs:
             if not str(column).startswith(tuple(f"{key}:" for key in data.mod)):
@@ -111,6 +117,12 @@ def split_modalities(
     return {modality: found[modality] for modality in MODALITIES if modality in found}
 
 
+def join_modalities(parts: Mapping[str, AnnData]) -> MuData:
+    """A MuData that holds `parts` as they are; global tables stay without columns."""
+    with mudata.set_options(pull_on_update=False):
+        return MuData({str(key): adata for key, adata in parts.items()})
+
+
 def infer_modality(adata: AnnData) -> Modality:
     """ATAC where most feature names read as intervals, else RNA."""
     is_atac = share_of_peak_names(adata.var_names) > 0.5
@@ -138,13 +150,8 @@ def _named(data: MuData | AnnData, modality: str, path: Path) -> MuData | AnnDat
         parts = split_modalities(data, path)
         if Modality(modality) not in parts:
             raise InputError(path, f"holds no {modality}", f"It has {list(data.mod)}")
-        return _mudata({Modality(modality): parts[Modality(modality)]})
-    return _mudata({Modality(modality): data})
-
-
-def _mudata(parts: dict[Modality, AnnData]) -> MuData:
-    with mudata.set_options(pull_on_update=False):
-        return MuData({key.value: adata for key, adata in parts.items()})
+        return join_modalities({Modality(modality): parts[Modality(modality)]})
+    return join_modalities({Modality(modality): data})
 
 
 def _load(path: Path) -> MuData | AnnData:

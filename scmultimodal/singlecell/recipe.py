@@ -38,7 +38,8 @@ class RecipeConfig:
     Attributes:
         counts: what the ATAC counts count.
         min_feature_fraction: least share of non-zero genes of a training cell.
-        target_sum: total that each cell is scaled to before log1p.
+        target_sum: total that each cell is scaled to before log1p; None means the
+            median depth of the training cells.
         aggregation: how peaks become gene-level values.
         strategy: how values are binned.
         num_bins: number of bins above 0.
@@ -46,7 +47,7 @@ class RecipeConfig:
 
     counts: CountChoice = "auto"
     min_feature_fraction: float = 0.01
-    target_sum: float = 10_000.0
+    target_sum: float | None = 10_000.0
     aggregation: PeakAggregation = dataclasses.field(default_factory=PeakAggregation)
     strategy: Strategy = "gene_normalized"
     num_bins: int = 5
@@ -54,7 +55,8 @@ class RecipeConfig:
     def __post_init__(self):
         """Raises InputError for values out of range."""
         check_binning(self.strategy, self.num_bins)
-        if not 0 <= self.min_feature_fraction < 1 or self.target_sum <= 0:
+        total = 1.0 if self.target_sum is None else self.target_sum
+        if not 0 <= self.min_feature_fraction < 1 or total <= 0:
             raise InputError(
                 "recipe",
                 f"min_feature_fraction {self.min_feature_fraction}, "
