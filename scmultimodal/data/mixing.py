@@ -3,25 +3,14 @@
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Generic, Literal, Protocol, TypeVar
-
-import numpy as np
-from jaxtyping import Int
+from typing import Generic, Literal, TypeVar
 
 from scmultimodal.schemas.errors import InputError
 
 Name = TypeVar("Name", bound=str)
 
 
-class Sampler(Protocol):
-    """Anything that has the cells of a step, such as an `EpochSampler`."""
-
-    def batch(self, step: int) -> Int[np.ndarray, " batch"]:
-        """Returns the cells of a step."""
-        ...
-
-
-class MixedSampler(Generic[Name]):
+class Pattern(Generic[Name]):
     """Says which source a step reads, and which step of that source it is.
 
     The first source takes the steps where ⌈w·step⌉ rises, w being its share; the
@@ -32,40 +21,35 @@ class MixedSampler(Generic[Name]):
 
     def __init__(
         self,
-        samplers: Mapping[Name, Sampler],
-        pattern: Literal["round_robin"] | Mapping[Name, float] = "round_robin",
+        sources: tuple[Name, ...],
+        weights: Literal["round_robin"] | Mapping[Name, float] = "round_robin",
     ):
         """Prepares the pattern.
 
         Args:
-            samplers: the sources by name, in the order in which they take turns.
-            pattern: `round_robin`, or how often each source is read, in any unit.
+            sources: names, in the order in which they take turns.
+            weights: `round_robin`, or how often each is read, in any unit.
 
         Raises:
             InputError: a source without weight, or a weight that is not above 0.
         """
-        self.samplers = dict(samplers)
-        if pattern == "round_robin":
-            pattern = dict.fromkeys(self.samplers, 1.0)
-        elif not isinstance(pattern, Mapping) or set(pattern) != set(samplers):
-            problem = f"{pattern!r} does not name the sources {', '.join(samplers)}"
-            raise InputError("mixing pattern", problem, "Name each source once")
-        if not samplers or not all(0 < w < math.inf for w in pattern.values()):
-            problem = f"{dict(pattern)} has no source, or a weight that is not above 0"
-            raise InputError("mixing pattern", problem, "Leave unused sources out")
-        weights = [Fraction(pattern[name]) for name in self.samplers]
-        self._shares = [w / sum(weights[i:]) for i, w in enumerate(weights)]
+        if weights == "round_robin":
+            weights = dict.fromkeys(sources, 1.0)
+        elif not isinstance(weights, Mapping) or set(weights) != set(sources):
+            problem = f"{weights!r} does not name the sources {', '.join(sources)}"
+            raise InputError("mixing weights", problem, "Name each source once")
+        if not sources or not all(0 < w < math.inf for w in weights.values()):
+            problem = f"{dict(weights)} has no source, or a weight that is not above 0"
+            raise InputError("mixing weights", problem, "Leave unused sources out")
+        self.sources = sources
+        exact = [Fraction(weights[name]) for name in sources]
+        self._shares = [w / sum(exact[i:]) for i, w in enumerate(exact)]
 
     def plan(self, step: int) -> tuple[Name, int]:
         """Returns the source of a step, and how often it was read before."""
-        for name, share in zip(self.samplers, self._shares, strict=True):
+        for name, share in zip(self.sources, self._shares, strict=True):
             before, after = math.ceil(step * share), math.ceil((step + 1) * share)
             if after > before:
                 return name, before
             step -= before
         raise AssertionError("the last source takes all remaining steps")
-
-    def batch(self, step: int) -> tuple[Name, Int[np.ndarray, " batch"]]:
-        """Returns the source of a step and the cells it reads."""
-        name, source_step = self.plan(step)
-        return name, self.samplers[name].batch(source_step)

@@ -196,7 +196,6 @@ class Store:
             )
         target = self.path if path is None else Path(path)
         manifest.check_target(target, overwrite=path is None)
-        target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.folder(target) as folder:
             for modality, matrix in self._matrices.items():
                 for number, cells in enumerate(matrix.cells_of_shards):
@@ -253,7 +252,6 @@ def write_store(
         if matrix.shape[1] != vocabulary.num_genes:
             problem = f"{matrix.shape[1]} columns for {vocabulary.num_genes} genes"
             raise InputError(modality, problem, "Align them to the vocabulary")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.folder(path) as folder:
         sizes = _write_shards(folder, cells, bin_function, cells_per_shard)
         for modality in cells.matrices:
