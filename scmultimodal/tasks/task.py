@@ -1,6 +1,6 @@
 """What training needs to know of an objective: how to start and how to err."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -13,6 +13,7 @@ LossOutput = tuple[WeightedSum, tuple[Params, dict[str, WeightedSum]]]
 """Loss as (Σ, weight), then (network state, metrics as (Σ, weight) each)."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """An objective: pure functions of parameters, state, randomness and a batch.
 
