@@ -64,8 +64,8 @@ def read_genes(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            rows = list(_parse(_text(file), path))
+        with path.open("rb") as file, _text(file) as lines:
+            rows = list(_parse(lines, path))
     except OSError as error:
         # gzip.BadGzipFile is an OSError too: a missing file has an errno.
         problem = "cannot be read" if error.errno else "is damaged"

@@ -19,6 +19,7 @@ def check_counts(adata: AnnData, source: object) -> None:
             sparse matrix; values that are NaN, infinite, negative or fractional.
     """
     _check_names(adata, source)
+    check_structure(adata, source)
     matrix = _sparse(adata, source)
     if matrix.nnz == 0 or not matrix.data.any():
         raise InputError(source, "holds no counts at all", "Is this the right layer?")
@@ -36,6 +37,23 @@ def count_matrix(adata: AnnData, source: object) -> sp.csr_matrix:
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
+
+
+def check_structure(adata: AnnData, source: object) -> None:
+    """Raises InputError where X or a layer is a broken CSR or CSC matrix.
+
+    Most operations on such a matrix end the process rather than raise.
+    """
+    for matrix in (adata.X, *adata.layers.values()):
+        if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
+            try:
+                matrix.check_format(full_check=True)
+            except ValueError as error:
+                raise InputError(
+                    source,
+                    f"a sparse matrix is broken ({error})",
+                    "Write the file again",
+                ) from error
 
 
 def integer_layers(adata: AnnData) -> list[str]:
@@ -65,7 +83,7 @@ def _check_names(adata: AnnData, source: object) -> None:
 
 
 def _sparse(adata: AnnData, source: object) -> sp.spmatrix:
-    """The matrix of `adata` as CSR or CSC, with its structure checked."""
+    """The matrix of `adata` as CSR or CSC."""
     matrix = adata.X
     if matrix is None:
         raise InputError(
@@ -75,12 +93,6 @@ def _sparse(adata: AnnData, source: object) -> sp.spmatrix:
         return sp.csr_matrix(np.asarray(matrix))
     if matrix.format not in ("csr", "csc"):
         return matrix.tocsr()
-    try:
-        matrix.check_format(full_check=True)
-    except ValueError as error:
-        raise InputError(
-            source, f"its sparse matrix is broken ({error})", "Write the file again"
-        ) from error
     return matrix
 
 

@@ -13,7 +13,7 @@ from mudata import MuData
 from scmultimodal.genome.intervals import share_of_peak_names
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
-from scmultimodal.singlecell.counts import check_counts, count_matrix
+from scmultimodal.singlecell.counts import check_counts, check_structure, count_matrix
 from scmultimodal.singlecell.peaks import peak_intervals
 
 __all__ = [
@@ -34,8 +34,9 @@ _KEYS = {
         "atacseq",
     ),
 }
-# gzip shrinks zeros by about 1,030; more than that was never written by a program.
+# gzip shrinks zeros by about 1,030: beyond this, a large dataset was never written.
 _MAX_RATIO = 1_100
+_LARGE_BYTES = 2**30
 
 
 def read(
@@ -66,6 +67,8 @@ def read(
         raise InputError(path, "does not exist", "Check the path")
     _check_file(path)
     data = _load(path)
+    for adata in data.mod.values() if isinstance(data, MuData) else (data,):
+        check_structure(adata, path)
     if modality is not None:
         data = _named(data, modality, path)
     parts = split_modalities(data, path)
@@ -79,6 +82,7 @@ def read(
         for column in data.obs:
             if not str(column).startswith(tuple(f"{key}:" for key in data.mod)):
                 result.obs[column] = data.obs[column].reindex(result.obs_names)
+        result.uns.update(data.uns)
     return result
 
 
@@ -207,7 +211,7 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, object, object]]:
 
 def _is_oversized(dataset: h5py.Dataset) -> bool:
     logical = int(dataset.size or 0) * dataset.dtype.itemsize
-    return logical > _MAX_RATIO * (dataset.id.get_storage_size() + 1_024)
+    return logical > max(_LARGE_BYTES, _MAX_RATIO * dataset.id.get_storage_size())
 
 
 def _clean(adata: AnnData, modality: Modality, layer: str | None, source: str) -> None:

@@ -11,6 +11,7 @@ from anndata import AnnData
 from jaxtyping import Bool, Float, Float32
 from mudata import MuData
 
+from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
@@ -27,8 +28,6 @@ from scmultimodal.singlecell.peaks import (
     peak_intervals,
 )
 from scmultimodal.singlecell.readers import split_modalities
-
-GENE_COLUMNS = ("gene_id", "symbol", "chrom", "start", "end", "strand")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from anndata import AnnData
 from jaxtyping import Float, Int
 from mudata import MuData
 
+from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.readers import join_modalities
 
@@ -19,7 +20,6 @@ _JITTER = 5_000
 _GRID = 1_000
 _PEAK = 500
 _SLOTS = 40
-_GENE_COLUMNS = ["gene_id", "symbol", "chrom", "start", "end", "strand"]
 
 
 def simulate_multiome(
@@ -102,11 +102,11 @@ def simulate_multiome(
 
 def simulated_genes(mdata: MuData) -> pd.DataFrame:
     """The annotation of simulated data, as `genome.read_genes` would give it."""
-    if "rna" not in mdata.mod or not set(_GENE_COLUMNS) <= set(mdata["rna"].var):
+    if "rna" not in mdata.mod or not set(GENE_COLUMNS) <= set(mdata["rna"].var):
         raise InputError(
             "data", "carry no annotation", "Use simulate_multiome's result"
         )
-    return mdata["rna"].var[_GENE_COLUMNS].reset_index(drop=True)
+    return mdata["rna"].var[list(GENE_COLUMNS)].reset_index(drop=True)
 
 
 def _check_sizes(settings: dict[str, Any]) -> None:
