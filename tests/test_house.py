@@ -1,0 +1,258 @@
+"""The rules of the house: floors, what ships, what no file may hold."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import grimp
+import importlinter.api
+import importlinter.cli
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+from importlinter.contracts.layers import LayersContract
+from packaging.requirements import Requirement
+
+import scmultimodal
+from scmultimodal.ops import favor
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "scmultimodal"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CODE = [
+    path
+    for folder in ("scmultimodal", "experiments", "tpu")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+MACHINE_WORDS = re.compile(
+    r"(?<![\w.$}-])/(work|root|farm|home|tmp)/"  # somebody's machine
+    r"|index[-_]url|find[-_]links|(pypi|pythonhosted|npmjs)\.org|download\.pytorch",
+    re.IGNORECASE,
+)
+OWNERS = {
+    "sklearn": "scmultimodal/evaluation/",
+    "umap": "scmultimodal/evaluation/",
+    "matplotlib": "scmultimodal/evaluation/",
+    "orbax": "scmultimodal/training/checkpoints.py",
+    "rax": "scmultimodal/ops/ranking.py",
+}
+"""Packages that one room or file alone may import, at whatever depth."""
+UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+@pytest.fixture
+def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """import-linter reads pyproject.toml of the working folder."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+
+
+@pytest.fixture
+def layers() -> LayersContract:
+    configuration = importlinter.api.read_configuration(str(ROOT / "pyproject.toml"))
+    (options,) = (
+        contract
+        for contract in configuration["contracts_options"]
+        if contract["type"] == "layers"
+    )
+    return LayersContract(
+        options["name"], configuration["session_options"], contract_options=options
+    )
+
+
+# Floors.
+
+
+@pytest.mark.usefixtures("in_root")
+def test_no_import_crosses_a_floor(capsys: pytest.CaptureFixture):
+    status = importlinter.cli.lint_imports(no_cache=True, no_logo=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_root")
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("scmultimodal.ops.favor", "scmultimodal.modules.performer"),
+        ("scmultimodal.modules.performer", "scmultimodal.data.store"),
+        ("scmultimodal.training.loop", "experiments"),
+    ],
+)
+def test_an_import_that_points_up_is_caught(
+    layers: LayersContract, importer: str, imported: str
+):
+    # A check takes the ignored imports out of its graph: one graph for each.
+    assert layers.check(_graph(layers), verbose=False).kept
+    graph = _graph(layers)
+    graph.add_import(importer=importer, imported=imported)
+    assert not layers.check(graph, verbose=False).kept
+
+
+def test_every_room_stands_on_a_floor(layers: LayersContract):
+    rooms = {
+        f"scmultimodal.{path.stem}"
+        for path in PACKAGE.iterdir()
+        if (path / "__init__.py").exists()
+        or (path.suffix == ".py" and path.stem != "__init__")
+    }
+    placed = {tail.name for layer in layers.layers for tail in layer.module_tails}
+    assert rooms <= placed, "put them into [tool.importlinter]"
+
+
+# Code.
+
+
+def test_package_modules_have_docstrings():
+    assert [_name(path) for path in CODE if not ast.get_docstring(_tree(path))] == []
+
+
+def test_imports_are_absolute_and_annotations_live():
+    # Postponed annotations would switch jaxtyping off without a word.
+    for path in CODE:
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{_name(path)}:{node.lineno}: relative"
+                assert node.module != "__future__", f"{_name(path)}:{node.lineno}"
+
+
+def test_nothing_unpickles():
+    for path in CODE:
+        assert not _imported(path) & UNSAFE, _name(path)
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert ast.unparse(node.value) == "False", (
+                    f"{_name(path)}:{node.value.lineno}"
+                )
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_packages_stay_with_their_owner(package: str):
+    importers = [_name(path) for path in CODE if package in _imported(path)]
+    strangers = [name for name in importers if not name.startswith(OWNERS[package])]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("module", ["scmultimodal", "scmultimodal.schemas"])
+def test_import_is_light(module: str):
+    heavy = ["jax", "haiku", "sklearn", "matplotlib", "umap", "numba", "anndata"]
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    assert _run(sys.executable, "-c", code, cwd=ROOT).strip() == "[]"
+
+
+def test_shapes_are_checked_in_tests():
+    # numpy rules would broadcast a scale of one number; the checker of pyproject's
+    # --jaxtyping-packages must not let it pass.
+    with pytest.raises(jaxtyping.TypeCheckError):
+        favor.layer_norm(jnp.ones((2, 3)), jnp.ones(1), jnp.ones(3))
+
+
+# Files.
+
+
+def test_no_file_names_a_machine_or_registry():
+    found = []
+    for path in _tracked_files():
+        try:
+            lines = path.read_text().splitlines()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(lines, 1):
+            if MACHINE_WORDS.search(line):
+                found.append(f"{_name(path)}:{number}: {line.strip()[:80]}")
+    assert found == []
+
+
+def test_every_requirement_is_pinned():
+    lines = (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    versions = {_canonical(pin.name): str(pin.specifier)[2:] for pin in pins}
+    project = PYPROJECT["project"]
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["eval"],
+        *PYPROJECT["dependency-groups"]["dev"],
+        *PYPROJECT["build-system"]["requires"],
+    ]
+    for requirement in map(Requirement, wanted):
+        version = versions.get(_canonical(requirement.name))
+        assert version, f"no pin for {requirement}: add it to .ci/constraints.txt"
+        assert requirement.specifier.contains(version), f"{requirement}, pin {version}"
+
+
+def test_version_is_told_once():
+    assert scmultimodal.__version__ == PYPROJECT["project"]["version"]
+
+
+def test_ci_entry_runs_by_itself():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_wheel_ships_the_package_alone(tmp_path: Path):
+    pytest.importorskip("hatchling", reason="`make setup` installs hatchling")
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    _run(sys.executable, *build, str(ROOT), cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.split("/")[0] for name in names}
+    information = f"scmultimodal-{scmultimodal.__version__}.dist-info"
+    assert tops == {"scmultimodal", information}
+    assert {_name(path) for path in CODE if PACKAGE in path.parents} <= names
+    assert {
+        "scmultimodal/py.typed",
+        f"{information}/licenses/LICENSE",
+        f"{information}/entry_points.txt",
+    } <= names
+
+
+def _graph(contract: LayersContract) -> grimp.ImportGraph:
+    options = contract.session_options
+    return grimp.build_graph(
+        *options["root_packages"],
+        cache_dir=None,
+        exclude_type_checking_imports=options.get(
+            "exclude_type_checking_imports", False
+        ),
+    )
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def _imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports anywhere, inside functions too."""
+    names = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+def _tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: no list of files")
+    listing = _run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT)
+    paths = [ROOT / name for name in listing.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _run(*command: str, cwd: Path) -> str:
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
