@@ -70,7 +70,9 @@ def unreplicate(tree: Any) -> Any:
     """A copy on the host of the first device's share: `[devices, …]` becomes `[…]`."""
     # Indexing a mapped array would start a computation on all devices. A view (asarray)
     # would look into a buffer that the next step is free to overwrite.
-    return jax.tree.map(lambda leaf: np.array(leaf.addressable_shards[0].data)[0], tree)
+    return jax.tree.map(
+        lambda leaf: np.array(leaf.addressable_shards[0].data)[0, ...], tree
+    )
 
 
 def shard(batch: Any, num_devices: int) -> Any:

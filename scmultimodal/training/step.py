@@ -54,7 +54,7 @@ def make_update(
         )
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda g: g / divisor, gradient)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         gradient = merge(gradient, jax.tree.map(jnp.zeros_like, frozen))
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = state.replace(
