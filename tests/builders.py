@@ -3,10 +3,13 @@
 import dataclasses
 from typing import Any
 
+import anndata
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
@@ -70,3 +73,21 @@ class RegressionTask:
             "by_feature": (batch.weight @ jnp.abs(batch.x), weight),
         }
         return ((batch.weight * error**2).sum(), weight), (state, metrics)
+
+
+def annotated(
+    matrix: Any, features: list[str], cells: list[str] | None = None
+) -> anndata.AnnData:
+    """An AnnData with a CSR copy of `matrix`, cells named c0, c1 … by default."""
+    matrix = sp.csr_matrix(matrix)
+    cells = cells or [f"c{i}" for i in range(matrix.shape[0])]
+    return anndata.AnnData(
+        X=matrix, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=features)
+    )
+
+
+def gene_table(*rows: tuple[str, str, int, int, str]) -> pd.DataFrame:
+    """An annotation of (gene_id, chrom, start, end, strand); the ID is the symbol."""
+    genes = pd.DataFrame(rows, columns=["gene_id", "chrom", "start", "end", "strand"])
+    genes.insert(1, "symbol", genes["gene_id"])
+    return genes

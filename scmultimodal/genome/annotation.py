@@ -4,9 +4,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -91,13 +91,13 @@ def is_ensembl(ids: pd.Series) -> pd.Series:
     return ids.astype(str).str.match(_ENSEMBL)
 
 
-def _text(file: BinaryIO) -> TextIO:
+def _text(file: io.BufferedReader) -> io.TextIOWrapper:
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return io.TextIOWrapper(gzip.open(file) if packed else file, encoding="utf-8")
 
 
-def _parse(lines: TextIO, path: Path) -> Iterator[_Row]:
+def _parse(lines: Iterable[str], path: Path) -> Iterator[_Row]:
     """Yields one row per gene; the first line that is no comment fixes the format."""
     columns: dict[str, int] | None = None
     is_gtf = False
