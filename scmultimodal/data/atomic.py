@@ -26,6 +26,7 @@ def folder(path: Path) -> Iterator[Path]:
     What stood at `path` is replaced; the caller decides whether it may be. If the
     body raises, the temporary folder is removed and `path` is as it was.
     """
+    path = path.resolve()
     temporary = _sibling(path, "writing")
     try:
         temporary.mkdir(parents=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from scmultimodal.data.shards import Csr
+from scmultimodal.data.shards import Csr, canonical
 from scmultimodal.data.splits import SPLITS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
@@ -31,22 +31,13 @@ class CellTable:
     obs: pd.DataFrame
 
     def __post_init__(self):
-        obs = self.obs
-        if not len(obs) or not self.matrices:
-            raise InputError(
-                "cells", "hold no cell or no modality", "Give at least one"
-            )
-        if not obs.index.is_unique:
-            twice = obs.index[obs.index.duplicated()][0]
-            raise InputError(
-                "cells", f"cell ID {twice} stands twice", "Make IDs unique"
-            )
-        if "split" in obs and not set(obs["split"]) <= set(SPLITS):
-            raise InputError(
-                "obs['split']", "has other values", f"Use {', '.join(SPLITS)}"
-            )
+        _check_obs(self.obs)
+        if not self.matrices:
+            raise InputError("cells", "hold neither RNA nor ATAC", "Give at least one")
         for modality, matrix in self.matrices.items():
-            _check_counts(modality, matrix, self.present.get(modality), len(obs))
+            _check_counts(modality, matrix, self.obs)
+            _check_present(modality, matrix, self.present.get(modality))
+            object.__setattr__(self, modality, canonical(matrix))
 
     @property
     def matrices(self) -> dict[Modality, Csr]:
@@ -55,39 +46,44 @@ class CellTable:
         return {name: matrix for name, matrix in both.items() if matrix is not None}
 
 
-def _check_counts(
-    name: str, matrix: Csr, present: np.ndarray | None, num_cells: int
-) -> None:
-    """Raises InputError unless a matrix holds canonical counts of these cells."""
-    data = matrix.data
-    if matrix.format != "csr" or not matrix.has_canonical_format:
-        raise InputError(
-            name, "is not CSR with sorted, unique columns", "Sort the indices"
-        )
-    if matrix.shape[0] != num_cells:
-        raise InputError(
-            name, f"{matrix.shape[0]} rows, {num_cells} cells", "Align them"
-        )
-    if (
-        not np.isfinite(data).all()
-        or (data != np.floor(data)).any()
-        or (data < 0).any()
-    ):
-        raise InputError(name, "negative, broken or missing counts", "Give raw counts")
-    if (data == 0).any():
-        raise InputError(name, "stores zeros explicitly", "Call eliminate_zeros()")
-    if present is None or present.shape != (num_cells,):
-        raise InputError(
-            name, "nothing says which cells have it", "Give `present` per cell"
-        )
-    if np.diff(matrix.indptr)[~present].any():
-        raise InputError(name, "a cell marked absent has counts", "Correct `present`")
-
-
 def typed(obs: pd.DataFrame) -> pd.DataFrame:
-    """Makes categories of the columns that have a meaning."""
+    """Returns cells whose label, batch and split are categories."""
     typed = obs.copy()
     for name in {"label", "batch", "split"} & set(obs):
         if not isinstance(obs[name].dtype, pd.CategoricalDtype):
             typed[name] = obs[name].map(str, na_action="ignore").astype("category")
     return typed
+
+
+def _check_obs(obs: pd.DataFrame) -> None:
+    if not len(obs):
+        raise InputError("cells", "there is none", "Give at least one")
+    for what, names in (("cell ID", obs.index.map(str)), ("column", obs.columns)):
+        if not names.is_unique:
+            problem = f"{what} {names[names.duplicated()][0]} stands twice"
+            raise InputError("obs", problem, "Make it unique")
+    splits = set(obs["split"].map(str)) if "split" in obs else set()
+    if other := sorted(splits - set(SPLITS)):
+        problem = f"has the value {other[0]}"
+        raise InputError("obs['split']", problem, f"Use {', '.join(SPLITS)}")
+
+
+def _check_counts(name: str, matrix: Csr, obs: pd.DataFrame) -> None:
+    """Raises InputError unless a matrix holds whole, non-negative counts of cells."""
+    if matrix.shape[0] != len(obs):
+        problem = f"has {matrix.shape[0]} rows for {len(obs)} cells"
+        raise InputError(name, problem, "Give one row per cell")
+    data = matrix.data
+    bad = np.flatnonzero(~((data >= 0) & (data == np.floor(data)) & np.isfinite(data)))
+    if len(bad):
+        cell = np.searchsorted(matrix.indptr, bad[0], side="right") - 1
+        problem = f"has the count {data[bad[0]]} in cell {obs.index[cell]}"
+        raise InputError(name, problem, "Give raw counts: whole numbers from 0")
+
+
+def _check_present(name: str, matrix: Csr, present: np.ndarray | None) -> None:
+    if present is None or np.shape(present) != (matrix.shape[0],):
+        problem = "`present` does not say which cells have it"
+        raise InputError(name, problem, "Give one boolean per cell")
+    if np.diff(matrix.indptr)[~present].any():
+        raise InputError(name, "a cell marked absent has counts", "Correct `present`")

@@ -34,7 +34,7 @@ def _column(values: pd.Series) -> Json:
         return {
             "dtype": "category",
             "ordered": bool(values.cat.ordered),
-            "categories": values.cat.categories.tolist(),
+            "categories": [_scalar(name) for name in values.cat.categories.tolist()],
             "codes": values.cat.codes.tolist(),
         }
     known = pd.api.types.is_bool_dtype(values) or (
@@ -45,6 +45,10 @@ def _column(values: pd.Series) -> Json:
     plain = values if known else values.map(str, na_action="ignore")
     plain = plain.astype(object)
     return {"dtype": dtype, "values": plain.where(plain.notna(), None).tolist()}
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _values(column: Json) -> pd.Categorical | pd.api.extensions.ExtensionArray | Any:

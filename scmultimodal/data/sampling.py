@@ -45,7 +45,7 @@ class EpochSampler:
         Raises:
             InputError: there is no cell, or the batch size or window is below 1.
         """
-        self.cells = np.arange(cells) if isinstance(cells, int) else cells
+        self.cells = np.arange(cells) if np.ndim(cells) == 0 else cells
         if not len(self.cells) or batch_size < 1 or window < 1:
             problem = f"{len(self.cells)} cells, batches of {batch_size}"
             raise InputError("sampler", problem, "Each must be at least 1")
@@ -98,7 +98,7 @@ def sequential_batches(
         batch_size: rows of a batch; the last one is filled up.
         lengths: tokens of every cell of the dataset; batches are sorted by them.
     """
-    cells = np.arange(cells) if isinstance(cells, int) else cells
+    cells = np.arange(cells) if np.ndim(cells) == 0 else cells
     if lengths is not None:
         cells = cells[np.argsort(lengths[cells], kind="stable")]
     return _cut(cells, batch_size)

@@ -46,7 +46,7 @@ class Shard:
     """
 
     path: Path
-    indptr: UInt[np.ndarray, " cells+1"]
+    indptr: UInt[np.ndarray, " offsets"]
     indices: UInt[np.ndarray, " nonzeros"]
     counts: UInt[np.ndarray, " nonzeros"]
     bins: UInt8[np.ndarray, " nonzeros"]
@@ -134,6 +134,7 @@ class ShardedMatrix:
         self._starts = self._starts.astype(np.int64)
         self.lengths = np.concatenate([np.diff(s.indptr) for s in self._shards])
         self.lengths = self.lengths.astype(np.int64)
+        self.lengths.flags.writeable = False
 
     def rows(self, cells: Integer[np.ndarray, " rows"], values: Values) -> Csr:
         """Gathers rows in the order given; a cell may be asked for twice.
@@ -186,6 +187,16 @@ def spans(
     ends = np.cumsum(lengths)
     total = ends[-1] if len(ends) else 0
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def canonical(matrix: Csr) -> Csr:
+    """Returns the matrix with sorted columns and no stored zeros; copies if it must."""
+    if matrix.has_canonical_format and matrix.data.all():
+        return matrix
+    copy = matrix.copy()
+    copy.sum_duplicates()
+    copy.eliminate_zeros()
+    return copy
 
 
 def canonical_csr(

@@ -5,9 +5,8 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64, Integer
-from scipy import sparse
 
-from scmultimodal.data.shards import Csr, canonical_csr
+from scmultimodal.data.shards import Csr, canonical
 from scmultimodal.data.store import Store
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
@@ -109,7 +108,9 @@ class ArraySource:
         """
         given = {Modality.RNA: rna, Modality.ATAC: atac}
         self._bins = {
-            m: _canonical(bins) for m, bins in given.items() if bins is not None
+            m: canonical(bins.astype(np.uint8, copy=False))
+            for m, bins in given.items()
+            if bins is not None
         }
         shapes = {bins.shape for bins in self._bins.values()}
         if len(shapes) != 1:
@@ -171,11 +172,3 @@ def union(rna: Csr, atac: Csr) -> Csr:
     wide = atac.astype(np.uint16)
     wide.data <<= 8
     return rna.astype(np.uint16) + wide
-
-
-def _canonical(bins: Csr) -> sparse.csr_matrix:
-    """Returns a copy with sorted columns and without stored zeros."""
-    copy = sparse.csr_matrix(bins, dtype=np.uint8, copy=True)
-    copy.sum_duplicates()
-    copy.eliminate_zeros()
-    return canonical_csr(copy.data, copy.indices, copy.indptr, copy.shape)

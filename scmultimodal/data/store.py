@@ -89,6 +89,7 @@ class Store:
             ]
             matrices[modality] = ShardedMatrix(shards, vocabulary.num_genes)
             present[modality] = np.load(path / _present_name(modality))
+            present[modality].flags.writeable = False
         return cls(
             path=path,
             manifest=content,
@@ -206,11 +207,8 @@ class Store:
             for name in self.manifest["files"]:
                 if not (folder / name).exists():
                     _link(self.path / name, folder / name)
-            _write_manifest(
-                folder,
-                vocabulary,
-                {n: self.manifest[n] for n in _CARRIED},
-            )
+            content = {name: self.manifest[name] for name in _CARRIED}
+            _write_manifest(folder, vocabulary, content)
         return type(self).open(target)
 
     def _matrix(self, modality: str) -> ShardedMatrix:
