@@ -4,9 +4,9 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from scmultimodal.evaluation import files
 from scmultimodal.evaluation.classification import ClassificationScores
 
 SPLITS = ("train", "validation", "test")
@@ -66,19 +66,8 @@ def write_summary(
         **extra,
     }
     text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    write_text(Path(path), text)
+    files.write_text(path, text)
     return summary
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes text under a temporary name, then renames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def format_table(results: Sequence[Result]) -> str:
