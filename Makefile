@@ -27,7 +27,9 @@ SETUP := $(VENV)/.setup
 SETUP_PARITY := $(VENV)/.setup-parity
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--only-binary :all:
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Two workers share the compiling; their libraries then take one thread each.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 DATA := $(wildcard $(or $(SCMULTIMODAL_DATA),../shared/data))
 ifneq ($(DATA),)
@@ -52,7 +54,7 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) $(ARGS)
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
-	$(BIN)/python -m experiments.bench.performer_layer $(ARGS)
+	$(BIN)/python -m experiments.bench.streaming_performer $(ARGS)
 
 lint: $(SETUP)  ## format, style, types, floors
 	$(BIN)/ruff format --check .

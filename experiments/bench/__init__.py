@@ -1,0 +1,1 @@
+"""How fast we are, measured against what others run."""
