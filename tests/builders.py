@@ -10,6 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy import sparse
+
+from scmultimodal.data.cell_table import CellTable
+from scmultimodal.data.vocabulary import GeneVocabulary
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
@@ -91,3 +95,72 @@ def gene_table(*rows: tuple[str, str, int, int, str]) -> pd.DataFrame:
     genes = pd.DataFrame(rows, columns=["gene_id", "chrom", "start", "end", "strand"])
     genes.insert(1, "symbol", genes["gene_id"])
     return genes
+
+
+def gene_vocabulary(num_genes: int = 40) -> GeneVocabulary:
+    """Genes every 1,000 bp on chr1, with medians that all differ."""
+    starts = 1_000 * np.arange(num_genes)
+    genes = pd.DataFrame(
+        {
+            "gene_id": [f"ENSG{i:05d}" for i in range(num_genes)],
+            "symbol": [f"Gene{i}" for i in range(num_genes)],
+            "chrom": "chr1",
+            "start": starts,
+            "end": starts + 500,
+            "strand": np.where(np.arange(num_genes) % 2, "-", "+"),
+        }
+    )
+    medians = 1 + np.arange(num_genes) / 7
+    return GeneVocabulary.from_frame(
+        genes,
+        rna_medians=medians,
+        atac_medians=medians[::-1],
+        recipe={"num_bins": 5, "bands_bp": [10_000, 20_000]},
+    )
+
+
+def sparse_counts(
+    num_cells: int, num_genes: int, *, seed: int, density: float = 0.3, most: int = 9
+) -> sparse.csr_matrix:
+    """Counts 1…`most` at random places; every row may be empty."""
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, most + 1, (num_cells, num_genes))
+    dense *= rng.random((num_cells, num_genes)) < density
+    return sparse.csr_matrix(dense.astype(np.int32))
+
+
+def cell_table(num_cells: int = 60, num_genes: int = 40, *, seed: int = 0) -> CellTable:
+    """Labelled cells in three batches; every fifth lacks ATAC, every seventh RNA."""
+    number = np.arange(num_cells)
+    present = {"rna": number % 7 != 3, "atac": number % 5 != 1}
+    counts = {
+        name: sparse.csr_matrix(
+            sparse_counts(num_cells, num_genes, seed=seed + i, most=most).multiply(
+                present[name][:, None]
+            )
+        )
+        for i, (name, most) in enumerate([("rna", 9), ("atac", 700)])
+    }
+    obs = pd.DataFrame(
+        {
+            "label": np.array(["T", "B", "NK", "rare"])[
+                np.where(number == 5, 3, number % 3)
+            ],
+            "batch": np.array(["a", "b", "c"])[number % 3],
+            "split": np.where(
+                number == 5,
+                "left_out",
+                np.array(["train", "train", "test", "validation"])[number % 4],
+            ),
+            "depth": number / 3,
+        },
+        index=[f"cell{i}" for i in number],
+    )
+    return CellTable(rna=counts["rna"], atac=counts["atac"], present=present, obs=obs)
+
+
+def capped_bins(modality: str, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Bins 1…5: the count where it is small."""
+    bins = counts.copy()
+    bins.data = np.minimum(counts.data, 5).astype(np.uint8)
+    return bins

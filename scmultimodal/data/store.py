@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ class Store:
     _matrices: dict[Modality, ShardedMatrix]
 
     @classmethod
-    def open(cls, path: str | os.PathLike, *, verify: bool = False) -> Self:
+    def open(cls, path: str | os.PathLike, *, verify: bool = False) -> "Store":
         """Opens a prepared dataset and checks it.
 
         Sizes and the small files' sha256 are always checked, and so are the row
@@ -177,7 +177,7 @@ class Store:
         *,
         vocabulary: GeneVocabulary | None = None,
         path: str | os.PathLike | None = None,
-    ) -> Self:
+    ) -> "Store":
         """Rebuilds the bins from the stored counts, without the source.
 
         Everything else is linked, not copied, where the file system can.

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ class GeneVocabulary:
         atac_medians: Shaped[np.ndarray, " genes"] | None = None,
         atac_unit: float = 1 / 6,
         recipe: dict[str, Any] | None = None,
-    ) -> Self:
+    ) -> "GeneVocabulary":
         """Builds a vocabulary from a gene table as `genome.read_genes` returns it.
 
         Args:
@@ -122,7 +122,7 @@ class GeneVocabulary:
         return path
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> Self:
+    def load(cls, folder: str | os.PathLike) -> "GeneVocabulary":
         """Reads `vocabulary.json` from a folder.
 
         Raises:
@@ -157,14 +157,17 @@ class GeneVocabulary:
         }
 
 
-_NUM_ARRAYS = 8
-_COORDINATES = ("start", "end")
-_NUMBERS = {
+_ARRAYS = {
+    "gene_ids": np.str_,
+    "symbols": np.str_,
+    "chroms": np.str_,
     "starts": np.int64,
     "ends": np.int64,
+    "strands": np.str_,
     "rna_medians": np.float32,
     "atac_medians": np.float32,
 }
+_COORDINATES = ("start", "end")
 _REMEDY = "Copy the folder again, or prepare the data anew"
 
 
@@ -173,21 +176,25 @@ def _strings(values: pd.Series) -> Shaped[np.ndarray, " genes"]:
 
 
 def _from_json(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: np.asarray(value, _NUMBERS.get(name, np.str_))
-        if isinstance(value, list)
-        else value
-        for name, value in content.items()
-    }
+    """Returns the fields; raises what `load` reports where they are not as saved."""
+    expected = {field.name for field in dataclasses.fields(GeneVocabulary)}
+    if differing := expected ^ set(content):
+        raise ValueError(f"it lacks or adds {min(differing)}")
+    arrays = {name: np.asarray(content[name], kind) for name, kind in _ARRAYS.items()}
+    for name, array in arrays.items():
+        if array.shape != (len(content["gene_ids"]),):
+            raise ValueError(f"{name} has another length than gene_ids")
+    unit, recipe = float(content["atac_unit"]), dict(content["recipe"])
+    return {**arrays, "atac_unit": unit, "recipe": recipe}
 
 
 def _check(vocabulary: GeneVocabulary) -> None:
     """Raises InputError where the fields do not make a vocabulary."""
     gene_ids = vocabulary.gene_ids
-    for field in dataclasses.fields(vocabulary)[:_NUM_ARRAYS]:
-        shape = np.shape(getattr(vocabulary, field.name))
+    for name in _ARRAYS:
+        shape = np.shape(getattr(vocabulary, name))
         if shape != (len(gene_ids),):
-            raise _broken(f"{field.name} has shape {shape} for {len(gene_ids)} IDs")
+            raise _broken(f"{name} has shape {shape} for {len(gene_ids)} IDs")
     if not len(gene_ids):
         raise _broken("has no gene")
     ids, counts = np.unique(gene_ids, return_counts=True)

@@ -1,0 +1,78 @@
+import pytest
+
+from scmultimodal.data import atomic
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with atomic.folder(tmp_path / "deep" / "new") as folder:
+        (folder / "file").write_text("1")
+        assert not (tmp_path / "deep" / "new").exists()
+    assert (tmp_path / "deep" / "new" / "file").read_text() == "1"
+    assert names(tmp_path / "deep") == ["new"]
+
+
+def test_a_failure_leaves_what_stood_there(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "old").write_text("old")
+
+    def write():
+        with atomic.folder(tmp_path / "there") as folder:
+            (folder / "new").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert names(tmp_path) == ["there"]
+    assert names(tmp_path / "there") == ["old"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "old").write_text("old")
+    with atomic.folder(tmp_path / "there") as folder:
+        (folder / "new").write_text("new")
+    assert names(tmp_path) == ["there"]
+    assert names(tmp_path / "there") == ["new"]
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "old").write_text("old")
+    rename = type(tmp_path).rename
+
+    def refuse_new(self, target):
+        if ".writing-" in self.name:
+            raise OSError("refused")
+        return rename(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", refuse_new)
+    with pytest.raises(OSError, match="refused"), atomic.folder(tmp_path / "there"):
+        pass
+    assert names(tmp_path) == ["there"]
+    assert names(tmp_path / "there") == ["old"]
+
+
+def test_through_a_symbolic_link_the_target_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic.folder(tmp_path / "link") as folder:
+        (folder / "new").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "real") == ["new"]
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path):
+    atomic.write_text(tmp_path / "a.json", "old")
+    with pytest.raises(UnicodeEncodeError):
+        atomic.write_text(tmp_path / "a.json", "new \udcff")
+    assert names(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+    atomic.write_text(tmp_path / "a.json", "new\n")
+    assert (tmp_path / "a.json").read_bytes() == b"new\n"
