@@ -1,7 +1,7 @@
 """Where batches get their cells: a prepared dataset, or matrices in memory."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64, Integer
@@ -15,6 +15,7 @@ _BLOCK = 8_192
 """Cells whose union of genes is counted at once."""
 
 
+@runtime_checkable
 class CellSource(Protocol):
     """Cells by number. A cell without a modality has an empty row there."""
 
