@@ -1,10 +1,13 @@
 """Numbers side by side: results, value bins, peaks per band."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from scmultimodal.evaluation.figures import style
@@ -25,7 +28,7 @@ def results_bars(
 
     Logistic regression is a line across the bars of its modality.
     """
-    figure = style.canvas(4.4 * len(metrics) + 0.6, 3.7)
+    figure = style.canvas(4.6 * len(metrics), 3.7)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_results(axes, results, metric)
@@ -36,7 +39,7 @@ def results_bars(
         entries.values(),
         entries.keys(),
         loc="outside lower center",
-        ncols=3,
+        ncols=4,
         fontsize=style.SMALL,
         frameon=False,
     )
@@ -46,41 +49,36 @@ def results_bars(
 def _draw_results(axes: Axes, results: Sequence[Result], metric: str) -> None:
     modalities = list(dict.fromkeys(str(r.modality) for r in results))
     models = [m for m in dict.fromkeys(r.model for r in results) if m != REFERENCE]
-    colours = dict(zip(models, style.palette(len(models)), strict=True))
     values = {(r.model, str(r.modality)): getattr(r.scores, metric) for r in results}
     width = 0.8 / max(1, len(models))
-    for place, modality in enumerate(modalities):
-        for index, model in enumerate(models):
-            value = values.get((model, modality))
-            if value is None:
-                continue
-            left = place - 0.4 + (index + 0.5) * width
-            axes.bar(
-                left,
-                value,
-                0.92 * width,
-                color=colours[model],
-                label=model.replace("_", " "),
-            )
+    for index, model in enumerate(models):
+        places = [p for p, m in enumerate(modalities) if (model, m) in values]
+        heights = [values[model, modalities[p]] for p in places]
+        centres = np.asarray(places) - 0.4 + (index + 0.5) * width
+        colour, name = (
+            style.COLOURS[index % len(style.COLOURS)],
+            model.replace("_", " "),
+        )
+        axes.bar(centres, heights, 0.92 * width, color=colour, label=name)
+        for centre, height in zip(centres, heights, strict=True):
             axes.text(
-                left,
-                value + 0.01,
-                f"{value:.3f}",
+                centre,
+                0.015,
+                f"{height:.3f}",
                 ha="center",
-                fontsize=6.5,
-                rotation=90,
+                va="bottom",
+                rotation=90 if len(models) > 3 else 0,
+                fontsize=7,
+                color=style.ink_on(colour),
             )
-        reference = values.get((REFERENCE, modality))
-        if reference is not None:
-            axes.hlines(
-                reference,
-                place - 0.44,
-                place + 0.44,
-                color=style.INK,
-                linewidth=1.6,
-                label=REFERENCE.replace("_", " "),
-            )
-    axes.set_xticks(range(len(modalities)), modalities)
+    ticks = list(modalities)
+    for place, modality in enumerate(modalities):
+        value = values.get((REFERENCE, modality))
+        if value is not None:
+            left, right, name = place - 0.44, place + 0.44, REFERENCE.replace("_", " ")
+            axes.hlines(value, left, right, color=style.INK, linewidth=1.6, label=name)
+            ticks[place] += f"\n(line: {value:.3f})"
+    axes.set_xticks(range(len(modalities)), ticks)
     axes.set_ylim(0, 1)
 
 
@@ -121,40 +119,42 @@ def bin_histogram(
 
 
 def band_coverage(
-    shares: Mapping[str, Mapping[str, float]],
+    report: Mapping[str, Any],
     path: str | os.PathLike[str],
     *,
-    title: str = "Where the peaks lie",
+    title: str = "Peaks and fragments by their nearest gene's band",
     note: str = "",
 ) -> Path:
-    """Draws one stacked bar per row, for example for peaks and for fragments.
+    """Draws how many peaks and fragments each distance band keeps.
 
     Args:
-        shares: row → band → share or number (each row is scaled to 1).
+        report: what `singlecell.peaks.coverage` says: "bands_bp", "peaks_per_band",
+            "peaks_outside", "fragments_per_band", "fragments_outside".
         path: PNG file to write.
         title: what is seen.
         note: line above the picture.
     """
-    figure = style.canvas(6.8, 1.5 + 0.55 * len(shares))
+    edges = [0, *(int(edge) for edge in report["bands_bp"])]
+    names = [f"{a / 1e3:g}–{b / 1e3:g} kb" for a, b in itertools.pairwise(edges)]
+    names += [f"beyond {edges[-1] / 1e3:g} kb (not used)"]
+    colours = [*colormaps["Blues"](np.linspace(0.85, 0.3, len(names) - 1)), "#DDDDDD"]
+    rows = ["fragments", "peaks"]
+    numbers = [[*report[f"{r}_per_band"], report[f"{r}_outside"]] for r in rows]
+    totals = np.maximum(np.sum(numbers, axis=1, keepdims=True), 1)
+    shares = np.asarray(numbers) / totals
+    figure = style.canvas(6.8, 2.5)
     axes = figure.add_subplot()
-    bands = list(dict.fromkeys(band for row in shares.values() for band in row))
-    # Light to dark with nearness would need an order: bands come nearest first.
-    shades = [str(grey) for grey in np.linspace(0.25, 0.88, len(bands))]
-    colours = style.COLOURS[: len(bands)] if len(bands) <= 6 else shades
-    left = np.zeros(len(shares))
-    for band, colour in zip(bands, colours, strict=True):
-        totals = [max(sum(row.values()), 1e-12) for row in shares.values()]
-        parts = np.array(
-            [
-                row.get(band, 0) / t
-                for row, t in zip(shares.values(), totals, strict=True)
-            ]
-        )
-        bars = axes.barh(list(shares), parts, 0.7, left, color=colour, label=band)
-        labels = [f"{part:.0%}" if part >= 0.05 else "" for part in parts]
-        axes.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
-        left += parts
-    axes.invert_yaxis()
+    left = np.zeros(len(rows))
+    for name, colour, part in zip(names, colours, shares.T, strict=True):
+        bars = axes.barh(rows, part, 0.7, left, color=colour, label=name)
+        words = [f"{share:.0%}" if share >= 0.04 else "" for share in part]
+        ink = style.ink_on(colour)
+        axes.bar_label(bars, words, label_type="center", fontsize=8, color=ink)
+        left += part
+    axes.set_yticks(
+        range(len(rows)),
+        [f"{row}\n{int(total):,}" for row, (total,) in zip(rows, totals, strict=True)],
+    )
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     style.tidy(axes, title=title)

@@ -39,7 +39,7 @@ def umap_scatter(
     Raises:
         InputError: cells and categories do not match.
     """
-    figure = style.canvas(7.8, 5.4)
+    figure = style.canvas(7.0, 5.4)
     axes = figure.add_subplot()
     _draw(axes, coordinates, categories, title, label=label)
     return style.save(figure, path, note)
@@ -62,7 +62,7 @@ def umap_grid(
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.canvas(7.2 * columns, 5.2 * rows)
+    figure = style.canvas(6.4 * columns, 5.0 * rows)
     for position, (title, categories) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, position)
         _draw(axes, coordinates, categories, title, label=False)
@@ -141,10 +141,10 @@ def spread(
     Args:
         centres: where the words would like to stand.
         lengths: letters of each word.
-        span: extent of the plane: a letter is taken as 1/75 of it wide, 1/30 high.
+        span: extent of the plane: a letter is taken as 1/60 of it wide, 1/30 high.
     """
     places = centres.astype(np.float64)
-    half = np.stack([np.asarray(lengths) / 150, np.full(len(lengths), 1 / 60)], 1)
+    half = np.stack([np.asarray(lengths) / 120, np.full(len(lengths), 1 / 60)], 1)
     half *= span
     for _ in range(200):
         moved = False

@@ -3,12 +3,14 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 from scmultimodal.evaluation import extra
 from scmultimodal.evaluation.files import write_bytes
 from scmultimodal.schemas.errors import InputError
 
 with extra.required():
+    from matplotlib import colors
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,6 +39,12 @@ COLOURS = (
 def palette(num_categories: int) -> list[str]:
     """Colours of categories 0, 1, …; beyond 40 they repeat."""
     return [COLOURS[index % len(COLOURS)] for index in range(num_categories)]
+
+
+def ink_on(colour: Any) -> str:
+    """The ink that is read better on a colour: dark or white."""
+    red, green, blue = colors.to_rgb(colour)
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
 def canvas(width: float, height: float) -> Figure:
