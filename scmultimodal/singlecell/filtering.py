@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+import mudata
 import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
@@ -34,7 +35,8 @@ def filter_cells(data: Data, *, min_feature_fraction: float = 0.01) -> Data:
         keep[data.obs_names.get_indexer(adata.obs_names[~passes])] = False
         failed[name or "cells"] = int((~passes).sum())
     report = filter_report(keep, failed, min_feature_fraction)
-    result = data[keep].copy()
+    with mudata.set_options(pull_on_update=False):
+        result = data[keep].copy()
     result.uns["cell_filter"] = report
     return result
 

@@ -74,7 +74,7 @@ def integer_weights(weights: Sequence[float]) -> tuple[tuple[int, ...], float]:
         InputError: where a weight is no fraction with a denominator up to 1,000.
     """
     fractions = [Fraction(weight).limit_denominator(1_000) for weight in weights]
-    if not np.allclose([float(f) for f in fractions], weights, rtol=1e-6, atol=0):
+    if not np.allclose([float(f) for f in fractions], weights, rtol=1e-9, atol=0):
         raise InputError(
             "weights", f"{weights} are no simple fractions", "Use e.g. 1/3"
         )
