@@ -14,6 +14,9 @@ from scipy import sparse
 
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.schemas.batches import CellBatch
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
@@ -49,7 +52,7 @@ class RegressionTask:
     noise: float = 0.1
 
     def init(self, rng, batch):
-        """Random weights; a network state with a counter and a fixed array."""
+        """Random weights; a network state that counts, rests and averages."""
         one, two = jax.random.split(rng)
         params = {
             "net/first": {
@@ -58,8 +61,12 @@ class RegressionTask:
             },
             "net/second": {"w": jax.random.normal(two, (self.width,))},
         }
-        state = {"net": {"calls": jnp.zeros((), jnp.int32), "fixed": jnp.full(3, 0.1)}}
-        return params, state
+        state = {
+            "calls": jnp.zeros((), jnp.int32),
+            "fixed": jnp.full(3, 0.1),
+            "running_mean": jnp.zeros(()),
+        }
+        return params, {"net": state}
 
     def loss(self, params, network_state, rng, batch, *, is_training):
         """Σ weight · (prediction − y)², with noise on the input while training."""
@@ -69,14 +76,17 @@ class RegressionTask:
         first, second = params["net/first"], params["net/second"]
         error = jnp.tanh(x @ first["w"] + first["b"]) @ second["w"] - batch.y
         weight = batch.weight.sum()
+        old = network_state["net"]
         state = {
-            "net": network_state["net"] | {"calls": network_state["net"]["calls"] + 1}
+            "calls": old["calls"] + 1,
+            "fixed": old["fixed"],
+            "running_mean": 0.9 * old["running_mean"] + 0.1 * batch.x.mean(),
         }
         metrics = {
             "absolute_error": ((batch.weight * jnp.abs(error)).sum(), weight),
             "by_feature": (batch.weight @ jnp.abs(batch.x), weight),
         }
-        return ((batch.weight * error**2).sum(), weight), (state, metrics)
+        return ((batch.weight * error**2).sum(), weight), ({"net": state}, metrics)
 
 
 def annotated(
@@ -164,3 +174,49 @@ def capped_bins(modality: str, counts: sparse.csr_matrix) -> sparse.csr_matrix:
     bins = counts.copy()
     bins.data = np.minimum(counts.data, 5).astype(np.uint8)
     return bins
+
+
+def cell_batch(
+    *,
+    num_cells: int = 6,
+    num_genes: int = 12,
+    num_tokens: int | None = None,
+    modalities: tuple[str, ...] = ("rna", "atac"),
+    num_classes: int | None = None,
+    seed: int = 0,
+) -> CellBatch:
+    """Random bins: all genes, or `num_tokens` of them with padding at the end."""
+    rng = np.random.default_rng(seed)
+    width = num_tokens or num_genes
+    shape = (num_cells, width)
+    mask = gene_ids = None
+    if num_tokens is not None:
+        order = np.argsort(rng.random((num_cells, num_genes)), axis=1)[:, :width]
+        lengths = rng.integers(1, width + 1, num_cells)
+        mask = np.arange(width) < lengths[:, None]
+        gene_ids = np.where(mask, np.sort(order, axis=1), 0).astype(np.int32)
+    values = {
+        m: rng.integers(0, 6, shape).astype(np.uint8) * (1 if mask is None else mask)
+        for m in modalities
+    }
+    labels = None
+    if num_classes is not None:
+        labels = rng.integers(0, num_classes, num_cells).astype(np.int32)
+    return CellBatch(
+        rna=values.get("rna"),
+        atac=values.get("atac"),
+        rna_present=np.full(num_cells, "rna" in modalities),
+        atac_present=np.full(num_cells, "atac" in modalities),
+        gene_ids=gene_ids,
+        token_mask=mask,
+        cell_mask=np.ones(num_cells, bool),
+        row=np.arange(num_cells, dtype=np.int32),
+        label=labels,
+        cell_index=np.arange(num_cells, dtype=np.int32),
+    )
+
+
+def encoder_config(num_genes: int = 12, **path: Any) -> CellEncoderConfig:
+    """A cell encoder small enough for a test."""
+    shape = {"dim": 8, "num_layers": 2, "num_heads": 2, "key_size": 4} | path
+    return CellEncoderConfig(num_genes=num_genes, path=PerformerConfig(**shape))
