@@ -69,7 +69,11 @@ def orthogonal_projection(
     num_blocks = -(-num_features // key_size)
     keys = jax.random.split(rng, num_blocks + 1)
     square = jax.vmap(lambda k: jax.random.normal(k, (key_size, key_size)))(keys[:-1])
-    rows = jnp.linalg.qr(square)[0].swapaxes(1, 2).reshape(-1, key_size)[:num_features]
+    q, r = jnp.linalg.qr(square)
+    # LAPACK fixes signs of Q; without this, directions are not uniform, and the mean
+    # of φ(q)·φ(k) is not exp(q·k).
+    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None]
+    rows = q.swapaxes(1, 2).reshape(-1, key_size)[:num_features]
     lengths = jnp.linalg.norm(
         jax.random.normal(keys[-1], (num_features, key_size)), axis=1, keepdims=True
     )

@@ -1,0 +1,172 @@
+"""The streamed layer against FAVOR+ written out in numpy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scmultimodal.ops import favor
+
+CELLS, TOKENS, DIM, HEADS, KEY, FEATURES = 3, 10, 6, 2, 4, 5
+
+
+def parameters(seed: int = 0) -> favor.LayerParameters:
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape) * 0.5, jnp.float32)
+
+    return favor.LayerParameters(
+        attention_norm_scale=1 + draw(DIM),
+        attention_norm_offset=draw(DIM),
+        query=draw(DIM, HEADS, KEY),
+        key=draw(DIM, HEADS, KEY),
+        value=draw(DIM, HEADS, KEY),
+        output=draw(HEADS, KEY, DIM),
+        output_bias=draw(DIM),
+        feed_forward_norm_scale=1 + draw(DIM),
+        feed_forward_norm_offset=draw(DIM),
+        feed_forward_in=draw(DIM, 2 * DIM),
+        feed_forward_in_bias=draw(2 * DIM),
+        feed_forward_out=draw(2 * DIM, DIM),
+        feed_forward_out_bias=draw(DIM),
+    )
+
+
+def inputs(seed: int = 1):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=(CELLS, TOKENS, DIM)), jnp.float32)
+    projection = jnp.asarray(rng.normal(size=(FEATURES, KEY)), jnp.float32)
+    return x, projection
+
+
+def written_out(p: favor.LayerParameters, projection, x, mask) -> np.ndarray:
+    """The definition, one cell and one head at a time, without streaming."""
+    p = favor.LayerParameters(*(np.asarray(leaf, np.float64) for leaf in p))
+    w, x = np.asarray(projection, np.float64), np.asarray(x, np.float64)
+
+    def norm(x, scale, offset):
+        centred = x - x.mean(-1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        return centred / spread * scale + offset
+
+    out = np.empty_like(x)
+    for cell in range(len(x)):
+        h = norm(x[cell], p.attention_norm_scale, p.attention_norm_offset)
+        y = x[cell] + p.output_bias
+        for head in range(HEADS):
+            q, k, v = (h @ m[:, head] for m in (p.query, p.key, p.value))
+            q, k = q * KEY**-0.25, k * KEY**-0.25
+            k, v = k[mask[cell]], v[mask[cell]]
+            eq, ek = q @ w.T, k @ w.T
+            fq = np.exp(
+                eq - (q**2).sum(1, keepdims=True) / 2 - eq.max(1, keepdims=True)
+            )
+            fk = np.exp(ek - (k**2).sum(1, keepdims=True) / 2 - ek.max())
+            fq, fk = fq + favor.EPSILON, fk + favor.EPSILON
+            weights = fq @ fk.T
+            y = y + (weights @ v / weights.sum(1, keepdims=True)) @ p.output[head]
+        g = norm(y, p.feed_forward_norm_scale, p.feed_forward_norm_offset)
+        g = g @ p.feed_forward_in + p.feed_forward_in_bias
+        erf = np.vectorize(__import__("math").erf)
+        g = g * (1 + erf(g / np.sqrt(2))) / 2
+        out[cell] = y + g @ p.feed_forward_out + p.feed_forward_out_bias
+    return out
+
+
+def random_mask() -> np.ndarray:
+    mask = np.random.default_rng(2).random((CELLS, TOKENS)) < 0.7
+    mask[:, 0] = True
+    return mask
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 10, 128])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_the_definition_whatever_the_chunk(chunk, masked):
+    x, projection = inputs()
+    mask = random_mask() if masked else np.ones((CELLS, TOKENS), bool)
+    streamed = favor.layer(
+        parameters(),
+        projection,
+        x,
+        jnp.asarray(mask) if masked else None,
+        chunk=chunk,
+        approximate_gelu=False,
+    )
+    expected = written_out(parameters(), projection, x, mask)
+    np.testing.assert_allclose(np.asarray(streamed)[mask], expected[mask], atol=2e-5)
+
+
+def test_gradients_do_not_depend_on_the_chunk():
+    x, projection = inputs()
+    mask = jnp.asarray(random_mask())
+
+    def total(p, x, chunk):
+        y = favor.layer(p, projection, x, mask, chunk=chunk)
+        return (jnp.where(mask[..., None], y, 0) ** 2).sum()
+
+    whole = jax.grad(total, argnums=(0, 1))(parameters(), x, TOKENS)
+    pieces = jax.grad(total, argnums=(0, 1))(parameters(), x, 3)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(pieces), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cell_does_not_see_its_neighbours_nor_padding():
+    x, projection = inputs()
+    mask = jnp.asarray(random_mask())
+    alone = favor.layer(parameters(), projection, x[:1], mask[:1], chunk=4)
+    # Another neighbour, and huge values where the mask is False.
+    others = jnp.concatenate([x[:1], 50 * x[1:]])
+    others = jnp.where(mask[..., None], others, 1e3)
+    together = favor.layer(parameters(), projection, others, mask, chunk=4)
+    where = np.asarray(mask[0])
+    np.testing.assert_allclose(
+        np.asarray(together)[0][where], np.asarray(alone)[0][where], atol=1e-5
+    )
+
+
+def test_a_cell_without_tokens_is_finite_with_finite_gradients():
+    x, projection = inputs()
+    mask = jnp.zeros((CELLS, TOKENS), bool).at[1].set(True)
+
+    def total(x):
+        return favor.layer(parameters(), projection, x, mask, chunk=4).sum()
+
+    value, gradient = jax.value_and_grad(total)(x)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_large_activations_stay_finite():
+    x, projection = inputs()
+    p = parameters()
+    p = p._replace(key=300 * p.key, query=300 * p.query)
+    y, gradient = jax.value_and_grad(
+        lambda x: favor.layer(p, projection, x, chunk=4).sum()
+    )(x)
+    assert np.isfinite(y)
+    assert np.isfinite(gradient).all()
+
+
+def test_projection_blocks_are_orthogonal_with_gaussian_lengths():
+    rows = favor.orthogonal_projection(jax.random.PRNGKey(0), 24, 8)
+    lengths = np.linalg.norm(rows, axis=1)
+    unit = np.asarray(rows) / lengths[:, None]
+    for block in unit.reshape(3, 8, 8):
+        np.testing.assert_allclose(block @ block.T, np.eye(8), atol=1e-5)
+    # |Gaussian vector|² in 8 dimensions has mean 8 and standard deviation 4.
+    many = favor.orthogonal_projection(jax.random.PRNGKey(1), 4_000, 8)
+    assert abs((np.linalg.norm(many, axis=1) ** 2).mean() - 8) < 0.3
+
+
+def test_features_estimate_the_softmax_kernel():
+    """The mean of φ(q)·φ(k) without ε and stabilisers is exp(q·k)."""
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(2, 4)) * 0.5
+    w = np.asarray(favor.orthogonal_projection(jax.random.PRNGKey(2), 40_000, 4))
+    estimate = np.exp(w @ q - q @ q / 2) * np.exp(w @ k - k @ k / 2)
+    assert abs(estimate.mean() / np.exp(q @ k) - 1) < 0.05
+
+
+def test_study_has_266_features():
+    assert favor.default_num_features(64) == 266
