@@ -6,10 +6,9 @@ value tried first) along a grid that grows until the best value is inside it.
 """
 
 import dataclasses
-import itertools
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,22 @@ from scipy import sparse
 
 from scmultimodal.evaluation import classification, extra
 from scmultimodal.evaluation.classification import ClassificationScores
+from scmultimodal.evaluation.features import (
+    Features,
+    Sparse,
+    log1p_at_median_depth,
+    svd_components,
+)
+from scmultimodal.evaluation.summary import Result
+from scmultimodal.evaluation.tuning import Trial, search, stratified_subsample
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality, Regime
 
 with extra.required():
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.naive_bayes import MultinomialNB
-    from sklearn.preprocessing import StandardScaler
-
-Features = np.ndarray | sparse.csr_matrix | sparse.csr_array
-"""[cells, features]: dense, or sparse by rows."""
+    from threadpoolctl import threadpool_limits
 
 LOGISTIC_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1))
 NAIVE_BAYES_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1, 0, 1))
@@ -65,14 +69,6 @@ class SplitIndices:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One value of the free parameter and its scores on validation cells."""
-
-    value: float
-    validation: ClassificationScores
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class BaselineResult:
     """A fitted baseline and what it says of the test cells.
 
@@ -100,34 +96,9 @@ class BaselineResult:
     converged: bool
     seconds: float
 
-
-def log1p_at_median_depth(
-    counts: sparse.csr_matrix | sparse.csr_array, train: Int[np.ndarray, " train"]
-) -> sparse.csr_matrix | sparse.csr_array:
-    """Scales each cell to the median depth of the training cells, then log1p.
-
-    Args:
-        counts: [cells, features], non-negative. An empty cell stays empty.
-        train: rows of the training cells; those with counts give the median.
-
-    Returns:
-        float32 matrix of the same shape and kind.
-
-    Raises:
-        InputError: a value is negative or not finite, or no training cell has counts.
-    """
-    if not np.all(np.isfinite(counts.data)) or np.any(counts.data < 0):
-        raise InputError(
-            "counts", "a value is negative or not finite", "Pass raw counts"
-        )
-    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
-    depths = depth[train][depth[train] > 0]
-    if not depths.size:
-        raise InputError("counts", "no training cell has counts", "Check the split")
-    scale = np.median(depths) / np.where(depth > 0, depth, 1)
-    features = counts.astype(np.float64, copy=True)
-    features.data = np.log1p(features.data * np.repeat(scale, np.diff(counts.indptr)))
-    return features.astype(np.float32)
+    def as_result(self, modality: str) -> Result:
+        """The row of this baseline in tables of results."""
+        return Result(model=self.name, modality=modality, scores=self.test)
 
 
 def logistic_regression(
@@ -139,7 +110,6 @@ def logistic_regression(
     seed: int = 0,
     grid: Sequence[float] = LOGISTIC_GRID,
     max_tuning_cells: int = 20_000,
-    name: str = "logistic_regression",
 ) -> BaselineResult:
     """Multinomial logistic regression with a ridge penalty (L-BFGS).
 
@@ -155,8 +125,12 @@ def logistic_regression(
         grid: values of C to begin with, ascending.
         max_tuning_cells: tune on a stratified subsample of the training cells where
             there are more. C is the prior's variance and needs no rescaling.
-        name: name of the result.
+
+    Raises:
+        InputError: features, labels and split do not fit together, or the training
+            cells are of one class.
     """
+    _check(features, labels, split, num_classes)
     start = time.perf_counter()
     tuning = stratified_subsample(labels, split.train, max_tuning_cells, seed)
     model = LogisticRegression(tol=1e-3, max_iter=2_000, warm_start=True)
@@ -177,7 +151,7 @@ def logistic_regression(
         labels,
         split,
         num_classes,
-        name=name,
+        name="logistic_regression",
         parameter="C",
         value=best.value,
         trials=trials,
@@ -207,10 +181,10 @@ def svd_logistic_regression(
         split,
         num_classes=num_classes,
         seed=seed,
-        name="svd_logistic_regression",
         **options,
     )
-    return dataclasses.replace(result, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return dataclasses.replace(result, name="svd_logistic_regression", seconds=seconds)
 
 
 def naive_bayes(
@@ -222,6 +196,7 @@ def naive_bayes(
     grid: Sequence[float] = NAIVE_BAYES_GRID,
 ) -> BaselineResult:
     """Multinomial naive Bayes on counts; the smoothing alpha is tuned."""
+    _check(counts, labels, split, num_classes)
     start = time.perf_counter()
 
     def fit(value: float) -> MultinomialNB:
@@ -250,75 +225,74 @@ def naive_bayes(
     )
 
 
-def search(
-    try_value: Callable[[float], Trial], grid: Sequence[float]
-) -> tuple[tuple[Trial, ...], Trial]:
-    """Tries a grid and lengthens it until the best value is not at an end.
+def compare(
+    counts: Mapping[Modality, Sparse],
+    labels: Integer[np.ndarray, " cells"],
+    split: SplitIndices,
+    *,
+    num_classes: int,
+    seed: int = 0,
+) -> dict[tuple[Regime, str], BaselineResult]:
+    """Fits all baselines on each modality and, where there are two, on both together.
 
     Args:
-        try_value: fits and scores one value.
-        grid: at least two values, ascending; the outer ratios lengthen it.
+        counts: modality → [cells, features] counts (gene-level values for ATAC).
+        labels: class of each cell; −1 is allowed outside the split.
+        split: which cells train, tune and test.
+        num_classes: number of classes.
+        seed: seed of the run.
 
     Returns:
-        All trials in ascending order, and the best of them.
+        (modality or "multiome", name of the baseline) → result.
     """
-    if len(grid) < 2 or any(b <= a for a, b in itertools.pairwise(grid)):
-        raise InputError("grid", f"{tuple(grid)}", "Give two or more ascending values")
-    trials = [try_value(value) for value in grid]
-    best = max(trials, key=_goodness)
-    while best is trials[0] or best is trials[-1]:
-        if best is trials[0]:
-            trial = try_value(trials[0].value ** 2 / trials[1].value)
-            trials.insert(0, trial)
-        else:
-            trial = try_value(trials[-1].value ** 2 / trials[-2].value)
-            trials.append(trial)
-        best = max(best, trial, key=_goodness)
-    return tuple(trials), best
+    results = {}
+    for regime in Regime:
+        if not all(modality in counts for modality in regime.modalities):
+            continue
+        blocks = [counts[modality] for modality in regime.modalities]
+        scaled = [log1p_at_median_depth(block, split.train) for block in blocks]
+        joint, features = (sparse.hstack(m, format="csr") for m in (blocks, scaled))
+        known = {"labels": labels, "split": split, "num_classes": num_classes}
+        for result in (
+            logistic_regression(features, **known, seed=seed),
+            svd_logistic_regression(features, **known, seed=seed),
+            naive_bayes(joint, **known),
+        ):
+            results[regime, result.name] = result
+    return results
 
 
-def stratified_subsample(
-    labels: Integer[np.ndarray, " cells"],
-    rows: Int[np.ndarray, " rows"],
-    size: int,
-    seed: int,
-) -> Int[np.ndarray, " sample"]:
-    """Draws about `size` of the rows, each class in proportion and at least once."""
-    if rows.size <= size:
-        return rows
-    random = np.random.default_rng(seed)
-    kept = []
-    for label in np.unique(labels[rows]):
-        members = rows[labels[rows] == label]
-        share = max(1, round(members.size * size / rows.size))
-        kept.append(random.choice(members, share, replace=False))
-    return np.sort(np.concatenate(kept))
-
-
-def svd_components(
-    features: Features,
-    train: Int[np.ndarray, " train"],
-    *,
-    num_components: int = 50,
-    seed: int = 0,
-) -> Float[np.ndarray, "cells components"]:
-    """Projects all cells on the training cells' leading singular vectors.
-
-    Each component is centred and scaled to unit variance over the training cells.
-    """
-    width = min(num_components, min(train.size, features.shape[1]) - 1)
-    svd = TruncatedSVD(width, random_state=seed).fit(features[train])
-    components = svd.transform(features).astype(np.float32)
-    return StandardScaler().fit(components[train]).transform(components)
-
-
-def _goodness(trial: Trial) -> tuple[float, float]:
-    return trial.validation.accuracy, trial.validation.macro_f1
+def _check(
+    features: Features, labels: np.ndarray, split: SplitIndices, num_classes: int
+) -> None:
+    if features.shape[0] != len(labels):
+        raise InputError(
+            "features",
+            f"{features.shape[0]} rows for {len(labels)} labels",
+            "Give one row per cell",
+        )
+    for name, rows in vars(split).items():
+        used = labels[rows]
+        if used.min() < 0 or used.max() >= num_classes:
+            wrong = used[(used < 0) | (used >= num_classes)][0]
+            raise InputError(
+                f"labels of the {name} cells",
+                f"class {wrong} lies outside 0…{num_classes - 1}",
+                "Leave unlabelled cells out of the split",
+            )
+    if np.unique(labels[split.train]).size < 2:
+        raise InputError(
+            "labels", "the training cells are of one class", "Choose another column"
+        )
 
 
 def _fit_quietly(model: Any, features: Features, labels: np.ndarray) -> None:
-    """Whether a fit converged stands in the result, so no warning besides."""
-    with warnings.catch_warnings():
+    """Fits without a warning: whether a fit converged stands in its result.
+
+    One thread: these products are small, and threads that wait for each other on a
+    busy machine make them seven times slower.
+    """
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
 

@@ -1,0 +1,62 @@
+"""What the baselines see; whatever is fitted is fitted on training cells alone."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from scmultimodal.evaluation import extra
+from scmultimodal.schemas.errors import InputError
+
+with extra.required():
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import StandardScaler
+
+Sparse = sparse.csr_matrix | sparse.csr_array
+"""[cells, features], by rows."""
+
+Features = np.ndarray | Sparse
+"""[cells, features], dense or sparse."""
+
+
+def log1p_at_median_depth(counts: Sparse, train: Int[np.ndarray, " train"]) -> Sparse:
+    """Scales each cell to the median depth of the training cells, then log1p.
+
+    Args:
+        counts: [cells, features], non-negative. An empty cell stays empty.
+        train: rows of the training cells; those with counts give the median.
+
+    Returns:
+        float32 matrix of the same shape and kind.
+
+    Raises:
+        InputError: a value is negative or not finite, or no training cell has counts.
+    """
+    if not np.all(np.isfinite(counts.data)) or np.any(counts.data < 0):
+        raise InputError(
+            "counts", "a value is negative or not finite", "Pass raw counts"
+        )
+    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    depths = depth[train][depth[train] > 0]
+    if not depths.size:
+        raise InputError("counts", "no training cell has counts", "Check the split")
+    scale = np.median(depths) / np.where(depth > 0, depth, 1)
+    features = counts.astype(np.float64, copy=True)
+    features.data = np.log1p(features.data * np.repeat(scale, np.diff(counts.indptr)))
+    return features.astype(np.float32)
+
+
+def svd_components(
+    features: Features,
+    train: Int[np.ndarray, " train"],
+    *,
+    num_components: int = 50,
+    seed: int = 0,
+) -> Float[np.ndarray, "cells components"]:
+    """Projects all cells on the training cells' leading singular vectors.
+
+    Each component is centred and scaled to unit variance over the training cells.
+    """
+    width = max(1, min(num_components, train.size - 1, features.shape[1] - 1))
+    svd = TruncatedSVD(width, random_state=seed).fit(features[train])
+    components = svd.transform(features).astype(np.float32)
+    return StandardScaler().fit(components[train]).transform(components)
