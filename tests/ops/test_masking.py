@@ -1,6 +1,7 @@
 """Masks: shares, independence of devices, and what is never masked."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scmultimodal.ops import masking
@@ -9,12 +10,18 @@ KEY = jax.random.PRNGKey(3)
 
 
 def values(cells=64, tokens=200):
-    return np.random.default_rng(0).integers(0, 6, (cells, tokens)).astype(np.uint8)
+    drawn = np.random.default_rng(0).integers(0, 6, (cells, tokens))
+    return drawn.astype(np.uint8)
 
 
 def mask(v, row, share=0.15, replaced_share=0.9):
     return masking.mask_values(
-        KEY, v, row, share=share, replaced_share=replaced_share, mask_value=6
+        KEY,
+        jnp.asarray(v),
+        jnp.asarray(row),
+        share=share,
+        replaced_share=replaced_share,
+        mask_value=6,
     )
 
 
