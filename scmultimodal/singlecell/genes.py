@@ -73,12 +73,12 @@ def align_genes(
     repeated = match.gene_id.duplicated(keep=False).to_numpy()
     keep = np.flatnonzero(~repeated)
     var = _gene_table(match, genes).iloc[keep].set_index("gene_id")
-    lost = found & ~repeated
+    placed = found & ~repeated
     report = {
         "features": len(found),
         "genes": len(keep),
-        "with_coordinates": int(lost.sum()),
-        "without_coordinates": int(len(keep) - lost.sum()),
+        "with_coordinates": int(placed.sum()),
+        "without_coordinates": int(len(keep) - placed.sum()),
         "first_without_coordinates": match.symbol[~found & ~repeated].tolist()[:5],
         "ambiguous_symbols": match.ambiguous,
         "repeated_ids_removed": sorted(match.gene_id[repeated].unique()),

@@ -110,7 +110,7 @@ def align_counts(
         report["gene_alignment"] = aligned.uns["gene_alignment"]
     atac = _gene_level(parts.get(Modality.ATAC), vocabulary, config, report)
     cells = _stack(data, parts, rna, atac, vocabulary, config, report)
-    return _filter(cells, config)
+    return drop_poor_cells(cells, config.min_feature_fraction)
 
 
 def align_to_genes(
@@ -292,18 +292,18 @@ def merge_obs(data: MuData | AnnData, parts: dict[Modality, AnnData]) -> pd.Data
     return pd.DataFrame(merged, index=names)
 
 
-def _filter(cells: AlignedCells, config: RecipeConfig) -> AlignedCells:
-    """Leaves out cells that have too little in a modality they have."""
+def drop_poor_cells(cells: AlignedCells, min_feature_fraction: float) -> AlignedCells:
+    """Step 5: leaves out cells that have too little in a modality they have."""
     keep = np.ones(len(cells.obs), bool)
     failed = {}
     for modality in MODALITIES:
         matrix = cells.rna if modality is Modality.RNA else cells.atac
         if matrix is not None:
-            passes = has_enough(matrix, config.min_feature_fraction)
+            passes = has_enough(matrix, min_feature_fraction)
             fails = ~passes & cells.present[modality.value]
             failed[modality.value] = int(fails.sum())
             keep &= ~fails
-    report = filter_report(keep, failed, config.min_feature_fraction)
+    report = filter_report(keep, failed, min_feature_fraction)
     return dataclasses.replace(
         cells,
         rna=None if cells.rna is None else cells.rna[keep],

@@ -67,6 +67,13 @@ def test_empty_rows_and_an_empty_matrix():
     assert bin_matrix(sp.csr_matrix((0, 2))).shape == (0, 2)
 
 
+def test_stored_zeros_are_no_values():
+    values = sp.csr_matrix(([0.0, 0.0, 1.0, 2.0], [0, 1, 2, 3], [0, 4]), shape=(1, 4))
+    bins = bin_matrix(values, strategy="quantile")
+    assert bins.toarray().tolist() == [[0, 0, 1, 5]]
+    assert (bins.nnz, values.nnz) == (2, 4)
+
+
 def test_medians_divide_first():
     adata = annotated([[1.0, 4.0]], ["a", "b"])
     medians = np.array([0.5, 8.0], np.float32)

@@ -34,6 +34,13 @@ def test_by_hand_and_the_input_stays(dtype, form):
     assert before.tolist() == READS
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_the_largest_count_of_a_type(dtype):
+    largest = np.iinfo(dtype).max
+    adata = annotated(np.array([[largest]], dtype), ["p"])
+    assert reads_to_fragments(adata).X[0, 0] == largest // 2 + 1
+
+
 @given(st.lists(st.integers(0, 2**31 - 1), min_size=1))
 def test_whole_fragments_come_back(fragments):
     """2f and 2f − 1 reads are f fragments, up to the largest int32."""

@@ -116,6 +116,19 @@ def test_chromosome_names_are_brought_together():
         aggregate_peaks(annotated([[6]], ["chr7:5-9"]), genes)
 
 
+def test_a_peak_without_chromosome_serves_no_gene_without_place():
+    genes = gene_table(PLUS, ("nowhere", "", -1, -1, "."))
+    atac = annotated([[6, 6]], ["p", "q"])
+    atac.var["chrom"], atac.var["start"], atac.var["end"] = (
+        ["chr1", ""],
+        100_000,
+        100_009,
+    )
+    assert aggregate_peaks(atac, genes).X.toarray().tolist() == [[3, 0]]
+    atac.var["start"], atac.var["end"] = 5, 9
+    assert aggregate_peaks(atac, genes).X.nnz == 0
+
+
 def test_integer_weights():
     assert integer_weights((1 / 2, 1 / 3, 1 / 6)) == ((3, 2, 1), 1 / 6)
     assert integer_weights((1.0, 0.5, 0.25)) == ((4, 2, 1), 0.25)

@@ -145,6 +145,16 @@ def test_changed_entries(tmp_path, entry, value, message):
     assert message in _error(path)
 
 
+def test_a_broken_matrix_is_found_before_it_is_split(tmp_path):
+    adata = anndata.concat([_rna(), _atac()], axis=1)
+    adata.var["feature_types"] = ["Gene Expression"] * 3 + ["Peaks"] * 3
+    path = tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        file["X/indices"][0] = 2**30
+    assert "sparse matrix is broken" in _error(path)
+
+
 def test_names_that_occur_twice_and_peaks_that_are_none(tmp_path):
     path = tmp_path / "cells.h5ad"
     with warnings.catch_warnings():

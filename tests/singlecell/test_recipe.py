@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scmultimodal import datasets
@@ -74,7 +75,7 @@ def test_new_data_keep_their_cells_and_take_the_order_of_the_vocabulary():
     trained = recipe.align_counts(rna[1:].copy(), genes, CONFIG).genes
     table = trained.iloc[[2, 0, 1]].reset_index(drop=True)
     extra = gene_table(("lost", "", -1, -1, "."))
-    table = table._append(extra, ignore_index=True)
+    table = pd.concat([table, extra], ignore_index=True)
     cells = recipe.align_to_genes(rna, table, CONFIG)
     assert cells.obs.index.tolist() == ["r", "s", "t"]
     assert cells.rna.toarray().tolist() == [[0] * 4, [0, 3, 4, 0], [1, 5, 6, 0]]
@@ -84,6 +85,15 @@ def test_new_data_keep_their_cells_and_take_the_order_of_the_vocabulary():
     cells = recipe.align_to_genes(atac, table, CONFIG)
     assert cells.obs.index.tolist() == ["t", "u", "s"]
     assert cells.atac.toarray().tolist()[0] == [0, 4, 3, 0]
+
+
+def test_a_gene_that_new_data_have_twice_is_taken_for_missing():
+    rna, _, genes = _small()
+    rna.var["gene_name"] = ["a", "a", "b"]
+    rna.var_names = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003"]
+    cells = recipe.align_to_genes(rna, genes, CONFIG)
+    assert cells.rna.toarray().tolist() == [[0, 5], [0, 0], [0, 1]]
+    assert cells.report["gene_alignment"]["first_missing"] == ["a"]
 
 
 def test_new_data_without_the_genes_of_the_model():
