@@ -36,8 +36,9 @@ class CellTable:
             raise InputError("cells", "hold neither RNA nor ATAC", "Give at least one")
         for modality, matrix in self.matrices.items():
             _check_counts(modality, matrix, self.obs)
+            matrix = canonical(matrix)
             _check_present(modality, matrix, self.present.get(modality))
-            object.__setattr__(self, modality, canonical(matrix))
+            object.__setattr__(self, modality, matrix)
 
     @property
     def matrices(self) -> dict[Modality, Csr]:

@@ -156,21 +156,22 @@ class BatchBuilder:
         if self.feature_order == "fixed":
             return _Tokens(values=dense, gene_ids=None, mask=None)
         moment = step if self.feature_order == "dynamic" else 0
-        order = np.stack([self._order(int(cell), moment) for cell in cells])
+        order = np.empty((len(cells), self.num_genes), np.int32)
+        for row, cell in enumerate(cells.tolist()):
+            order[row] = self._order(cell, moment)
         values = {m: np.take_along_axis(bins, order, 1) for m, bins in dense.items()}
         return _Tokens(values=values, gene_ids=order, mask=None)
 
-    def _order(self, cell: int, moment: int) -> Int32[np.ndarray, " genes"]:
+    def _order(self, cell: int, moment: int) -> Int[np.ndarray, " genes"]:
         """Returns the genes of a cell in the order in which it presents them."""
         if cell == FILLER:
-            return np.arange(self.num_genes, dtype=np.int32)
-        order = permutation(
+            return np.arange(self.num_genes)
+        return permutation(
             self.num_genes,
             seed=self.seed,
             stream=Stream.FEATURE_ORDER,
             position=(cell, moment),
         )
-        return order.astype(np.int32)
 
     def _nonzero_genes(
         self, shown: dict[Modality, Csr], num_cells: int, longest: int | None

@@ -22,7 +22,7 @@ class Pattern(Generic[Name]):
     def __init__(
         self,
         sources: tuple[Name, ...],
-        weights: Literal["round_robin"] | Mapping[Name, float] = "round_robin",
+        weights: Literal["round_robin"] | Mapping[Name, float | int] = "round_robin",
     ):
         """Prepares the pattern.
 

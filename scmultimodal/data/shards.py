@@ -23,11 +23,6 @@ ARRAYS = ("indptr", "indices", "counts", "bins")
 REMEDY = "Copy the prepared dataset again, or prepare it anew"
 
 
-def smallest_unsigned(largest: int) -> np.dtype:
-    """Returns the smallest unsigned type that holds 0…`largest`."""
-    return np.min_scalar_type(max(int(largest), 0))
-
-
 def index_dtype(num_genes: int) -> np.dtype:
     """Returns the type of column indices: 16 bits where they suffice."""
     return np.dtype(np.uint16 if num_genes < 65_536 else np.uint32)
@@ -59,29 +54,16 @@ class Shard:
             InputError: an array cannot be read or does not fit; names the file.
         """
         arrays = {name: _map(array_path(path, name)) for name in ARRAYS}
+        _check_indptr(array_path(path, "indptr"), arrays["indptr"], num_cells)
+        for name in ("indices", "counts", "bins"):
+            length, expected = len(arrays[name]), arrays["indptr"][-1]
+            if length != expected:
+                problem = f"has {length} entries, not {expected} as indptr says"
+                raise InputError(array_path(path, name), problem, REMEDY)
         if arrays["bins"].dtype != np.uint8:
             problem = f"holds {arrays['bins'].dtype}, not uint8"
             raise InputError(array_path(path, "bins"), problem, REMEDY)
-        shard = cls(path=path, **arrays)
-        shard._check(num_cells)
-        return shard
-
-    def _check(self, num_cells: int) -> None:
-        indptr = self.indptr
-        problem = None
-        if len(indptr) != num_cells + 1:
-            problem = f"has {len(indptr)} entries for {num_cells} cells"
-        elif indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-            problem = "does not rise from 0"
-        elif indptr[-1] != len(self.indices):
-            problem = f"ends at {indptr[-1]} for {len(self.indices)} entries"
-        if problem:
-            raise InputError(array_path(self.path, "indptr"), problem, REMEDY)
-        for name in ("counts", "bins"):
-            length = len(getattr(self, name))
-            if length != len(self.indices):
-                problem = f"has {length} entries for {len(self.indices)} indices"
-                raise InputError(array_path(self.path, name), problem, REMEDY)
+        return cls(path=path, **arrays)
 
 
 def array_path(path: Path, name: str) -> Path:
@@ -148,7 +130,7 @@ class ShardedMatrix:
         lengths = self.lengths[cells]
         indptr = np.concatenate(([0], np.cumsum(lengths)))
         shard_of = np.searchsorted(self._first_cell, cells, side="right") - 1
-        touched = np.unique(shard_of)
+        touched = np.unique(shard_of).tolist()
         if len(touched) == 1:
             source = spans(self._starts[cells], lengths)
             indices, data = self._take(touched[0], source, values)
@@ -168,7 +150,9 @@ class ShardedMatrix:
         """The cells of each shard."""
         return np.split(np.arange(len(self.lengths)), self._first_cell[1:-1])
 
-    def _take(self, number: int, entries: Int64[np.ndarray, " nonzeros"], values: str):
+    def _take(
+        self, number: int, entries: Int64[np.ndarray, " nonzeros"], values: Values
+    ):
         shard = self._shards[number]
         indices = shard.indices[entries]
         if len(indices) and indices.max() >= self._num_genes:
@@ -206,6 +190,17 @@ def canonical_csr(
     matrix = sparse.csr_matrix((data, indices, indptr), shape=shape)
     matrix.has_canonical_format = True
     return matrix
+
+
+def _check_indptr(
+    file: Path, indptr: UInt[np.ndarray, " offsets"], num_cells: int
+) -> None:
+    if len(indptr) != num_cells + 1:
+        raise InputError(
+            file, f"has {len(indptr)} entries, not {num_cells + 1}", REMEDY
+        )
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise InputError(file, "does not rise from 0", REMEDY)
 
 
 def _map(path: Path) -> np.ndarray:

@@ -15,7 +15,7 @@ UNLABELLED = "unlabelled"
 
 
 def stratified_split(
-    labels: pd.Series | Sequence | Shaped[np.ndarray, " cells"],
+    labels: pd.Series | pd.Categorical | Sequence | Shaped[np.ndarray, " cells"],
     *,
     seed: int,
     fractions: tuple[float, float, float] = FRACTIONS,

@@ -29,7 +29,6 @@ from scmultimodal.data.shards import (
     Shard,
     ShardedMatrix,
     Values,
-    smallest_unsigned,
     write_bins,
     write_counts,
 )
@@ -44,7 +43,7 @@ BinFunction = Callable[[Modality, Csr], Csr]
 """(modality, counts [cells, genes]) -> bins 1…255 of the same entries."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Store:
     """A prepared dataset, opened. Matrices stay on disk.
 
@@ -98,6 +97,11 @@ class Store:
             _present=present,
             _matrices=matrices,
         )
+
+    def __repr__(self) -> str:
+        held = ", ".join(self.modalities)
+        size = f"{self.num_cells} cells, {self.num_genes} genes"
+        return f"Store({self.path}: {size}, {held})"
 
     @property
     def num_cells(self) -> int:
@@ -276,7 +280,7 @@ def _write_shards(
     num_cells = len(cells.obs)
     starts = range(0, num_cells, cells_per_shard)
     for modality, matrix in cells.matrices.items():
-        dtype = smallest_unsigned(matrix.data.max(initial=0))
+        dtype = np.min_scalar_type(int(matrix.data.max(initial=0)))
         for number, start in enumerate(starts):
             counts = matrix[start : start + cells_per_shard]
             name = folder / _shard_name(number, modality)

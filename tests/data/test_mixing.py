@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_each_source_counts_its_own_steps_and_keeps_its_share(values):
         assert source_step == counts[name]
         counts[name] += 1
         for other, value in zip(names, values, strict=True):
-            exact = (step + 1) * value / sum(values)
+            exact = (step + 1) * Fraction(value) / sum(map(Fraction, values))
             assert abs(counts[other] - exact) <= max(1, len(names) - 1)
 
 
