@@ -20,6 +20,7 @@ from scmultimodal.singlecell.filtering import filter_report, has_enough
 from scmultimodal.singlecell.fragments import CountChoice, to_fragments
 from scmultimodal.singlecell.genes import align_genes, gene_mismatch, match_genes
 from scmultimodal.singlecell.normalization import column_medians, scale_rows
+from scmultimodal.singlecell.observations import merge_obs
 from scmultimodal.singlecell.peaks import (
     PeakAggregation,
     aggregate_counts,
@@ -263,33 +264,6 @@ def _take_rows(matrix: sp.csr_matrix, rows: np.ndarray) -> sp.csr_matrix:
         return matrix
     empty = sp.csr_matrix((1, matrix.shape[1]), dtype=matrix.dtype)
     return sp.csr_matrix(sp.vstack([matrix, empty], format="csr")[rows])
-
-
-def merge_obs(data: MuData | AnnData, parts: dict[Modality, AnnData]) -> pd.DataFrame:
-    """One table of the cells: the columns of `data`, then RNA's, then ATAC's.
-
-    A column of both modalities is merged cell by cell; where they contradict each
-    other, ATAC's stands beside as "atac:NAME".
-    """
-    names = data.obs_names
-    prefixes = tuple(f"{key}:" for key in getattr(data, "mod", {}))
-    own = [c for c in data.obs if not str(c).startswith(prefixes or "\0")]
-    merged = {str(column): data.obs[column] for column in own}
-    added: set[str] = set()
-    for modality, adata in parts.items():
-        for column in adata.obs if isinstance(data, MuData) else ():
-            values = adata.obs[column].reindex(names)
-            if column not in merged:
-                merged[column] = values
-                added.add(column)
-            elif column in added:
-                before = merged[column].astype(object)
-                both = before.notna() & values.notna()
-                if (before[both] == values.astype(object)[both]).all():
-                    merged[column] = before.where(before.notna(), values)
-                else:
-                    merged[f"{modality.value}:{column}"] = values
-    return pd.DataFrame(merged, index=names)
 
 
 def drop_poor_cells(cells: AlignedCells, min_feature_fraction: float) -> AlignedCells:

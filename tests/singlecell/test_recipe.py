@@ -159,20 +159,6 @@ def test_a_unit_matters_only_without_a_common_total():
     np.testing.assert_allclose(raw, np.log1p([[1.0, 0.5]]), rtol=1e-6)
 
 
-def test_annotations_are_merged_cell_by_cell():
-    rna, atac, _ = _small()
-    rna.obs["type"], atac.obs["type"] = ["R", "S", "T"], ["T", "U", "S"]
-    rna.obs["depth"], atac.obs["depth"] = [1, 2, 3], [4, 5, 6]
-    mdata = join_modalities({"rna": rna, "atac": atac})
-    mdata.obs["donor"] = "d"
-    mdata.obs["rna:type"] = "stale"
-    parts = {"rna": rna, "atac": atac}
-    obs = recipe.merge_obs(mdata, recipe.split_modalities(mdata))
-    assert list(parts) == list(mdata.mod)
-    assert obs.columns.tolist() == ["donor", "type", "depth", "atac:depth"]
-    assert obs["type"].to_dict() == {"r": "R", "s": "S", "t": "T", "u": "U"}
-
-
 def test_settings_out_of_range():
     with pytest.raises(InputError, match="target_sum 0"):
         recipe.RecipeConfig(target_sum=0.0)
