@@ -15,7 +15,7 @@ from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
-from scmultimodal.singlecell.counts import count_matrix
+from scmultimodal.singlecell.counts import check_counts, count_matrix
 from scmultimodal.singlecell.filtering import filter_report, has_enough
 from scmultimodal.singlecell.fragments import CountChoice, to_fragments
 from scmultimodal.singlecell.genes import align_genes, gene_mismatch, match_genes
@@ -105,6 +105,7 @@ def align_counts(
     report: dict[str, Any] = {"annotation": genes.attrs.get("report", {})}
     rna, vocabulary = None, genes
     if Modality.RNA in parts:
+        check_counts(parts[Modality.RNA], "rna")
         aligned = align_genes(parts[Modality.RNA], genes)
         rna = count_matrix(aligned, "rna")
         vocabulary = aligned.var.reset_index()

@@ -59,6 +59,20 @@ def test_cells_of_both_modalities_are_brought_into_one_order():
     json.dumps(cells.report)
 
 
+@pytest.mark.parametrize("align", [recipe.align_counts, recipe.align_to_genes])
+def test_counts_are_checked_under_the_names_of_the_data(align):
+    rna, atac, genes = _small()
+    rna.X[2, 2] = -1
+    with pytest.raises(InputError, match="rna: value -1 of feature 'x' in cell 't'"):
+        align(rna, genes, CONFIG)
+    atac.obs_names = ["c", "c", "d"]
+    with pytest.raises(InputError, match="atac: cell name 'c' occurs 2 times"):
+        align(atac, genes, CONFIG)
+    rna.X.indices[0] = 2**30
+    with pytest.raises(InputError, match="rna: a sparse matrix is broken"):
+        align(rna, genes, CONFIG)
+
+
 def test_one_modality_alone():
     rna, atac, genes = _small()
     cells = recipe.align_counts(rna, genes, CONFIG)
