@@ -220,3 +220,13 @@ def encoder_config(num_genes: int = 12, **path: Any) -> CellEncoderConfig:
     """A cell encoder small enough for a test."""
     shape = {"dim": 8, "num_layers": 2, "num_heads": 2, "key_size": 4} | path
     return CellEncoderConfig(num_genes=num_genes, path=PerformerConfig(**shape))
+
+
+def typed_counts(
+    num_cells: int, num_genes: int, num_classes: int, *, seed: int
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Poisson counts of cells whose types differ, faintly, in their gene profiles."""
+    random = np.random.default_rng(seed)
+    profiles = np.exp(random.normal(-0.5, 0.7, size=(num_classes, num_genes)))
+    labels = random.integers(num_classes, size=num_cells)
+    return sparse.csr_matrix(random.poisson(profiles[labels])), labels

@@ -10,6 +10,7 @@ from scmultimodal.schemas.errors import InputError
 with extra.required():
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
 Sparse = sparse.csr_matrix | sparse.csr_array
 """[cells, features], by rows."""
@@ -57,6 +58,8 @@ def svd_components(
     Each component is centred and scaled to unit variance over the training cells.
     """
     width = max(1, min(num_components, train.size - 1, features.shape[1] - 1))
-    svd = TruncatedSVD(width, random_state=seed).fit(features[train])
-    components = svd.transform(features).astype(np.float32)
+    # One thread: see `baselines._fit_quietly`.
+    with threadpool_limits(1):
+        svd = TruncatedSVD(width, random_state=seed).fit(features[train])
+        components = svd.transform(features).astype(np.float32)
     return StandardScaler().fit(components[train]).transform(components)
