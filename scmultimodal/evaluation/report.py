@@ -148,11 +148,9 @@ def _listing(value: Any) -> str:
 
 def _table(table: Table) -> str:
     frame = table.frame
-    if frame.index.name is not None:
-        shift = 1
-        frame = frame.reset_index()
-    else:
-        shift = 0
+    shift = int(frame.index.name is not None)
+    if shift:
+        frame = frame.reset_index(allow_duplicates=True)
     numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
     sides = ["number" if is_number else "word" for is_number in numeric]
     head = "".join(

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from scmultimodal.evaluation import files
 from scmultimodal.evaluation.classification import ClassificationScores
@@ -37,9 +38,9 @@ def write_summary(
     path: str | os.PathLike[str],
     *,
     dataset: str,
-    seed: int,
-    split: Mapping[str, int],
-    left_out: Mapping[str, int],
+    seed: SupportsIndex,
+    split: Mapping[str, SupportsIndex],
+    left_out: Mapping[str, SupportsIndex],
     results: Iterable[Result],
     **extra: Any,
 ) -> dict[str, Any]:
@@ -59,9 +60,9 @@ def write_summary(
     """
     summary = {
         "dataset": dataset,
-        "seed": int(seed),
-        "split": {name: int(split[name]) for name in SPLITS},
-        "left_out": {str(name): int(count) for name, count in left_out.items()},
+        "seed": operator.index(seed),
+        "split": {name: operator.index(split[name]) for name in SPLITS},
+        "left_out": {str(k): operator.index(v) for k, v in left_out.items()},
         "results": [result.as_row() for result in results],
         **extra,
     }

@@ -51,6 +51,7 @@ pairs = st.integers(1, 7).flatmap(
 )
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @given(pairs)
 @settings(deadline=None)
 def test_scores_equal_scikit_learn(drawn):

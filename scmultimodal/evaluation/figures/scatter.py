@@ -115,7 +115,7 @@ def _name_clusters(
     medians = np.stack(
         [np.median(coordinates[codes == code], axis=0) for code in range(len(names))]
     )
-    span = np.ptp(coordinates, axis=0).max()
+    span = float(np.ptp(coordinates, axis=0).max())
     places = spread(medians, [len(name) for name in names], span)
     outline = [patheffects.withStroke(linewidth=2.2, foreground="white")]
     for name, median, place in zip(names, medians, places, strict=True):
