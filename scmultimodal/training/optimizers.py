@@ -11,8 +11,8 @@ import optax
 
 from scmultimodal.schemas.errors import InputError
 
-# Haiku's names; layers stacked by a scan keep them though their vectors gain an axis.
-VECTORS = ("b", "bias", "offset", "scale")
+# By name too: where layers are stacked for a scan their vectors gain an axis.
+VECTOR_NAMES = re.compile(r"(.*[/_])?(b|bias|offset|scale)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,12 +139,11 @@ def _adamw(
     config: OptimizerConfig, rate: float, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
     def decays(params):
-        named = dict(_named(params))
-        matrix = {
-            path: leaf.ndim > 1 and path.rsplit("/")[-1] not in VECTORS
-            for path, leaf in named.items()
-        }
-        return jax.tree.unflatten(jax.tree.structure(params), list(matrix.values()))
+        matrices = [
+            leaf.ndim > 1 and not VECTOR_NAMES.fullmatch(path)
+            for path, leaf in _named(params)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(params), matrices)
 
     return optax.chain(
         optax.scale_by_adam(config.b1, config.b2, config.eps),

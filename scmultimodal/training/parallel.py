@@ -68,8 +68,8 @@ def replicate(tree: Any, devices: Devices = None) -> Any:
 
 def unreplicate(tree: Any) -> Any:
     """A copy on the host of the first device's share: `[devices, …]` becomes `[…]`."""
-    # Indexing a mapped array would start a computation on all devices. A view (asarray)
-    # would look into a buffer that the next step is free to overwrite.
+    # Indexing a mapped array would start a computation on all devices, and a view
+    # (asarray) would hold a buffer that the next step is to reuse.
     return jax.tree.map(
         lambda leaf: np.array(leaf.addressable_shards[0].data)[0, ...], tree
     )

@@ -3,6 +3,7 @@
 Writes what each saw as npz, named `<devices>/<what>`.
 """
 
+import re
 import sys
 
 import jax
@@ -14,6 +15,10 @@ jax.config.update("jax_num_cpu_devices", 8)
 from scmultimodal.training import parallel, validation  # noqa: E402
 from scmultimodal.training.state import TrainState  # noqa: E402
 from tests.builders import RegressionTask, regression_batch  # noqa: E402
+
+COLLECTIVE = (
+    r"all-(?:reduce|gather|to-all)(?:-start)?\(|collective-permute|reduce-scatter"
+)
 
 
 def train(num_devices: int) -> dict[str, np.ndarray]:
@@ -32,7 +37,9 @@ def train(num_devices: int) -> dict[str, np.ndarray]:
         rng=np.asarray(jax.random.PRNGKey(2)),
     )
     step = parallel.make_train_step(task, optimizer, devices=devices)
-    state, seen = parallel.replicate(state, devices), {}
+    state = parallel.replicate(state, devices)
+    program = step.lower(state, parallel.place(batches[0], devices)).compile().as_text()
+    seen = {"collectives": np.array(len(re.findall(COLLECTIVE, program)))}
     for index, batch in enumerate(batches):
         state, metrics = step(state, parallel.place(batch, devices))
         host = parallel.unreplicate((state.params, state.network_state, metrics))

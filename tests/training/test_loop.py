@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import threading
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training.checkpoints import CheckpointManager
 from scmultimodal.training.loop import LoopConfig, TrainingDivergedError, fit
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
@@ -123,13 +125,13 @@ def test_interrupted_and_resumed_equals_undisturbed(undisturbed, tmp_path):
     def interrupt():
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="of 12; the checkpoint is saved"):
+    said = r"stopped after step (\d+) of 12; the checkpoint is saved"
+    with pytest.raises(KeyboardInterrupt, match=said) as error:
         train(tmp_path, batches=stopping_at(6, interrupt))
     # The step is wherever Ctrl-C fell, whether a checkpoint was due or not.
-    (newest, *_) = sorted(
-        map(int, (p.name for p in (tmp_path / "checkpoints").iterdir()))
-    )
-    assert 4 <= newest < 12
+    step = int(re.match(said, str(error.value))[1])
+    assert step < 12
+    assert (tmp_path / f"checkpoints/{step}/manifest.json").exists()
     assert not [t for t in threading.enumerate() if t.name == "prefetch"]
     result = train(tmp_path)
     assert_same_run(result, undisturbed[0], tmp_path, undisturbed[1])
@@ -224,6 +226,14 @@ def test_returns_the_best_of_validation(tmp_path):
     config = LoopConfig(num_steps=1, keep_best="recall")
     with pytest.raises(InputError, match="'recall' is no metric"):
         fit(Valley(), config=config, folder=tmp_path / "wrong", **keywords)
+
+
+def test_the_best_of_a_run_that_left_no_checkpoint_is_cleared(tmp_path):
+    stale = CheckpointManager(tmp_path / "best")
+    stale.save(99, {"a": np.zeros(1)}, {"step": 99, "value": 1e9})
+    stale.close()
+    config = LoopConfig(num_steps=3, keep_best="loss")
+    assert train(tmp_path, config=config).best_step == 3
 
 
 def test_best_needs_a_validation(tmp_path):
