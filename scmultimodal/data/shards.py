@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64, Integer, UInt, UInt8
+from jaxtyping import Int64, Integer, Shaped, UInt, UInt8
 from scipy import sparse
 
 from scmultimodal.schemas.errors import InputError
@@ -53,7 +53,7 @@ class Shard:
         Raises:
             InputError: an array cannot be read or does not fit; names the file.
         """
-        arrays = {name: _map(array_path(path, name)) for name in ARRAYS}
+        arrays = {name: read_array(array_path(path, name)) for name in ARRAYS}
         _check_indptr(array_path(path, "indptr"), arrays["indptr"], num_cells)
         for name in ("indices", "counts", "bins"):
             length, expected = len(arrays[name]), arrays["indptr"][-1]
@@ -69,6 +69,32 @@ class Shard:
 def array_path(path: Path, name: str) -> Path:
     """Returns the file of one array of a shard."""
     return path.with_name(f"{path.name}.{name}.npy")
+
+
+def read_array(path: Path, *, kind: str = "u") -> Shaped[np.ndarray, " entries"]:
+    """Maps an array of one axis into memory, read-only.
+
+    Args:
+        path: a `.npy` file.
+        kind: NumPy's letter for what it must hold: "u" unsigned integers, "b" booleans.
+
+    Raises:
+        InputError: the file is missing, or is not one whole array of that kind.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        whole = array.offset + array.nbytes == path.stat().st_size
+    except FileNotFoundError:
+        raise InputError(path, "is missing", REMEDY) from None
+    except Exception as error:  # a damaged header raises whatever its parser meets
+        raise InputError(path, f"cannot be read ({error})", REMEDY) from None
+    if not (whole and array.ndim == 1 and array.dtype.kind == kind):
+        problem = f"is not one whole array of kind {kind!r}, but {array.dtype}"
+        raise InputError(path, f"{problem} {array.shape}", REMEDY)
+    if not array.dtype.isnative:
+        problem = f"has the byte order of another machine ({array.dtype})"
+        raise InputError(path, problem, REMEDY)
+    return np.asarray(array)
 
 
 def write_counts(path: Path, counts: Csr, *, count_dtype: np.dtype) -> None:
@@ -201,18 +227,3 @@ def _check_indptr(
         )
     if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
         raise InputError(file, "does not rise from 0", REMEDY)
-
-
-def _map(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        whole = array.offset + array.nbytes == path.stat().st_size
-    except FileNotFoundError:
-        raise InputError(path, "is missing", REMEDY) from None
-    except Exception as error:  # a damaged header raises whatever its parser meets
-        raise InputError(path, f"cannot be read ({error})", REMEDY) from None
-    unsigned = array.dtype.kind == "u" and array.dtype.isnative
-    if not (whole and unsigned and array.ndim == 1):
-        problem = f"is not one whole array of unsigned integers, but {array.dtype}"
-        raise InputError(path, f"{problem} {array.shape}", REMEDY)
-    return np.asarray(array)

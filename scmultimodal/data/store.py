@@ -29,6 +29,7 @@ from scmultimodal.data.shards import (
     Shard,
     ShardedMatrix,
     Values,
+    read_array,
     write_bins,
     write_counts,
 )
@@ -87,8 +88,7 @@ class Store:
                 for number, size in enumerate(content["shards"])
             ]
             matrices[modality] = ShardedMatrix(shards, vocabulary.num_genes)
-            present[modality] = np.load(path / _present_name(modality))
-            present[modality].flags.writeable = False
+            present[modality] = read_array(path / _present_name(modality), kind="b")
         return cls(
             path=path,
             manifest=content,

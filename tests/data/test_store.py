@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -242,9 +243,9 @@ def rewrite_manifest(path, **changes):
         ("rna.counts", lambda a: a[:-1], "entries, not"),
         ("rna.bins", lambda a: a[:-1], "entries, not"),
         ("rna.bins", lambda a: a.astype(np.uint16), "not uint8"),
-        ("rna.counts", lambda a: a.astype(np.int8), "unsigned integers, but int8"),
-        ("rna.counts", lambda a: a.astype(">u2"), "unsigned integers, but >u2"),
-        ("rna.counts", lambda a: a.reshape(1, -1), "unsigned integers"),
+        ("rna.counts", lambda a: a.astype(np.int8), "kind 'u', but int8"),
+        ("rna.counts", lambda a: a.astype(">u2"), "byte order of another machine"),
+        ("rna.counts", lambda a: a.reshape(1, -1), "not one whole array"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_whatever_the_manifest_says(
@@ -259,12 +260,36 @@ def test_arrays_that_do_not_fit_are_refused_whatever_the_manifest_says(
     assert caught.value.source == str(file.with_name(f"{blamed}.npy"))
 
 
-def test_a_pickled_array_is_never_loaded(copy):
-    file = copy / "shards/00000/rna.counts.npy"
-    np.save(file, np.array([{}], dtype=object), allow_pickle=True)
+class Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("name", ["shards/00000/rna.counts.npy", "present.rna.npy"])
+def test_a_pickle_is_never_loaded(copy, name):
+    (copy / name).write_bytes(pickle.dumps(Trap()))
     rewrite_manifest(copy)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read") as caught:
         Store.open(copy)
+    assert caught.value.source == str(copy / name)
+
+
+def test_an_array_shorter_than_its_file_is_refused(copy):
+    file = copy / "shards/00000/rna.counts.npy"
+    file.write_bytes(file.read_bytes() + b"0")
+    rewrite_manifest(copy)
+    with pytest.raises(InputError, match="not one whole array"):
+        Store.open(copy)
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if "shards" not in n or "ptr" in n])
+def test_a_flipped_bit_in_a_small_file_is_noticed_without_verify(copy, name):
+    content = bytearray((copy / name).read_bytes())
+    content[-9] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        Store.open(copy)
+    assert caught.value.source == str(copy / name)
 
 
 def test_a_gene_beyond_the_last_is_refused_when_it_is_read(copy):
