@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.modules import embeddings, performer
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import Array, CellBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,3 +119,11 @@ def scatter_to_genes(
     cells = jnp.arange(values.shape[0])[:, None]
     empty = jnp.zeros((values.shape[0], num_genes, *values.shape[2:]), values.dtype)
     return empty.at[cells, gene_ids].add(values)
+
+
+def build_encoder(config: CellEncoderConfig) -> hk.TransformedWithState:
+    """The encoder alone: `apply(params, state, None, batch) -> CellEncoding`.
+
+    The parameters of a task that contains an encoder serve as they are.
+    """
+    return hk.transform_with_state(lambda batch: CellEncoder(config)(batch))

@@ -3,7 +3,9 @@
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Float, Int, Integer
+
+from scmultimodal.schemas.batches import Array
 
 
 class GeneValueEmbedding(hk.Module):

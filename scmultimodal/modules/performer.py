@@ -7,9 +7,10 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from scmultimodal.ops import favor
+from scmultimodal.schemas.batches import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

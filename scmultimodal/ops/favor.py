@@ -21,7 +21,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Bool, Float, PRNGKeyArray, UInt32
+
+from scmultimodal.schemas.batches import Array
 
 EPSILON = 1e-4
 """Added to every random feature (performer-pytorch)."""

@@ -6,9 +6,9 @@ so that unequal masks on the devices change nothing and an empty mask survives.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer
 
-from scmultimodal.schemas.batches import WeightedSum
+from scmultimodal.schemas.batches import Array, WeightedSum
 
 
 def token_cross_entropy(

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Integer, PRNGKeyArray, UInt32
+from jaxtyping import Bool, Int, Integer, PRNGKeyArray, UInt32
+
+from scmultimodal.schemas.batches import Array
 
 
 class MaskedValues(NamedTuple):

@@ -1,9 +1,9 @@
 """Metrics as sums over cells, so that they add up over batches and devices."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
-from scmultimodal.schemas.batches import WeightedSum
+from scmultimodal.schemas.batches import Array, WeightedSum
 
 
 def share_true(*, values: Bool[Array, "..."], where: Bool[Array, "..."]) -> WeightedSum:

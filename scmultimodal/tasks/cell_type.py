@@ -5,12 +5,12 @@ import dataclasses
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads import cell_type
 from scmultimodal.ops import losses, masking, metrics
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.modality import MODALITIES
 from scmultimodal.tasks import task
 
@@ -72,6 +72,7 @@ class CellTypeClassification:
         is_training: bool,
     ) -> task.LossOutput:
         """See `Task.loss`. Metrics: accuracy."""
+        batch = jax.tree.map(jnp.asarray, batch)
         drop_key, head_key = jax.random.split(rng)
         if is_training and self.config.token_dropout:
             batch = self._drop_tokens(drop_key, batch)

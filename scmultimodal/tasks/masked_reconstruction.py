@@ -5,12 +5,12 @@ import dataclasses
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads import reconstruction
 from scmultimodal.ops import losses, masking, metrics
-from scmultimodal.schemas.batches import CellBatch, WeightedSum
+from scmultimodal.schemas.batches import Array, CellBatch, WeightedSum
 from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.tasks import task
 
@@ -76,6 +76,7 @@ class MaskedReconstruction:
         self, rng: jax.Array, batch: CellBatch
     ) -> tuple[CellBatch, dict[str, masking.MaskedValues]]:
         """Hides values of each modality; returns the batch the model may see."""
+        batch = jax.tree.map(jnp.asarray, batch)
         masked = {}
         for key, modality in zip(jax.random.split(rng), MODALITIES, strict=True):
             if (values := getattr(batch, modality)) is not None:

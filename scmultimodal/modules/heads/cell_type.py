@@ -5,11 +5,11 @@ import dataclasses
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.ops import masking
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import Array, CellBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Predicts a token's value bin from its embedding."""
 
 import haiku as hk
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from scmultimodal.schemas.batches import Array
 
 
 class ReconstructionHead(hk.Module):

@@ -1,0 +1,135 @@
+"""The dual-path encoder: what it may see, average, reorder and ignore."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scmultimodal.modules import cell_encoder
+from scmultimodal.modules.performer import PerformerConfig
+from tests import builders
+
+GENES = 12
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    """(encode, a batch of all genes)."""
+    network = cell_encoder.build_encoder(builders.encoder_config(GENES))
+    batch = builders.cell_batch(num_genes=GENES)
+    params, state = network.init(jax.random.PRNGKey(0), batch)
+
+    @jax.jit
+    def encode(batch):
+        return network.apply(params, state, None, batch)[0]
+
+    return encode, batch
+
+
+def test_joint_embedding_is_the_token_wise_mean(encoder):
+    encode, batch = encoder
+    rna = encode(batch.replace(atac=None, atac_present=np.zeros(6, bool))).tokens
+    atac = encode(batch.replace(rna=None, rna_present=np.zeros(6, bool))).tokens
+    both = encode(batch).tokens
+    np.testing.assert_allclose(both, (rna + atac) / 2, atol=1e-5)
+    assert np.abs(np.asarray(rna) - atac).max() > 0.1
+
+
+def test_a_cell_without_a_modality_is_encoded_as_if_the_batch_had_none(encoder):
+    encode, batch = encoder
+    present = np.array([True, False, True, False, True, True])
+    mixed = encode(batch.replace(atac_present=present))
+    alone = encode(batch.replace(atac=None, atac_present=np.zeros(6, bool)))
+    both = encode(batch)
+    np.testing.assert_allclose(
+        mixed.tokens[~present], alone.tokens[~present], atol=1e-5
+    )
+    np.testing.assert_allclose(mixed.cells[~present], alone.cells[~present], atol=1e-5)
+    np.testing.assert_allclose(mixed.tokens[present], both.tokens[present], atol=1e-5)
+
+
+def test_trunk_is_equivariant_to_the_order_of_genes(encoder):
+    encode, batch = encoder
+    order = np.stack([np.random.default_rng(i).permutation(GENES) for i in range(6)])
+    shuffled = batch.replace(
+        rna=np.take_along_axis(batch.rna, order, 1),
+        atac=np.take_along_axis(batch.atac, order, 1),
+        gene_ids=order.astype(np.int32),
+    )
+    expected = np.take_along_axis(np.asarray(encode(batch).tokens), order[..., None], 1)
+    np.testing.assert_allclose(encode(shuffled).tokens, expected, atol=1e-5)
+    np.testing.assert_allclose(encode(shuffled).cells, encode(batch).cells, atol=1e-5)
+
+
+def test_padding_changes_nothing(encoder):
+    encode, _ = encoder
+    batch = builders.cell_batch(num_genes=GENES, num_tokens=8, seed=3)
+    padded = batch.replace(
+        rna=np.pad(batch.rna, ((0, 0), (0, 5)), constant_values=4),
+        atac=np.pad(batch.atac, ((0, 0), (0, 5)), constant_values=2),
+        gene_ids=np.pad(batch.gene_ids, ((0, 0), (0, 5)), constant_values=7),
+        token_mask=np.pad(batch.token_mask, ((0, 0), (0, 5))),
+    )
+    plain, more = encode(batch), encode(padded)
+    where = batch.token_mask
+    np.testing.assert_allclose(
+        np.asarray(more.tokens[:, :8])[where],
+        np.asarray(plain.tokens)[where],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(more.cells, plain.cells, atol=1e-5)
+
+
+def test_cell_vector_is_the_mean_over_genes_that_are_non_zero(encoder):
+    encode, batch = encoder
+    encoding = encode(batch)
+    nonzero = (batch.rna > 0) | (batch.atac > 0)
+    for cell in range(6):
+        mean = np.asarray(encoding.tokens)[cell][nonzero[cell]].mean(0)
+        np.testing.assert_allclose(encoding.cells[cell], mean, atol=1e-5)
+
+
+def test_scatter_puts_tokens_at_their_genes_and_zeros_between():
+    ids = jnp.array([[2, 0, 3], [1, 0, 0]])
+    mask = jnp.array([[True, True, True], [True, False, False]])
+    values = jnp.array([[5.0, 6.0, 7.0], [8.0, 9.0, 9.0]])
+    dense = cell_encoder.scatter_to_genes(values, ids, mask, 4)
+    np.testing.assert_array_equal(dense, [[6, 0, 5, 7], [0, 8, 0, 0]])
+    wide = cell_encoder.scatter_to_genes(jnp.stack([values, -values], -1), ids, mask, 4)
+    np.testing.assert_array_equal(wide[..., 1], -dense)
+
+
+def test_no_layers_means_no_attention():
+    """The control: a token's output depends on that token alone."""
+    network = cell_encoder.build_encoder(builders.encoder_config(GENES, num_layers=0))
+    batch = builders.cell_batch(num_genes=GENES)
+    params, state = network.init(jax.random.PRNGKey(0), batch)
+    other = batch.replace(rna=batch.rna.copy())
+    other.rna[:, 1:] = (other.rna[:, 1:] + 1) % 6
+    first, second = (
+        network.apply(params, state, None, b)[0].tokens[:, 0] for b in (batch, other)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_study_shape_has_the_parameters_that_the_arithmetic_gives():
+    config = cell_encoder.CellEncoderConfig(num_genes=10_733)
+    batch = builders.cell_batch(num_cells=1, num_genes=10_733)
+    shapes, state = jax.eval_shape(
+        cell_encoder.build_encoder(config).init, jax.random.PRNGKey(0), batch
+    )
+    dim, inner, hidden = 128, 640, 512
+    layer = 4 * dim * inner + dim + 2 * dim * hidden + hidden + dim + 4 * dim
+    path = 6 * layer + (10_733 + 7) * dim + 2 * dim
+    assert hk.data_structures.tree_size(shapes) == 2 * path
+    projections = [leaf.shape for leaf in jax.tree.leaves(state)]
+    assert projections == [(266, 64)] * 12
+
+
+@pytest.mark.parametrize(
+    "field", [{"dim": 0}, {"num_layers": -1}, {"num_features": 0}, {"key_size": 2}]
+)
+def test_shapes_that_cannot_be_are_refused(field):
+    with pytest.raises(ValueError, match=next(iter(field))):
+        PerformerConfig(**field)
