@@ -1,0 +1,1 @@
+"""Studies of the cell model (SPEC 2)."""

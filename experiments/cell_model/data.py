@@ -1,0 +1,62 @@
+"""The data of a study: a public set, simulated cells, or a file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scmultimodal import datasets
+from scmultimodal.genome import read_genes
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell import readers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which cells.
+
+    Attributes:
+        dataset: "mouse_cortex", "simulated", or a .h5mu or .h5ad file.
+        genes: gene annotation; needed with a file.
+        label: column of obs with the cell types.
+        batch: column of obs with the batches.
+    """
+
+    dataset: str = "mouse_cortex"
+    genes: Path | None = None
+    label: str | None = "cell_type"
+    batch: str | None = "batch"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Cells in memory: raw counts, annotation, and what to call them."""
+
+    data: Any
+    genes: pd.DataFrame
+    name: str
+    simulated: bool = False
+
+
+def load(config: DataConfig, *, seed: int) -> Loaded:
+    """Reads or makes the cells of a study."""
+    if config.dataset == "mouse_cortex":
+        return Loaded(
+            data=datasets.mouse_cortex(),
+            genes=datasets.mouse_cortex_genes(),
+            name="mouse_cortex",
+        )
+    if config.dataset == "simulated":
+        data = datasets.simulate_multiome(num_cells=3_000, seed=seed)
+        genes = datasets.simulated_genes(data)
+        return Loaded(data=data, genes=genes, name="simulated_multiome", simulated=True)
+    if config.genes is None:
+        raise InputError(
+            config.dataset, "comes without gene places", "name an annotation by --genes"
+        )
+    return Loaded(
+        data=readers.read(config.dataset),
+        genes=read_genes(config.genes),
+        name=Path(config.dataset).name,
+    )

@@ -1,0 +1,51 @@
+"""Runs a study: `python -m experiments.train STUDY --out RUN [overrides]`.
+
+The same line serves a laptop and every host of a pod. A study is a module of this
+package with a `Study` (all its numbers), `default(preset)` and `run(study)`.
+"""
+
+import importlib
+import sys
+
+import tyro
+
+from scmultimodal.schemas.errors import InputError
+
+STUDIES = ("cell_model.pretraining", "cell_model.cell_type")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line and runs a study; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] not in STUDIES:
+        asked = arguments[0] if arguments else ""
+        print(__doc__, "Studies: " + ", ".join(STUDIES), sep="\n", file=sys.stderr)
+        return 0 if asked in ("-h", "--help") else 2
+    study = importlib.import_module(f"experiments.{arguments[0]}")
+    try:
+        study.run(parse(study, arguments[1:]))
+    except InputError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(study, arguments: list[str]):
+    """A study's numbers: those of `--preset`, then the overrides."""
+    preset = "small"
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        preset = value if flag == "--preset" else preset
+        preset = flag.removeprefix("--preset=") if "--preset=" in flag else preset
+    return tyro.cli(
+        study.Study,
+        default=study.default("study" if preset == "study" else "small"),
+        args=arguments,
+        description=study.__doc__,
+        prog=f"python -m experiments.train {study.__name__.removeprefix('experiments.')}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""The command line: `scmultimodal demo`, `scmultimodal finetune`."""
+
+import dataclasses
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Regime
+
+CountKind = Literal["auto", "reads", "fragments", "insertions"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train and judge the multimodal cell model on real paired RNA + ATAC.
+
+    Mouse cortex (SNARE-seq, 10,309 cells): prepare, mixed pre-training, fine-tuning on
+    RNA, ATAC and both, logistic regression beside it, report and exported model.
+
+    Examples:
+        scmultimodal demo
+        scmultimodal demo --quick --simulated --out runs/try
+    """
+
+    out: Path = Path("runs/demo")
+    """Folder for everything that the run writes."""
+    quick: bool = False
+    """A few minutes: fewer cells and steps. The figures mean little."""
+    simulated: bool = False
+    """Made-up cells instead of mouse cortex."""
+    seed: int = 0
+    """Of split, parameters and batches."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Fine-tune and judge cell-type models on your own counts.
+
+    Without --model the training cells are pre-trained on first; without --modality all
+    modalities of the file are judged. The test cells are opened once, at the end.
+
+    Examples:
+        scmultimodal finetune --data my.h5mu --label cell_type --genes genes.gtf.gz \\
+            --out runs/mine
+        scmultimodal finetune --data my.h5ad --label cell_type --genes genes.bed \\
+            --out runs/mine --model runs/demo/pretrain --modality rna --frozen
+    """
+
+    data: Path
+    """Raw counts: .h5mu, or .h5ad of one modality."""
+    label: str
+    """Column of obs with the cell types."""
+    genes: Path
+    """Gene annotation: GTF, BED or a table like them, gzipped or not."""
+    out: Path
+    """Folder for everything that the run writes."""
+    model: Path | None = None
+    """Run folder or exported model to start from."""
+    modality: tyro.conf.EnumChoicesFromValues[Regime] | None = None
+    """What the classifier sees; all that the file has if not given."""
+    frozen: bool = False
+    """Train the head alone."""
+    counts: CountKind = "auto"
+    """What the ATAC counts count; "auto" reads it off their histogram."""
+    batch: str | None = None
+    """Column of obs with the batches, for the pictures."""
+    layer: str | None = None
+    """Layer that holds the raw counts, where X does not."""
+    preset: Literal["small", "study"] = "small"
+    """Size of the model and length of the training."""
+    from_scratch: bool = True
+    """Also train each classifier without pre-training, as a control."""
+    quick: bool = False
+    """Fewer steps."""
+    seed: int = 0
+    """Of split, parameters and batches."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Finetune, tyro.conf.subcommand("finetune")]
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; returns the exit status."""
+    command = tyro.cli(
+        Command,
+        prog="scmultimodal",
+        description="Foundation models for single-cell RNA and ATAC.",
+        args=arguments,
+    )
+    try:
+        _prepare_process()
+        run_demo(command) if isinstance(command, Demo) else run_finetune(command)
+    except (InputError, KeyboardInterrupt) as error:
+        if command.debug:
+            raise
+        print(f"scmultimodal: {error or 'stopped'}", file=sys.stderr)
+        return 130 if isinstance(error, KeyboardInterrupt) else 2
+    return 0
+
+
+def run_demo(command: Demo) -> None:
+    """`scmultimodal demo`."""
+    from scmultimodal import datasets
+
+    data, genes, name, simulated = _demo_data(command)
+    if command.quick:
+        data = datasets.subsample(data, 2_000, seed=command.seed)
+    _run(
+        data,
+        genes,
+        command,
+        name=name,
+        label="cell_type",
+        batch="batch",
+        simulated=simulated,
+    )
+
+
+def run_finetune(command: Finetune) -> None:
+    """`scmultimodal finetune`."""
+    from scmultimodal import genome
+    from scmultimodal.singlecell import readers
+    from scmultimodal.weights import export
+
+    model = None if command.model is None else export.load(command.model)
+    genes = genome.read_genes(command.genes)
+    data = readers.read(command.data, layer=command.layer)
+    _run(
+        data,
+        genes,
+        command,
+        name=command.data.name,
+        label=command.label,
+        batch=command.batch,
+        model=model,
+        counts=command.counts,
+        regimes=None if command.modality is None else (command.modality,),
+        preset=command.preset,
+        frozen=command.frozen,
+        from_scratch=command.from_scratch,
+    )
+
+
+def _run(
+    data: Any,
+    genes: Any,
+    command: Demo | Finetune,
+    *,
+    name: str,
+    label: str,
+    batch: str | None,
+    simulated: bool = False,
+    model: Any = None,
+    counts: CountKind = "auto",
+    regimes: tuple[Regime, ...] | None = None,
+    preset: Literal["small", "study"] = "small",
+    frozen: bool = False,
+    from_scratch: bool = True,
+) -> None:
+    from scmultimodal.evaluation import summary
+    from scmultimodal.workflows import cell_types, presets
+
+    numbers = presets.PRESETS[preset]
+    if command.quick:
+        numbers = presets.quick(numbers)
+    config = presets.cell_types(
+        numbers,
+        label=label,
+        batch=batch,
+        counts=counts,
+        regimes=regimes,
+        frozen=frozen,
+        from_scratch=from_scratch and not command.quick,
+        seed=command.seed,
+    )
+    outcome = cell_types.run(
+        data,
+        genes,
+        config,
+        command.out,
+        name=name,
+        command=shlex.join(["scmultimodal", *sys.argv[1:]]),
+        simulated=simulated,
+        model=model,
+    )
+    print(f"\nTest cells of {name}{' (SIMULATED)' if simulated else ''}")
+    print(summary.format_table(outcome.results))
+    print(f"\nreport  {outcome.report}\nmodel   {command.out / 'model'}")
+    print(f"summary {command.out / 'summary.json'}")
+
+
+def _demo_data(command: Demo) -> tuple[Any, Any, str, bool]:
+    """Mouse cortex, or simulated cells where it cannot be had: data, genes, name."""
+    from scmultimodal import datasets
+
+    if not command.simulated:
+        try:
+            cortex, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
+            return cortex, genes, "mouse_cortex", False
+        except datasets.DataUnavailableError as error:
+            print(
+                f"\n*** {error}\n*** SIMULATED cells are used instead. ***\n",
+                file=sys.stderr,
+            )
+    simulated = datasets.simulate_multiome(num_cells=3_000, seed=command.seed)
+    genes = datasets.simulated_genes(simulated)
+    return simulated, genes, "simulated_multiome", True
+
+
+def _prepare_process() -> None:
+    """Keeps compiled programs between runs, and the terminal free of noise."""
+    import jax
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if cache is None:
+        import pooch
+
+        folder = pooch.os_cache("scmultimodal") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Cell-type fine-tuning of a pre-trained model, or training from scratch."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sources import StoreSource
+from scmultimodal.data.store import Store
+from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
+from scmultimodal.training import loop
+from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.weights import export
+from scmultimodal.workflows import provenance, trained
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Fine-tuning; defaults are the study's (SPEC 2.5).
+
+    Attributes:
+        hidden: widths of the head's hidden layers.
+        dropout: rate in the head.
+        token_dropout: share of a cell's values hidden in training.
+        epochs: passes over the training cells; the best on validation is kept.
+        batch_size: cells of a batch over all devices.
+        frozen: trains the head alone.
+        resume: "auto" goes on where the folder has a checkpoint.
+        seed: of the head, of batches and of dropout.
+        optimizer: AdamW.
+    """
+
+    hidden: tuple[int, ...] = (512, 100)
+    dropout: float = 0.0
+    token_dropout: float = 0.0
+    epochs: int = 20
+    batch_size: int = 256
+    frozen: bool = False
+    resume: Literal["auto", "never"] = "auto"
+    seed: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-4, warmup_steps=50)
+    )
+
+
+def run(
+    store: Store,
+    start: export.StoredModel,
+    config: FinetuneConfig,
+    regime: Regime,
+    out: Path,
+    *,
+    from_scratch: bool = False,
+) -> export.StoredModel:
+    """Trains the classifier on the labelled training cells that have the modalities.
+
+    Args:
+        store: prepared dataset with labels.
+        start: model whose trunk is taken; its shape alone with `from_scratch`.
+        config: the numbers.
+        regime: the modalities that the classifier sees.
+        out: folder for metrics, checkpoints and `model/`.
+        from_scratch: begins with a fresh trunk: the control of pre-training.
+    """
+    task = CellTypeClassification(
+        CellTypeConfig(
+            encoder=start.config.encoder,
+            head=CellTypeHeadConfig(
+                num_classes=len(store.label_names),
+                hidden=config.hidden,
+                dropout=config.dropout,
+            ),
+            token_dropout=config.token_dropout,
+        )
+    )
+    builder = trained.builder_for(StoreSource(store), start.config)
+    sampler = EpochSampler(
+        cells_of(store, "train", regime),
+        config.batch_size,
+        seed=config.seed,
+        lengths=builder.lengths(regime),
+    )
+    example = builder.build(sampler.batch(0), regime, with_labels=True)
+    params, network_state = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
+    if not from_scratch:
+        params = trained.take_trunk(params, start.params)
+        network_state = trained.take_trunk(network_state, start.network_state)
+    steps = config.epochs * sampler.batches_per_epoch
+    optimizer = _optimizer(config, steps)
+    result = loop.fit(
+        task,
+        train_batches=lambda step: builder.build(
+            sampler.batch(step), regime, step=step, with_labels=True
+        ),
+        validation_batches=lambda: _validation(store, builder, regime),
+        config=loop.LoopConfig(
+            num_steps=steps,
+            seed=config.seed,
+            evaluate_every=sampler.batches_per_epoch,
+            checkpoint_every=sampler.batches_per_epoch,
+            keep_best="accuracy",
+            resume=config.resume,
+        ),
+        folder=out,
+        optimizer=optimizer,
+        initial=(params, network_state),
+        run_config={
+            "finetune": configs.to_json(config),
+            "regime": regime,
+            "from_scratch": from_scratch,
+            "vocabulary": store.vocabulary.digest(),
+        },
+        describe=f"fine-tune {regime}{' from scratch' if from_scratch else ''}",
+    )
+    return trained.save(
+        out / "model",
+        store,
+        dataclasses.replace(
+            start.config,
+            head=task.config.head,
+            classes=store.label_names,
+            modalities=tuple(m.value for m in regime.modalities),
+            provenance=provenance.of_model(
+                store, stage="fine-tuned", best_step=result.best_step
+            ),
+        ),
+        result.state.params,
+        result.state.network_state,
+    )
+
+
+def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
+    """Labelled cells of a split that have all modalities of a regime.
+
+    Raises:
+        InputError: there is none.
+    """
+    cells = store.split(split)
+    keep = store.labels[cells] >= 0
+    for modality in regime.modalities:
+        keep &= store.present(modality)[cells]
+    if not keep.any():
+        raise InputError(
+            store.path,
+            f"has no labelled {split} cell with {regime}",
+            "choose another --modality or give more cells",
+        )
+    return cells[keep]
+
+
+def _optimizer(config: FinetuneConfig, steps: int) -> OptimizerConfig:
+    optimizer = dataclasses.replace(
+        config.optimizer, warmup_steps=min(config.optimizer.warmup_steps, steps // 4)
+    )
+    if config.frozen:
+        rates = ((r"cell_encoder/.*", 0.0), (r".*", 1.0))
+        optimizer = dataclasses.replace(optimizer, rates=rates)
+    return optimizer
+
+
+def _validation(
+    store: Store, builder: BatchBuilder, regime: Regime
+) -> Iterable[CellBatch]:
+    lengths = builder.lengths(regime)
+    cells = cells_of(store, "validation", regime)
+    for rows in sequential_batches(cells, 256, lengths=lengths):
+        yield builder.build(rows, regime, with_labels=True)

@@ -1,0 +1,100 @@
+"""Sizes: `study` has the study's numbers, `small` fits two CPU cores.
+
+A preset fills the configurations of pre-training and fine-tuning; every field may
+still be set.
+"""
+
+import dataclasses
+from typing import Literal
+
+from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.workflows.cell_types import CellTypesConfig
+from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.prepare import PrepareConfig
+from scmultimodal.workflows.pretrain import PretrainConfig
+
+PresetName = Literal["small", "study"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """The numbers of one size."""
+
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+    target_sum: float | None
+    """Total that cells are scaled to; None is the training cells' median depth."""
+
+
+STUDY = Preset(
+    pretrain=PretrainConfig(),
+    finetune=FinetuneConfig(),
+    target_sum=10_000.0,
+)
+
+SMALL = Preset(
+    pretrain=PretrainConfig(
+        path=PerformerConfig(
+            dim=64,
+            num_layers=2,
+            num_heads=2,
+            key_size=32,
+            num_features=32,
+            feed_forward_multiplier=2,
+            chunk=32,
+        ),
+        tokens="nonzero",
+        buckets=(96, 128, 192, 256, 512),
+        steps=240,
+        batch_size=128,
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20),
+    ),
+    finetune=FinetuneConfig(
+        epochs=6,
+        batch_size=64,
+        token_dropout=0.2,
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=40),
+    ),
+    target_sum=None,
+)
+
+PRESETS: dict[PresetName, Preset] = {"small": SMALL, "study": STUDY}
+
+
+def quick(preset: Preset) -> Preset:
+    """The same shapes, trained for minutes: to see that all of it runs."""
+    return dataclasses.replace(
+        preset,
+        pretrain=dataclasses.replace(preset.pretrain, steps=30),
+        finetune=dataclasses.replace(preset.finetune, epochs=4),
+    )
+
+
+def cell_types(
+    preset: Preset,
+    *,
+    label: str,
+    batch: str | None = None,
+    counts: CountChoice = "auto",
+    regimes: tuple[Regime, ...] | None = None,
+    frozen: bool = False,
+    from_scratch: bool = True,
+    seed: int = 0,
+) -> CellTypesConfig:
+    """All numbers of a cell-type run of one size; see `CellTypesConfig`."""
+    return CellTypesConfig(
+        prepare=PrepareConfig(
+            recipe=RecipeConfig(counts=counts, target_sum=preset.target_sum),
+            label=label,
+            batch=batch,
+        ),
+        pretrain=preset.pretrain,
+        finetune=dataclasses.replace(preset.finetune, frozen=frozen),
+        regimes=regimes,
+        from_scratch=from_scratch,
+        seed=seed,
+    )

@@ -1,0 +1,213 @@
+"""Mixed-modality pre-training on the training cells of a prepared dataset."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.mixing import Pattern
+from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sources import StoreSource
+from scmultimodal.data.store import Store
+from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.tasks.masked_reconstruction import (
+    MaskedReconstruction,
+    MaskedReconstructionConfig,
+)
+from scmultimodal.training import loop
+from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.weights import export
+from scmultimodal.workflows import provenance, trained
+
+Tokens = Literal["all", "nonzero"]
+FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pre-training; defaults are the study's (SPEC 2.3, 2.4).
+
+    Attributes:
+        path: shape of each of the two paths.
+        tokens: "all" genes, or the union of a cell's "nonzero" ones.
+        feature_order: of the genes, where tokens are all genes.
+        buckets: numbers of tokens that a batch may be padded to; fewer compile faster,
+            more pad less. None takes a ladder with two rungs an octave.
+        mask_share: of the non-zero values, the share to predict.
+        replaced_share: of those, the share that becomes the mask value.
+        mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or their
+            weights.
+        batch_size: cells of a batch over all devices; a batch is of one kind.
+        steps: updates in all.
+        evaluate_every: steps between validations.
+        checkpoint_every: steps between checkpoints; None saves at the end.
+        resume: "auto" goes on where the folder has a checkpoint.
+        seed: of parameters, batches and masks.
+        optimizer: AdamW.
+    """
+
+    path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
+    tokens: Tokens = "all"
+    feature_order: FeatureOrder = "fixed"
+    buckets: tuple[int, ...] | None = None
+    mask_share: float = 0.15
+    replaced_share: float = 0.9
+    mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
+    batch_size: int = 256
+    steps: int = 10_000
+    evaluate_every: int | None = None
+    checkpoint_every: int | None = None
+    resume: Literal["auto", "never"] = "auto"
+    seed: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(warmup_steps=500)
+    )
+
+
+def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
+    """Pre-trains on the training cells; validates on the validation cells.
+
+    Writes metrics, checkpoints and `model/` into `out`.
+    """
+    task = MaskedReconstruction(task_config(store, config))
+    builder = make_builder(store, config)
+    result = loop.fit(
+        task,
+        train_batches=mixed_batches(store, builder, config),
+        validation_batches=_validation(store, builder, config),
+        config=loop.LoopConfig(
+            num_steps=config.steps,
+            seed=config.seed,
+            evaluate_every=config.evaluate_every,
+            checkpoint_every=config.checkpoint_every,
+            resume=config.resume,
+        ),
+        folder=out,
+        optimizer=config.optimizer,
+        initial=initial(task, store, builder, config),
+        run_config={
+            "pretrain": configs.to_json(config),
+            "vocabulary": store.vocabulary.digest(),
+        },
+        describe="pre-train",
+    )
+    state = result.state
+    return trained.save(
+        out / "model",
+        store,
+        export.ModelConfig(
+            encoder=task.config.encoder,
+            modalities=tuple(store.modalities),
+            tokens=config.tokens,
+            feature_order=config.feature_order,
+            buckets=config.buckets,
+            provenance=provenance.of_model(
+                store, stage="pre-trained", steps=config.steps
+            ),
+        ),
+        state.params,
+        state.network_state,
+    )
+
+
+def task_config(store: Store, config: PretrainConfig) -> MaskedReconstructionConfig:
+    """The objective, for the vocabulary of a dataset."""
+    return MaskedReconstructionConfig(
+        encoder=CellEncoderConfig(
+            num_genes=store.num_genes,
+            num_bins=store.vocabulary.recipe["num_bins"],
+            path=config.path,
+        ),
+        mask_share=config.mask_share,
+        replaced_share=config.replaced_share,
+    )
+
+
+def make_builder(store: Store, config: PretrainConfig) -> BatchBuilder:
+    """Makes batches of a prepared dataset."""
+    return BatchBuilder(
+        StoreSource(store),
+        store.num_genes,
+        tokens=config.tokens,
+        feature_order=config.feature_order,
+        buckets=config.buckets,
+        seed=config.seed,
+    )
+
+
+def regimes_of(store: Store, split: str) -> dict[Regime, np.ndarray]:
+    """The cells of a split that can serve each kind of batch."""
+    cells = store.split(split)
+    has = {m: store.present(m)[cells] for m in Modality}
+    chosen = {
+        Regime.RNA: has[Modality.RNA],
+        Regime.ATAC: has[Modality.ATAC],
+        Regime.MULTIOME: has[Modality.RNA] & has[Modality.ATAC],
+    }
+    return {regime: cells[mask] for regime, mask in chosen.items() if mask.any()}
+
+
+def mixed_batches(
+    store: Store, builder: BatchBuilder, config: PretrainConfig
+) -> Callable[[int], CellBatch]:
+    """step -> batch: RNA-only, ATAC-only and multiome batches in turn."""
+    cells = regimes_of(store, "train")
+    if not cells:
+        raise InputError(store.path, "has no training cell", "prepare more cells")
+    pattern = Pattern(tuple(cells), config.mixing)
+    samplers = {
+        regime: EpochSampler(
+            chosen,
+            config.batch_size,
+            seed=config.seed + number,
+            lengths=builder.lengths(regime),
+        )
+        for number, (regime, chosen) in enumerate(cells.items())
+    }
+
+    def batch(step: int) -> CellBatch:
+        regime, turn = pattern.plan(step)
+        return builder.build(samplers[regime].batch(turn), regime, step=step)
+
+    return batch
+
+
+def initial(
+    task: MaskedReconstruction,
+    store: Store,
+    builder: BatchBuilder,
+    config: PretrainConfig,
+) -> tuple[Any, Any]:
+    """Fresh parameters of every path and head that the dataset can train.
+
+    The first batch may show one modality alone, so they are declared with a batch of
+    a cell that shows all.
+    """
+    regime = (
+        Regime.MULTIOME if len(store.modalities) == 2 else Regime(store.modalities[0])
+    )
+    batch = builder.build(store.split("train")[:1], regime)
+    return jax.jit(task.init)(jax.random.PRNGKey(config.seed), batch)
+
+
+def _validation(
+    store: Store, builder: BatchBuilder, config: PretrainConfig
+) -> Callable[[], Iterable[CellBatch]] | None:
+    cells = regimes_of(store, "validation")
+
+    def batches() -> Iterable[CellBatch]:
+        for regime, chosen in cells.items():
+            lengths = builder.lengths(regime)
+            for rows in sequential_batches(chosen, config.batch_size, lengths=lengths):
+                yield builder.build(rows, regime)
+
+    return batches if cells else None

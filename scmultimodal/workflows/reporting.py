@@ -1,0 +1,200 @@
+"""The page of a cell-type run: pictures, tables, and what was run."""
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+import scmultimodal
+from scmultimodal.data.store import Store
+from scmultimodal.evaluation import classification, projection, report
+from scmultimodal.evaluation.figures import bars, confusion, curves, scatter
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.training.metrics import read_metrics
+from scmultimodal.weights import export
+from scmultimodal.workflows import judge, provenance
+from scmultimodal.workflows.judge import Judgement
+
+OURS, BASELINE = "scmultimodal", "logistic_regression"
+
+
+def write(
+    out: Path,
+    store: Store,
+    *,
+    judgements: Mapping[Regime, Judgement],
+    models: Mapping[str, export.StoredModel],
+    shown: Regime,
+    command: str,
+    summary: Mapping[str, Any],
+) -> Path:
+    """Draws the pictures and writes `report/index.html`.
+
+    Args:
+        out: the run folder; metrics are read from it.
+        store: the prepared dataset.
+        judgements: what each regime came to.
+        models: whose embeddings to show, by a word for each.
+        shown: the regime they are shown in.
+        command: that repeats the run.
+        summary: content of `summary.json`.
+
+    Returns:
+        The path of the page.
+    """
+    folder = out / "report"
+    folder.mkdir(exist_ok=True)
+    note = "simulated data" if summary["simulated"] else ""
+    results = [r for j in judgements.values() for r in j.results]
+    drawn = bars.results_bars(results, folder / "results.png", note=note)
+    sections = [
+        report.Section(
+            title="Results",
+            text="Test cells, opened once. Rows of simple baselines are shaded; all "
+            "models see the same training cells, and choices were made on validation.",
+            tables=[report.results_table(results)],
+            figures=[report.Picture(path=drawn, caption="The same as bars.")],
+        ),
+        _umaps(folder, store, judgements[shown], models, shown, note),
+        *(_confusions(folder, store, r, j, note) for r, j in judgements.items()),
+        _curves(folder, out, note),
+        _data(folder, store, summary, note),
+    ]
+    return report.write_report(
+        folder,
+        title=f"Cell types of {summary['dataset']}",
+        summary={
+            "command": command,
+            "revision": provenance.git_revision() or "unknown",
+            "scmultimodal": scmultimodal.__version__,
+            "jax": f"{jax.__version__} on {jax.default_backend()}",
+            "python": platform.python_version(),
+            "seed": summary["seed"],
+            "cells": summary["split"],
+            "left out": summary["left_out"] or "none",
+        },
+        sections=sections,
+        banner="Simulated data: nothing on this page is biology." if note else "",
+    )
+
+
+def _umaps(
+    folder: Path,
+    store: Store,
+    judgement: Judgement,
+    models: Mapping[str, export.StoredModel],
+    regime: Regime,
+    note: str,
+) -> report.Section:
+    types = np.array(store.label_names)[judgement.labels]
+    pictures = []
+    for word, model in models.items():
+        vectors = judge.embed(store, model, regime, judgement.cells)
+        places = projection.umap(vectors)
+        name = word.replace("-", "_")
+        path = folder / f"umap_{name}.png"
+        title = f"Test cells, {word} embedding ({regime})"
+        scatter.umap_scatter(places, types, path, title, note=note)
+        pictures.append(report.Picture(path=path, caption=f"{title}, by cell type."))
+        if "batch" in store.obs:
+            batches = store.obs["batch"].to_numpy(str)[judgement.cells]
+            path = folder / f"umap_{name}_batch.png"
+            scatter.umap_scatter(places, batches, path, title, label=False, note=note)
+            pictures.append(report.Picture(path=path, caption=f"{title}, by batch."))
+    text = (
+        "A cell's vector is the mean of the encoder's output over its non-zero genes."
+    )
+    return report.Section(title="Embeddings", text=text, figures=pictures)
+
+
+def _confusions(
+    folder: Path, store: Store, regime: Regime, judgement: Judgement, note: str
+) -> report.Section:
+    names = store.label_names
+    matrices = {
+        model: classification.confusion_matrix(
+            judgement.labels, judgement.predictions[model], len(names)
+        )
+        for model in (OURS, BASELINE)
+    }
+    ours = matrices[OURS]
+    order = confusion.confusion_order(ours / np.maximum(ours.sum(1, keepdims=True), 1))
+    pictures = []
+    for model, matrix in matrices.items():
+        path = folder / f"confusion_{regime}_{model}.png"
+        title = f"{model}, {regime}"
+        confusion.confusion(matrix, names, path, title, order=order, note=note)
+        caption = f"{title}: share of each true type (row) called each type (column)."
+        pictures.append(report.Picture(path=path, caption=caption))
+    table = classification.class_table(matrices[OURS], names)
+    return report.Section(
+        title=f"Types from {regime}",
+        text="Validation chose: "
+        + "; ".join(f"{model}: {what}" for model, what in judgement.notes.items())
+        + ".",
+        tables=[report.Table(frame=table, caption=f"{OURS} by type.")],
+        figures=pictures,
+    )
+
+
+def _curves(folder: Path, out: Path, note: str) -> report.Section:
+    pictures = []
+    pretraining = out / "pretrain" / "metrics.jsonl"
+    if pretraining.exists():
+        path = curves.learning_curves(
+            {"pre-training": read_metrics(pretraining)},
+            folder / "curves_pretraining.png",
+            metrics=("loss", "rna_accuracy", "atac_accuracy"),
+            note=note,
+        )
+        caption = "Masked-bin loss, and share of masked bins that are right."
+        pictures.append(report.Picture(path=path, caption=caption))
+    runs = {
+        f"{kind.name.replace('_', ' ')}, {regime.parent.name}": read_metrics(regime)
+        for kind in (out / "finetune", out / "from_scratch")
+        for regime in sorted(kind.glob("*/metrics.jsonl"))
+    }
+    path = curves.learning_curves(runs, folder / "curves_finetuning.png", note=note)
+    caption = "Fine-tuning; the epoch that is best on validation is kept."
+    pictures.append(report.Picture(path=path, caption=caption))
+    return report.Section(title="Learning curves", figures=pictures)
+
+
+def _data(
+    folder: Path, store: Store, summary: Mapping[str, Any], note: str
+) -> report.Section:
+    found, pictures = store.manifest["report"], []
+    cells = store.split("train")
+    counts = {
+        str(m): np.bincount(
+            store.rows(m, cells).data, minlength=store.vocabulary.recipe["num_bins"] + 1
+        )[1:]
+        for m in Modality
+        if m in store.modalities
+    }
+    path = bars.bin_histogram(counts, folder / "bins.png", note=note)
+    pictures.append(report.Picture(path=path, caption="Bins of the training cells."))
+    if "peak_aggregation" in found:
+        path = bars.band_coverage(
+            found["peak_aggregation"], folder / "bands.png", note=note
+        )
+        caption = "What becomes of peaks and fragments at gene level."
+        pictures.append(report.Picture(path=path, caption=caption))
+    rows = {
+        "cells": store.num_cells,
+        "genes": store.num_genes,
+        **{f"{s} cells": n for s, n in summary["split"].items()},
+        **{f"left out: {n}": c for n, c in summary["left_out"].items()},
+    }
+    facts = pd.DataFrame({"count": rows}).rename_axis("what")
+    return report.Section(
+        title="Data",
+        text="What preprocessing found, kept and dropped:\n\n" + json.dumps(found),
+        tables=[report.Table(frame=facts)],
+        figures=pictures,
+    )

@@ -1,0 +1,117 @@
+"""What a training leaves behind: a stored model, and what it computes."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Array, Float
+from scipy import sparse
+
+from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.sources import ArraySource, CellSource
+from scmultimodal.data.store import Store
+from scmultimodal.modules import cell_encoder
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
+from scmultimodal.weights import export
+from scmultimodal.workflows import inference
+
+REFERENCE_CELLS = 4
+
+Tree = export.Tree
+
+
+def builder_for(source: CellSource, config: export.ModelConfig) -> BatchBuilder:
+    """Makes batches as the model was trained on them."""
+    return BatchBuilder(
+        source,
+        config.encoder.num_genes,
+        tokens=config.tokens,
+        buckets=config.buckets,
+        feature_order=config.feature_order,
+    )
+
+
+def regime_of(modalities: tuple[Modality, ...]) -> Regime:
+    """The batches that show all of these modalities."""
+    return Regime.MULTIOME if len(modalities) == 2 else Regime(modalities[0].value)
+
+
+def take_trunk(fresh: Tree, trained: Tree) -> Tree:
+    """Replaces the encoder's entries by the trained ones; heads stay fresh."""
+    return {
+        module: trained[module] if module.startswith("cell_encoder/") else leaves
+        for module, leaves in fresh.items()
+    }
+
+
+def embed_function(
+    model: export.StoredModel,
+) -> Callable[[CellBatch], Float[Array, "cells dim"]]:
+    """batch -> the cells' vectors."""
+    encoder = cell_encoder.build_encoder(model.config.encoder)
+
+    def embed(batch: CellBatch) -> Float[Array, "cells dim"]:
+        return encoder.apply(model.params, model.network_state, None, batch)[0].cells
+
+    return embed
+
+
+def logits_function(
+    model: export.StoredModel,
+) -> Callable[[CellBatch], Float[Array, "cells classes"]]:
+    """batch -> logits of the model's cell types."""
+    task = CellTypeClassification(
+        CellTypeConfig(encoder=model.config.encoder, head=model.config.head)
+    )
+    return lambda batch: task.predict(model.params, model.network_state, batch)
+
+
+def save(
+    folder: Path,
+    store: Store,
+    config: export.ModelConfig,
+    params: Tree,
+    network_state: Tree,
+) -> export.StoredModel:
+    """Exports a trained model, with what it makes of a few training cells."""
+    bins = _reference_input(store, config)
+    model = export.StoredModel(
+        config=config,
+        vocabulary=store.vocabulary,
+        params=params,
+        network_state=network_state,
+        reference=bins,
+    )
+    model = dataclasses.replace(model, reference=bins | outputs(model, bins))
+    export.save(model, folder)
+    return model
+
+
+def outputs(
+    model: export.StoredModel, reference: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What a model makes of the bins in a reference: embedding, and logits."""
+    bins = {m: reference.get(m) for m in ("rna", "atac")}
+    source = ArraySource(
+        **{m: None if b is None else sparse.csr_matrix(b) for m, b in bins.items()}
+    )
+    builder = builder_for(source, model.config)
+    regime, cells = regime_of(source.modalities), np.arange(source.num_cells)
+    functions = {"embedding": embed_function(model)}
+    if model.config.head is not None:
+        functions["logits"] = logits_function(model)
+    return {
+        name: inference.over_cells(f, builder, cells, regime, batch_size=len(cells))
+        for name, f in functions.items()
+    }
+
+
+def _reference_input(store: Store, config: export.ModelConfig) -> dict[str, np.ndarray]:
+    cells = store.split("train")
+    for modality in config.modalities:
+        cells = cells[store.present(modality)[cells]]
+    cells = cells[:REFERENCE_CELLS]
+    return {m: store.rows(m, cells).toarray() for m in config.modalities}
