@@ -9,7 +9,7 @@
 #                       wheel. What pip finds by itself may be the CUDA build, some
 #                       gigabytes; the CPU build of the same version is enough
 #
-# Versions are pinned in .ci/constraints*.txt; pip takes wheels alone.
+# Versions are pinned in .ci/constraints*.txt; pip takes wheels alone (but docrep).
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -83,8 +83,11 @@ $(SETUP): pyproject.toml $(PINS)
 	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval]' --group dev
 	@touch $@
 
-# setuptools brings distutils, which performer-pytorch imports and Python 3.12 dropped.
+# Three things the extra does not say: performer-pytorch imports distutils, which Python
+# 3.12 dropped and setuptools brings; scvi-tools does not import beside jax without flax;
+# its docrep has no wheel, so that one is built here, with the pinned setuptools.
 $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
-	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) \
-		setuptools performer-pytorch '$(TORCH)'
+	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
+	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
+		--no-build-isolation --editable '.[eval,parity]' flax
 	@touch $@
