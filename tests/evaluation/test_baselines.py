@@ -137,6 +137,9 @@ def test_compare_joins_the_modalities(typed):
     assert list(results) == [(regime, name) for regime in Regime for name in FITS]
     joint = baselines.naive_bayes(counts, labels, split, num_classes=NUM_CLASSES)
     assert same(results[Regime.MULTIOME, "naive_bayes"], joint)
+    scaled = log1p_at_median_depth(blocks[Modality.RNA], split.train)
+    rna = baselines.logistic_regression(scaled, labels, split, num_classes=NUM_CLASSES)
+    assert same(results[Regime.RNA, "logistic_regression"], rna)
     row = results[Regime.ATAC, "naive_bayes"].as_result(Regime.ATAC).as_row()
     assert row["modality"] == "atac"
     alone = baselines.compare(

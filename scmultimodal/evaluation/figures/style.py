@@ -14,6 +14,7 @@ with extra.required():
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 DPI = 150
 INK, FAINT, ALARM = "#222222", "#8A8A8A", "#B3261E"
@@ -74,6 +75,9 @@ def save(figure: Figure, path: str | os.PathLike[str], note: str = "") -> Path:
         raise InputError(path, "pictures are PNG files", "Name it *.png")
     if note:
         figure.suptitle(note, fontsize=NORMAL, color=ALARM, weight="bold")
+    # A cell type may hold dollar signs; nothing here is a formula.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return write_bytes(path, buffer.getvalue())

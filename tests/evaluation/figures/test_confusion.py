@@ -34,7 +34,7 @@ def test_any_order_holds_every_class_once(matrix):
 
 
 def test_rows_are_shares_in_the_order_asked_for(tmp_path):
-    """Colours of the cells, read from the picture: row 1 is class 2, all on class 0."""
+    """Colours of the cells, read from the picture."""
     matrix = np.array([[30, 10, 0], [0, 5, 0], [7, 0, 0]])
     path = figures.confusion(
         matrix, ["a", "b", "c"], tmp_path / "c.png", "Title", order=[2, 0, 1]
@@ -44,6 +44,11 @@ def test_rows_are_shares_in_the_order_asked_for(tmp_path):
         colour = colormaps["Blues"](share)[:3]
         near = np.abs(pixels - colour).max(-1) < 0.004
         assert near.sum() > 500, f"share {share} is seen"
+    # Class 2 stands on top and is called class 0, left of class 1, at the bottom.
+    full = np.abs(pixels - colormaps["Blues"](1.0)[:3]).max(-1) < 0.004
+    ys, xs = np.nonzero(full[:, : int(0.75 * full.shape[1])])
+    middle = ys.mean()
+    assert xs[ys < middle].mean() < xs[ys > middle].mean()
     half = np.array(colormaps["Blues"](0.5)[:3])
     # 0.5 is seen in the colour bar alone.
     assert (np.abs(pixels - half).max(-1) < 0.004).sum() < 500
@@ -59,3 +64,11 @@ def test_a_class_without_cells_is_drawn(tmp_path):
         np.zeros((2, 2), int), ["a", "b"], tmp_path / "c.png", "Title"
     )
     assert image.imread(path).shape[2] == 4
+
+
+def test_names_are_no_formulas(tmp_path):
+    names = ["CD4$\\bad{$", "$x_"]
+    path = figures.confusion(
+        np.eye(2, dtype=int), names, tmp_path / "c.png", "$\\frac{$", note="$^$"
+    )
+    assert path.is_file()
