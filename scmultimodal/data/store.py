@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,20 @@ import pandas as pd
 from jaxtyping import Bool, Int32, Int64, Integer
 from scipy import sparse
 
-from scmultimodal.data import atomic, frames, manifest
-from scmultimodal.data.cell_table import CellTable, typed
+from scmultimodal.data import atomic, frames, manifest, writing
+from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.shards import (
-    Csr,
     Shard,
     ShardedMatrix,
     Values,
     read_array,
     write_bins,
-    write_counts,
 )
 from scmultimodal.data.splits import SPLITS
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.data.writing import BinFunction
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
-
-OBS = "obs.json"
-
-BinFunction = Callable[[Modality, Csr], Csr]
-"""(modality, counts [cells, genes]) -> bins 1…255 of the same entries."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -80,20 +74,21 @@ class Store:
         content = manifest.read(path)
         manifest.check_files(path, content["files"], verify)
         vocabulary = GeneVocabulary.load(path)
-        obs = frames.from_json(json.loads((path / OBS).read_text(encoding="utf-8")))
+        obs_text = (path / writing.OBS).read_text(encoding="utf-8")
         present, matrices = {}, {}
         for modality in map(Modality, content["modalities"]):
             shards = [
-                Shard.open(path / _shard_name(number, modality), num_cells=size)
+                Shard.open(writing.shard_path(path, number, modality), num_cells=size)
                 for number, size in enumerate(content["shards"])
             ]
             matrices[modality] = ShardedMatrix(shards, vocabulary.num_genes)
-            present[modality] = read_array(path / _present_name(modality), kind="b")
+            present_path = writing.present_path(path, modality)
+            present[modality] = read_array(present_path, kind="b")
         return cls(
             path=path,
             manifest=content,
             vocabulary=vocabulary,
-            obs=obs,
+            obs=frames.from_json(json.loads(obs_text)),
             _present=present,
             _matrices=matrices,
         )
@@ -204,15 +199,12 @@ class Store:
         with atomic.folder(target) as folder:
             for modality, matrix in self._matrices.items():
                 for number, cells in enumerate(matrix.cells_of_shards):
-                    name = folder / _shard_name(number, modality)
                     counts = matrix.rows(cells, "counts")
+                    name = writing.shard_path(folder, number, modality)
                     write_bins(name, counts, bin_function(modality, counts))
             vocabulary.save(folder)
-            for name in self.manifest["files"]:
-                if not (folder / name).exists():
-                    _link(self.path / name, folder / name)
-            content = {name: self.manifest[name] for name in _CARRIED}
-            _write_manifest(folder, vocabulary, content)
+            writing.link_missing(self.path, folder, self.manifest["files"])
+            writing.write_manifest(folder, vocabulary, self.manifest)
         return type(self).open(target)
 
     def _matrix(self, modality: str) -> ShardedMatrix:
@@ -255,72 +247,18 @@ def write_store(
             problem = f"{matrix.shape[1]} columns for {vocabulary.num_genes} genes"
             raise InputError(modality, problem, "Align them to the vocabulary")
     with atomic.folder(path) as folder:
-        sizes = _write_shards(folder, cells, bin_function, cells_per_shard)
-        for modality in cells.matrices:
-            np.save(folder / _present_name(modality), cells.present[modality])
-        obs = json.dumps(frames.to_json(typed(cells.obs)), ensure_ascii=False)
-        (folder / OBS).write_text(obs, encoding="utf-8")
+        writing.write_cells(folder, cells, bin_function, cells_per_shard)
         vocabulary.save(folder)
-        content = {
-            "num_cells": len(cells.obs),
-            "modalities": list(cells.matrices),
-            "splits": _split_sizes(cells.obs),
-            "shards": sizes,
-            "provenance": dict(provenance),
-            "report": dict(report or {}),
-        }
-        _write_manifest(folder, vocabulary, content)
+        writing.write_manifest(
+            folder,
+            vocabulary,
+            {
+                "num_cells": len(cells.obs),
+                "modalities": list(cells.matrices),
+                "splits": writing.split_sizes(cells.obs),
+                "shards": writing.shard_sizes(len(cells.obs), cells_per_shard),
+                "provenance": dict(provenance),
+                "report": dict(report or {}),
+            },
+        )
     return Store.open(path)
-
-
-def _write_shards(
-    folder: Path, cells: CellTable, bin_function: BinFunction, cells_per_shard: int
-) -> list[int]:
-    """Writes all shards of all modalities; returns the cells of each shard."""
-    num_cells = len(cells.obs)
-    starts = range(0, num_cells, cells_per_shard)
-    for modality, matrix in cells.matrices.items():
-        dtype = np.min_scalar_type(int(matrix.data.max(initial=0)))
-        for number, start in enumerate(starts):
-            counts = matrix[start : start + cells_per_shard]
-            name = folder / _shard_name(number, modality)
-            write_counts(name, counts, count_dtype=dtype)
-            write_bins(name, counts, bin_function(modality, counts))
-    return [min(cells_per_shard, num_cells - start) for start in starts]
-
-
-_CARRIED = ("num_cells", "modalities", "splits", "shards", "provenance", "report")
-
-
-def _write_manifest(
-    folder: Path, vocabulary: GeneVocabulary, content: Mapping[str, Any]
-) -> None:
-    genes = {
-        "num_genes": vocabulary.num_genes,
-        "vocabulary_digest": vocabulary.digest(),
-        "recipe": vocabulary.recipe,
-    }
-    manifest.write(folder, {**content, **genes})
-
-
-def _link(source: Path, target: Path) -> None:
-    """Links a file that is never changed in place; copies it where it must."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _split_sizes(obs: pd.DataFrame) -> dict[str, int]:
-    if "split" not in obs:
-        return {}
-    return {name: int((obs["split"] == name).sum()) for name in SPLITS}
-
-
-def _shard_name(number: int, modality: str) -> str:
-    return f"shards/{number:05d}/{modality}"
-
-
-def _present_name(modality: str) -> str:
-    return f"present.{modality}.npy"
