@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Integer
 from scipy import sparse
 
 from scmultimodal.evaluation import classification, extra
@@ -23,6 +23,7 @@ from scmultimodal.evaluation.features import (
     log1p_at_median_depth,
     svd_components,
 )
+from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.evaluation.tuning import Trial, search, stratified_subsample
 from scmultimodal.schemas.errors import InputError
@@ -36,36 +37,6 @@ with extra.required():
 
 LOGISTIC_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1))
 NAIVE_BAYES_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1, 0, 1))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SplitIndices:
-    """Row numbers of the cells of each split.
-
-    Raises:
-        InputError: a split is empty, or a cell is in two.
-    """
-
-    train: Int[np.ndarray, " train"]
-    validation: Int[np.ndarray, " validation"]
-    test: Int[np.ndarray, " test"]
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if not getattr(self, field.name).size:
-                raise InputError(
-                    f"split {field.name!r}", "no cell", "Put cells in every split"
-                )
-        rows = np.concatenate([self.train, self.validation, self.test])
-        if np.unique(rows).size != rows.size:
-            raise InputError("split", "a cell is listed twice", "Make splits disjoint")
-
-    @classmethod
-    def from_names(cls, names: Sequence[str] | np.ndarray) -> "SplitIndices":
-        """Reads one word per cell: train, validation or test; others are left out."""
-        words = np.asarray(names)
-        fields = (field.name for field in dataclasses.fields(cls))
-        return cls(**{name: np.flatnonzero(words == name) for name in fields})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

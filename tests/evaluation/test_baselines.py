@@ -10,6 +10,7 @@ from sklearn.naive_bayes import MultinomialNB
 from scmultimodal.data import splits
 from scmultimodal.evaluation import baselines
 from scmultimodal.evaluation.features import log1p_at_median_depth
+from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from tests import builders
@@ -27,7 +28,7 @@ def typed():
     """Counts of cells of four types, their labels and a split."""
     counts, labels = builders.typed_counts(400, 30, NUM_CLASSES, seed=1)
     names = np.resize(["train", "train", "validation", "test", "train"], 400)
-    return counts, labels, baselines.SplitIndices.from_names(names)
+    return counts, labels, SplitIndices.from_names(names)
 
 
 def same(a: baselines.BaselineResult, b: baselines.BaselineResult) -> bool:
@@ -160,23 +161,6 @@ def test_what_does_not_fit_together_is_refused(typed):
         baselines.naive_bayes(counts, 0 * labels, split, num_classes=NUM_CLASSES)
 
 
-def test_a_split_is_read_from_words():
-    split = baselines.SplitIndices.from_names(
-        ["train", "test", "left_out", "validation", "train"]
-    )
-    assert split.train.tolist() == [0, 4]
-    assert split.validation.tolist() == [3]
-    assert split.test.tolist() == [1]
-
-
-def test_a_split_is_disjoint_and_has_no_empty_part():
-    with pytest.raises(InputError, match="'validation': no cell"):
-        baselines.SplitIndices.from_names(["train", "test"])
-    rows = np.array([1])
-    with pytest.raises(InputError, match="listed twice"):
-        baselines.SplitIndices(train=rows, validation=np.array([2]), test=rows)
-
-
 @pytest.mark.parametrize(
     ("name", "accuracy", "macro_f1"),
     [("logistic_regression", 0.773, 0.709), ("naive_bayes", 0.759, 0.724)],
@@ -188,7 +172,7 @@ def test_the_bars_on_mouse_cortex_are_reached(data_folder, name, accuracy, macro
     types = pd.read_csv(folder / "meta_c1.csv")["Ident"]
     labels, names = pd.factorize(types, sort=True)
     parts, left_out = splits.stratified_split(types, seed=0)
-    split = baselines.SplitIndices.from_names(parts)
+    split = SplitIndices.from_names(parts)
     if name == "logistic_regression":
         counts = log1p_at_median_depth(counts, split.train)
     result = FITS[name](counts, labels, split, num_classes=len(names))

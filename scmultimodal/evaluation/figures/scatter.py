@@ -16,6 +16,12 @@ from scmultimodal.schemas.errors import InputError
 MOST_LISTED = 30
 """Categories beyond this many are not listed in a legend."""
 
+PLANE = 5.2
+"""Width of the plane in inches."""
+
+MOST_LETTERS = 180
+"""Names of more letters in all are too many for the plane: numbers stand for them."""
+
 
 def umap_scatter(
     coordinates: Float[np.ndarray, "cells 2"],
@@ -28,6 +34,8 @@ def umap_scatter(
 ) -> Path:
     """Draws cells, their categories named on the plane and in a legend.
 
+    Where the names are too long for the plane, numbers on it lead to the legend.
+
     Args:
         coordinates: a place for each cell, for example of `projection.umap`.
         categories: a word for each cell; colours follow the sorted words.
@@ -39,7 +47,7 @@ def umap_scatter(
     Raises:
         InputError: cells and categories do not match.
     """
-    figure = style.canvas(7.0, 5.4)
+    figure = style.canvas(PLANE + _legend_width(categories), 5.2)
     axes = figure.add_subplot()
     _draw(axes, coordinates, categories, title, label=label)
     return style.save(figure, path, note)
@@ -62,7 +70,8 @@ def umap_grid(
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.canvas(6.4 * columns, 5.0 * rows)
+    width = sum(PLANE + _legend_width(words) for words in panels.values())
+    figure = style.canvas(width * columns / len(panels), 5.0 * rows)
     for position, (title, categories) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, position)
         _draw(axes, coordinates, categories, title, label=False)
@@ -99,10 +108,16 @@ def _draw(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
-    if label and len(names) <= MOST_LISTED:
-        _name_clusters(axes, coordinates, codes, names)
-    if len(names) <= MOST_LISTED:
-        _legend(axes, names, colours)
+    if len(names) > MOST_LISTED:
+        return
+    listed = names
+    if label:
+        words_on_plane = names
+        if sum(map(len, names)) > MOST_LETTERS:
+            words_on_plane = np.arange(1, len(names) + 1).astype(str)
+            listed = np.char.add(np.char.add(words_on_plane, "  "), names)
+        _name_clusters(axes, coordinates, codes, words_on_plane)
+    _legend(axes, listed, colours)
 
 
 def _name_clusters(
@@ -173,10 +188,16 @@ def _legend(axes: Axes, names: np.ndarray, colours: Sequence[str]) -> None:
         handles=handles,
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
-        ncols=1 if len(names) <= 23 else 2,
         fontsize=style.SMALL,
         frameon=False,
         handletextpad=0.2,
-        columnspacing=1.0,
         labelspacing=0.35,
     )
+
+
+def _legend_width(categories: Sequence[str] | np.ndarray) -> float:
+    """Inches that the legend takes beside the plane."""
+    names = np.unique(np.asarray(categories).astype(str))
+    if len(names) > MOST_LISTED:
+        return 0.0
+    return 0.5 + 0.085 * max(map(len, names), default=0)
