@@ -60,7 +60,7 @@ lint: $(SETUP)  ## format, style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist .ruff_cache .hypothesis .import_linter_cache

@@ -38,12 +38,13 @@ def parse(study, arguments: list[str]):
     for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
         preset = value if flag == "--preset" else preset
         preset = flag.removeprefix("--preset=") if "--preset=" in flag else preset
+    name = study.__name__.removeprefix("experiments.")
     return tyro.cli(
         study.Study,
         default=study.default("study" if preset == "study" else "small"),
         args=arguments,
         description=study.__doc__,
-        prog=f"python -m experiments.train {study.__name__.removeprefix('experiments.')}",
+        prog=f"python -m experiments.train {name}",
     )
 
 

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file under a temporary name, syncs it and renames it."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes under a temporary name, syncs and renames; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path, "writing")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content)
         _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 @contextlib.contextmanager

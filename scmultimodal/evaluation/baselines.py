@@ -8,7 +8,7 @@ value tried first) along a grid that grows until the best value is inside it.
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.evaluation.tuning import Trial, search, stratified_subsample
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Modality, Regime
 
 with extra.required():
     from sklearn.exceptions import ConvergenceWarning
@@ -197,40 +196,30 @@ def naive_bayes(
 
 
 def compare(
-    counts: Mapping[Modality, Sparse],
+    counts: Sequence[Sparse],
     labels: Integer[np.ndarray, " cells"],
     split: SplitIndices,
     *,
     num_classes: int,
     seed: int = 0,
-) -> dict[tuple[Regime, str], BaselineResult]:
-    """Fits all baselines on each modality and, where there are two, on both together.
+) -> list[BaselineResult]:
+    """Fits all baselines on what was measured, joined where there are two modalities.
 
     Args:
-        counts: modality → [cells, features] counts (gene-level values for ATAC).
+        counts: [cells, features] counts of each modality (gene-level values for ATAC).
         labels: class of each cell; −1 is allowed outside the split.
         split: which cells train, tune and test.
         num_classes: number of classes.
         seed: seed of the run.
-
-    Returns:
-        (modality or "multiome", name of the baseline) → result.
     """
-    results = {}
-    for regime in Regime:
-        if not all(modality in counts for modality in regime.modalities):
-            continue
-        blocks = [counts[modality] for modality in regime.modalities]
-        scaled = [log1p_at_median_depth(block, split.train) for block in blocks]
-        joint, features = (sparse.hstack(m, format="csr") for m in (blocks, scaled))
-        known = {"labels": labels, "split": split, "num_classes": num_classes}
-        for result in (
-            logistic_regression(features, **known, seed=seed),
-            svd_logistic_regression(features, **known, seed=seed),
-            naive_bayes(joint, **known),
-        ):
-            results[regime, result.name] = result
-    return results
+    scaled = [log1p_at_median_depth(block, split.train) for block in counts]
+    joint, features = (sparse.hstack(m, format="csr") for m in (counts, scaled))
+    known = {"labels": labels, "split": split, "num_classes": num_classes}
+    return [
+        logistic_regression(features, **known, seed=seed),
+        svd_logistic_regression(features, **known, seed=seed),
+        naive_bayes(joint, **known),
+    ]
 
 
 def _check(

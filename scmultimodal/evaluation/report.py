@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scmultimodal.evaluation import files
+from scmultimodal.data import atomic
 from scmultimodal.evaluation.summary import METRICS, Result, best_values
 from scmultimodal.schemas.errors import InputError
 
@@ -89,10 +89,11 @@ def write_report(
     for section in sections:
         body.append(_section(section, pictures))
     for name, content in pictures.items():
-        files.write_bytes(folder / name, content)
+        atomic.write_bytes(folder / name, content)
     style = resources.files(__package__).joinpath("report.css").read_text("utf-8")
     page = PAGE.format(title=_escape(title), style=style, body="\n".join(body))
-    return files.write_text(folder / "index.html", page)
+    atomic.write_text(folder / "index.html", page)
+    return folder / "index.html"
 
 
 def results_table(results: Sequence[Result], caption: str = "") -> Table:

@@ -5,9 +5,10 @@ import json
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, SupportsIndex
 
-from scmultimodal.evaluation import files
+from scmultimodal.data import atomic
 from scmultimodal.evaluation.classification import ClassificationScores
 
 SPLITS = ("train", "validation", "test")
@@ -67,7 +68,7 @@ def write_summary(
         **extra,
     }
     text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    files.write_text(path, text)
+    atomic.write_text(Path(path), text)
     return summary
 
 

@@ -79,6 +79,7 @@ class CellTypeClassification:
         logits, _ = self._forward.apply(
             params, network_state, head_key, batch, is_training=is_training
         )
+        assert batch.label is not None, "a batch to learn from has labels"
         where = batch.cell_mask & (batch.label >= 0)
         loss = losses.masked_cross_entropy(
             logits=logits, labels=batch.label, where=where

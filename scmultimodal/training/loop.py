@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import tqdm
 
+from scmultimodal.data.prefetch import prefetch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
 from scmultimodal.training import interrupts, parallel, validation
@@ -21,7 +22,6 @@ from scmultimodal.training.optimizers import (
     build_schedule,
     trainable,
 )
-from scmultimodal.training.prefetch import prefetch
 from scmultimodal.training.run_folder import RunFolder
 from scmultimodal.training.state import TrainState
 
@@ -218,11 +218,11 @@ class _Run:
             batch = train_batches(step)
             return parallel.place(batch, self.devices), batch
 
-        batches = contextlib.closing(prefetch(build, start, stop))
+        batches = contextlib.closing(prefetch(build, start, stop - start))
         bar = tqdm.tqdm(initial=start, total=stop, desc=describe, disable=None)
         with bar, interrupts.deferred() as interrupted, batches as steps:
             late = None
-            for step, (placed, batch) in steps:
+            for step, (placed, batch) in enumerate(steps, start):
                 state, metrics = update(state, placed)
                 # The metrics of the step before: the device is not waited for.
                 self._settle(late)

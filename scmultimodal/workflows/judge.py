@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import tqdm
 from jaxtyping import Float, Int
 from scipy import sparse
 
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation import baselines, classification, features
+from scmultimodal.evaluation import baselines, classification
+from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
@@ -111,7 +111,7 @@ def baseline_results(
     parts["test"] = finetune.cells_of(store, "test", regime)
     cells = np.concatenate(list(parts.values()))
     bounds = np.cumsum([0, *map(len, parts.values())])
-    split = baselines.SplitIndices(
+    split = SplitIndices(
         **{
             name: np.arange(start, stop)
             for name, start, stop in zip(parts, bounds, bounds[1:], strict=False)
@@ -119,23 +119,9 @@ def baseline_results(
     )
     labels = store.labels[cells]
     counts = [_values(store, m, cells) for m in regime.modalities]
-    logs = sparse.hstack(
-        [features.log1p_at_median_depth(c, split.train) for c in counts], format="csr"
+    return baselines.compare(
+        counts, labels, split, num_classes=len(store.label_names), seed=seed
     )
-    options = {"num_classes": len(store.label_names)}
-    runs = (
-        lambda: baselines.logistic_regression(
-            logs, labels, split, seed=seed, **options
-        ),
-        lambda: baselines.svd_logistic_regression(
-            logs, labels, split, seed=seed, **options
-        ),
-        lambda: baselines.naive_bayes(
-            sparse.hstack(counts, format="csr"), labels, split, **options
-        ),
-    )
-    bar = tqdm.tqdm(runs, desc=f"baselines on {regime}", disable=None)
-    return [fit() for fit in bar]
 
 
 def _values(

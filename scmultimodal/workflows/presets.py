@@ -48,7 +48,7 @@ SMALL = Preset(
             chunk=32,
         ),
         tokens="nonzero",
-        buckets=(96, 128, 192, 256, 512),
+        buckets=(128, 256, 512),
         steps=240,
         batch_size=128,
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20),

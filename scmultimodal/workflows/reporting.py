@@ -131,7 +131,9 @@ def _confusions(
         confusion.confusion(matrix, names, path, title, order=order, note=note)
         caption = f"{title}: share of each true type (row) called each type (column)."
         pictures.append(report.Picture(path=path, caption=caption))
-    table = classification.class_table(matrices[OURS], names)
+    table = classification.class_table(
+        judgement.labels, judgement.predictions[OURS], names
+    )
     return report.Section(
         title=f"Types from {regime}",
         text="Validation chose: "

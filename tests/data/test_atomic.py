@@ -76,3 +76,11 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "a.json").read_text() == "old"
     atomic.write_text(tmp_path / "a.json", "new\n")
     assert (tmp_path / "a.json").read_bytes() == b"new\n"
+
+
+def test_text_is_utf8_and_replaces(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    atomic.write_text(path, "first")
+    atomic.write_text(path, "≤ 5′")
+    assert path.read_bytes() == "≤ 5′".encode()
+    assert names(path.parent) == ["a.txt"]

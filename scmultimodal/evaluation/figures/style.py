@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scmultimodal.data import atomic
 from scmultimodal.evaluation import extra
-from scmultimodal.evaluation.files import write_bytes
 from scmultimodal.schemas.errors import InputError
 
 with extra.required():
@@ -80,4 +80,5 @@ def save(figure: Figure, path: str | os.PathLike[str], note: str = "") -> Path:
         text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    return write_bytes(path, buffer.getvalue())
+    atomic.write_bytes(path, buffer.getvalue())
+    return path
