@@ -1,6 +1,7 @@
 """The one place that fakes data for tests."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import anndata
@@ -10,13 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from mudata import MuData
 from scipy import sparse
 
+from scmultimodal import datasets
 from scmultimodal.data.cell_table import CellTable
+from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.workflows import prepare
+from scmultimodal.workflows.pretrain import PretrainConfig
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
@@ -230,3 +238,28 @@ def typed_counts(
     profiles = np.exp(random.normal(-0.5, 0.7, size=(num_classes, num_genes)))
     labels = random.integers(num_classes, size=num_cells)
     return sparse.csr_matrix(random.poisson(profiles[labels])), labels
+
+
+def simulated_cells(num_cells: int = 300, num_genes: int = 40, seed: int = 1) -> MuData:
+    """Linked multiome cells of three types."""
+    return datasets.simulate_multiome(
+        num_cells=num_cells, num_genes=num_genes, num_cell_types=3, seed=seed
+    )
+
+
+def simulated_store(path: Path, **size: int) -> Store:
+    """A prepared dataset of simulated cells, with labels, batches and a split."""
+    data = simulated_cells(**size)
+    config = prepare.PrepareConfig(
+        label="cell_type", batch="batch", recipe=RecipeConfig(target_sum=None)
+    )
+    genes = datasets.simulated_genes(data)
+    provenance = {"name": "simulated", "simulated": True}
+    return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def small_pretraining(**fields: Any) -> PretrainConfig:
+    """A pre-training for tests: one narrow layer, all genes."""
+    path = PerformerConfig(dim=32, num_layers=1, num_heads=2, key_size=8)
+    optimizer = OptimizerConfig(learning_rate=5e-3, warmup_steps=2)
+    return PretrainConfig(path=path, optimizer=optimizer, **fields)

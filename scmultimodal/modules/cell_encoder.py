@@ -73,6 +73,7 @@ class CellEncoder(hk.Module):
             nonzero &= batch.token_mask
         return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
 
+    @hk.transparent
     def _path(
         self, name: str, values: Integer[Array, "cells tokens"], batch: CellBatch
     ) -> Float[Array, "cells tokens dim"]:

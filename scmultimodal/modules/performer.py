@@ -106,11 +106,11 @@ class PerformerLayer(hk.Module):
         dim, heads, key_size = config.dim, config.num_heads, config.key_size
         hidden = config.feed_forward_multiplier * dim
 
-        def weight(name: str, shape: tuple[int, ...], fan_in: int) -> jax.Array:
+        def weight(name: str, shape: tuple[int, ...], fan_in: int) -> Array:
             init = hk.initializers.TruncatedNormal(fan_in**-0.5)
             return hk.get_parameter(name, shape, init=init)
 
-        def vector(name: str, size: int, init=jnp.zeros) -> jax.Array:
+        def vector(name: str, size: int, init=jnp.zeros) -> Array:
             return hk.get_parameter(name, (size,), init=init)
 
         parameters = favor.LayerParameters(

@@ -4,9 +4,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from scmultimodal.schemas.batches import WeightedSum
+from scmultimodal.schemas.batches import Array, WeightedSum
 
-Params = dict[str, dict[str, jax.Array]]
+Params = dict[str, dict[str, Array]]
 """Parameters (or state) of a network: {module: {name: array}}."""
 
 LossOutput = tuple[WeightedSum, tuple[Params, dict[str, WeightedSum]]]

@@ -1,0 +1,28 @@
+"""Configurations survive JSON, and nothing unknown slips in."""
+
+import json
+
+import pytest
+
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.workflows import presets
+from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.pretrain import PretrainConfig
+
+
+@pytest.mark.parametrize("name", ["small", "study"])
+@pytest.mark.parametrize(
+    ("part", "cls"), [("pretrain", PretrainConfig), ("finetune", FinetuneConfig)]
+)
+def test_round_trip_through_json(name, part, cls):
+    config = getattr(presets.PRESETS[name], part)
+    fields = json.loads(json.dumps(configs.to_json(config)))
+    assert configs.from_json(cls, fields, source="here") == config
+
+
+def test_errors_name_file_field_and_rule():
+    with pytest.raises(InputError, match=r"here: PretrainConfig has no field 'stepz'"):
+        configs.from_json(PretrainConfig, {"stepz": 3}, source="here")
+    with pytest.raises(InputError, match="dim must be positive"):
+        configs.from_json(PretrainConfig, {"path": {"dim": 0}}, source="here")
