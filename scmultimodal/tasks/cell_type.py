@@ -23,16 +23,24 @@ class CellTypeConfig:
         encoder: shape of the cell encoder.
         head: shape of the cell-type head.
         token_dropout: in training, the share of the non-zero values set to zero.
+        cell_vector_weight: weight of a second cross-entropy, of a linear map of the
+            cell's vector. The head reads tokens and leaves the vector as it is; with
+            this, embeddings of the fine-tuned model tell the types apart too.
     """
 
     encoder: cell_encoder.CellEncoderConfig
     head: cell_type.CellTypeHeadConfig
     token_dropout: float = 0.0
+    cell_vector_weight: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.token_dropout < 1:
             raise ValueError(
                 f"token_dropout must be in [0, 1), got {self.token_dropout}"
+            )
+        if self.cell_vector_weight < 0:
+            raise ValueError(
+                f"cell_vector_weight must not be negative, got {self.cell_vector_weight}"
             )
 
 
@@ -45,10 +53,16 @@ class CellTypeClassification:
 
     def _logits(
         self, batch: CellBatch, is_training: bool
-    ) -> Float[Array, "cells classes"]:
-        tokens = cell_encoder.CellEncoder(self.config.encoder)(batch).tokens
-        head = cell_type.CellTypeHead(self.config.head, self.config.encoder.num_genes)
-        return head(tokens, batch, is_training=is_training)
+    ) -> tuple[Float[Array, "cells classes"], Float[Array, "cells classes"] | None]:
+        """Logits of the head, and of the cell's vector where it learns too."""
+        config = self.config
+        encoding = cell_encoder.CellEncoder(config.encoder)(batch)
+        head = cell_type.CellTypeHead(config.head, config.encoder.num_genes)
+        logits = head(encoding.tokens, batch, is_training=is_training)
+        if not config.cell_vector_weight:
+            return logits, None
+        linear = hk.Linear(config.head.num_classes, name="cell_vector_head")
+        return logits, linear(encoding.cells)
 
     def init(self, rng: jax.Array, batch: CellBatch) -> tuple[task.Params, task.Params]:
         """Fresh parameters for the modalities of `batch`."""
@@ -58,9 +72,10 @@ class CellTypeClassification:
         self, params: task.Params, network_state: task.Params, batch: CellBatch
     ) -> Float[Array, "cells classes"]:
         """Logits of the cell types."""
-        return self._forward.apply(
+        (logits, _), _ = self._forward.apply(
             params, network_state, None, batch, is_training=False
-        )[0]
+        )
+        return logits
 
     def loss(
         self,
@@ -76,7 +91,7 @@ class CellTypeClassification:
         drop_key, head_key = jax.random.split(rng)
         if is_training and self.config.token_dropout:
             batch = self._drop_tokens(drop_key, batch)
-        logits, _ = self._forward.apply(
+        (logits, vector_logits), _ = self._forward.apply(
             params, network_state, head_key, batch, is_training=is_training
         )
         assert batch.label is not None, "a batch to learn from has labels"
@@ -84,6 +99,11 @@ class CellTypeClassification:
         loss = losses.masked_cross_entropy(
             logits=logits, labels=batch.label, where=where
         )
+        if vector_logits is not None:
+            extra, _ = losses.masked_cross_entropy(
+                logits=vector_logits, labels=batch.label, where=where
+            )
+            loss = (loss[0] + self.config.cell_vector_weight * extra, loss[1])
         correct = logits.argmax(-1) == batch.label
         accuracy = metrics.share_true(values=correct, where=where)
         return loss, (network_state, {"accuracy": accuracy})

@@ -4,8 +4,11 @@ prepare → mixed pre-training on the training cells (or a given model) → fine
 each modality, pre-trained and from scratch → baselines → report and exported model.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.singlecell.readers import split_modalities
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     finetune,
@@ -96,22 +100,29 @@ def run(
         InputError: data or folder that break a rule.
     """
     config = _seeded(config)
-    store = prepare.run(
-        data,
-        genes,
-        config.prepare,
-        out / "data",
-        provenance={"name": name, "simulated": simulated},
-        vocabulary=None if model is None else model.vocabulary,
-    )
-    regimes = _regimes(store, config, model)
+    regimes = _regimes(data, name, config, model)
+    with _stage("prepare") as found, _naming(name):
+        store = prepare.run(
+            data,
+            genes,
+            config.prepare,
+            out / "data",
+            provenance={"name": name, "simulated": simulated},
+            vocabulary=None if model is None else model.vocabulary,
+        )
+        found.append(_describe(store))
     provenance.write_config(out, {"command": command, **configs.to_json(config)})
     if model is None:
-        model = pretrain.run(store, config.pretrain, out / "pretrain")
+        with _stage("pre-train") as found:
+            model = pretrain.run(store, config.pretrain, out / "pretrain")
+            found.append(f"{config.pretrain.steps:,} steps")
     tuned, judgements = {}, {}
     for regime in regimes:
         tuned[regime] = _finetune(store, model, config, regime, out)
-        judgements[regime] = judge.run(store, regime, tuned[regime], seed=config.seed)
+        with _stage(f"judge {regime}") as found:
+            judged = judge.run(store, regime, tuned[regime], seed=config.seed)
+            found.append(f"{len(judged.cells):,} test cells")
+        judgements[regime] = judged
     main = regimes[-1]
     export.save(tuned[main][OURS], out / "model")
     results = tuple(r for j in judgements.values() for r in j.results)
@@ -128,15 +139,16 @@ def run(
             for regime, judgement in judgements.items()
         },
     )
-    report = reporting.write(
-        out,
-        store,
-        judgements=judgements,
-        models={"pre-trained": model, "fine-tuned": tuned[main][OURS]},
-        shown=main,
-        command=command,
-        summary=written,
-    )
+    with _stage("report"):
+        report = reporting.write(
+            out,
+            store,
+            judgements=judgements,
+            models={"pre-trained": model, "fine-tuned": tuned[main][OURS]},
+            shown=main,
+            command=command,
+            summary=written,
+        )
     return Outcome(summary=written, results=results, report=report)
 
 
@@ -150,30 +162,82 @@ def _seeded(config: CellTypesConfig) -> CellTypesConfig:
     )
 
 
+@contextlib.contextmanager
+def _stage(name: str) -> Iterator[list[str]]:
+    """Prints what a stage found, and how long it took, once it is done."""
+    start, found = time.monotonic(), []
+    yield found
+    seconds = f"{time.monotonic() - start:,.0f} s"
+    print(f"{name:<26}{'; '.join([*found, seconds])}", flush=True)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Names the data in an error that knows their part alone."""
+    try:
+        yield
+    except InputError as error:
+        if error.source not in ("rna", "atac", "peaks"):
+            raise
+        source = f"{name} [{error.source}]"
+        raise InputError(source, error.problem, error.remedy) from error
+
+
+def _describe(store: Store) -> str:
+    """Sizes, split, and what became of the peaks."""
+    split = " / ".join(f"{len(store.split(s)):,}" for s in summary.SPLITS)
+    text = (
+        f"{store.num_cells:,} cells x {store.num_genes:,} genes, "
+        f"{len(store.label_names)} types; {split}"
+    )
+    found = store.manifest["report"].get("peak_aggregation")
+    if found is None:
+        return text
+    ends = [f"{bp / 1_000:g}" for bp in (0, *found["bands_bp"])]
+    bands = " / ".join(map("-".join, itertools.pairwise(ends)))
+    return (
+        f"{text}; peaks to genes: {_counts(found['peaks_per_band'])} peaks and "
+        f"{_counts(found['fragments_per_band'])} fragments in {bands} kb, "
+        f"{found['peaks_outside']:,} and {found['fragments_outside']:,} outside, "
+        f"{found['genes_without_peak']:,} genes without a peak"
+    )
+
+
+def _counts(numbers: list[int]) -> str:
+    return " / ".join(f"{n:,}" for n in numbers)
+
+
 def _regimes(
-    store: Store, config: CellTypesConfig, model: export.StoredModel | None
+    data: Any,
+    name: str,
+    config: CellTypesConfig,
+    model: export.StoredModel | None,
 ) -> tuple[Regime, ...]:
     """What to judge: all that data and model have, or what was asked for."""
-    has = {m for m in Modality if m in store.modalities}
+    parts = split_modalities(data, name)
+    has = set(parts)
     if model is not None:
         has &= {Modality(m) for m in model.config.modalities}
-    possible = tuple(r for r in Regime if set(r.modalities) <= has)
-    wanted = config.regimes or possible
-    for regime in wanted:
+    possible = [r for r in Regime if set(r.modalities) <= has]
+    if Regime.MULTIOME in possible:
+        rna, atac = (parts[m].obs_names for m in Modality)
+        if rna.intersection(atac).empty:
+            possible.remove(Regime.MULTIOME)
+    for regime in config.regimes or ():
         if regime not in possible:
             raise InputError(
-                store.manifest["provenance"]["name"],
+                name,
                 f"{regime} was asked for, but data and model share "
-                f"{' and '.join(sorted(has)) or 'no modality'}",
+                f"{', '.join(possible) or 'no modality'}",
                 f"choose --modality {' or '.join(possible) or 'of other data'}",
             )
-    if not wanted:
+    if not possible:
         raise InputError(
-            store.manifest["provenance"]["name"],
+            name,
             "data and model share no modality",
             "give a model that was trained on a modality of the data",
         )
-    return tuple(wanted)
+    return config.regimes or tuple(possible)
 
 
 def _finetune(
@@ -183,18 +247,19 @@ def _finetune(
     regime: Regime,
     out: Path,
 ) -> dict[str, export.StoredModel]:
-    tuned = {
-        OURS: finetune.run(
+    tuned = {}
+    with _stage(f"fine-tune {regime}"):
+        tuned[OURS] = finetune.run(
             store, model, config.finetune, regime, out / "finetune" / regime
         )
-    }
     if config.from_scratch:
-        tuned[SCRATCH] = finetune.run(
-            store,
-            model,
-            dataclasses.replace(config.finetune, frozen=False),
-            regime,
-            out / "from_scratch" / regime,
-            from_scratch=True,
-        )
+        with _stage(f"from scratch {regime}"):
+            tuned[SCRATCH] = finetune.run(
+                store,
+                model,
+                dataclasses.replace(config.finetune, frozen=False),
+                regime,
+                out / "from_scratch" / regime,
+                from_scratch=True,
+            )
     return tuned

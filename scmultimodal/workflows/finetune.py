@@ -32,6 +32,7 @@ class FinetuneConfig:
         hidden: widths of the head's hidden layers.
         dropout: rate in the head.
         token_dropout: share of a cell's values hidden in training.
+        cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         epochs: passes over the training cells; the best on validation is kept.
         batch_size: cells of a batch over all devices.
         frozen: trains the head alone.
@@ -43,6 +44,7 @@ class FinetuneConfig:
     hidden: tuple[int, ...] = (512, 100)
     dropout: float = 0.0
     token_dropout: float = 0.0
+    cell_vector_weight: float = 0.0
     epochs: int = 20
     batch_size: int = 256
     frozen: bool = False
@@ -81,6 +83,7 @@ def run(
                 dropout=config.dropout,
             ),
             token_dropout=config.token_dropout,
+            cell_vector_weight=config.cell_vector_weight,
         )
     )
     builder = trained.builder_for(StoreSource(store), start.config)

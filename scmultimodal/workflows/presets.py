@@ -54,10 +54,11 @@ SMALL = Preset(
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20),
     ),
     finetune=FinetuneConfig(
-        epochs=6,
+        epochs=3,
         batch_size=64,
-        token_dropout=0.2,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=40),
+        token_dropout=0.3,
+        cell_vector_weight=0.5,
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=40),
     ),
     target_sum=None,
 )
@@ -70,7 +71,7 @@ def quick(preset: Preset) -> Preset:
     return dataclasses.replace(
         preset,
         pretrain=dataclasses.replace(preset.pretrain, steps=30),
-        finetune=dataclasses.replace(preset.finetune, epochs=4),
+        finetune=dataclasses.replace(preset.finetune, epochs=3),
     )
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 import scmultimodal
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation import classification, projection, report
-from scmultimodal.evaluation.figures import bars, confusion, curves, scatter
+from scmultimodal.evaluation import classification, figures, projection, report
+from scmultimodal.evaluation.figures.confusion import confusion_order
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
@@ -51,14 +51,14 @@ def write(
     folder.mkdir(exist_ok=True)
     note = "simulated data" if summary["simulated"] else ""
     results = [r for j in judgements.values() for r in j.results]
-    drawn = bars.results_bars(results, folder / "results.png", note=note)
+    drawn = figures.results_bars(results, folder / "results.png", note=note)
     sections = [
         report.Section(
             title="Results",
             text="Test cells, opened once. Rows of simple baselines are shaded; all "
             "models see the same training cells, and choices were made on validation.",
             tables=[report.results_table(results)],
-            figures=[report.Picture(path=drawn, caption="The same as bars.")],
+            figures=[report.Picture(path=drawn, caption="The same as figures.")],
         ),
         _umaps(folder, store, judgements[shown], models, shown, note),
         *(_confusions(folder, store, r, j, note) for r, j in judgements.items()),
@@ -99,12 +99,12 @@ def _umaps(
         name = word.replace("-", "_")
         path = folder / f"umap_{name}.png"
         title = f"Test cells, {word} embedding ({regime})"
-        scatter.umap_scatter(places, types, path, title, note=note)
+        figures.umap_scatter(places, types, path, title, note=note)
         pictures.append(report.Picture(path=path, caption=f"{title}, by cell type."))
         if "batch" in store.obs:
             batches = store.obs["batch"].to_numpy(str)[judgement.cells]
             path = folder / f"umap_{name}_batch.png"
-            scatter.umap_scatter(places, batches, path, title, label=False, note=note)
+            figures.umap_scatter(places, batches, path, title, label=False, note=note)
             pictures.append(report.Picture(path=path, caption=f"{title}, by batch."))
     text = (
         "A cell's vector is the mean of the encoder's output over its non-zero genes."
@@ -123,12 +123,12 @@ def _confusions(
         for model in (OURS, BASELINE)
     }
     ours = matrices[OURS]
-    order = confusion.confusion_order(ours / np.maximum(ours.sum(1, keepdims=True), 1))
+    order = confusion_order(ours / np.maximum(ours.sum(1, keepdims=True), 1))
     pictures = []
     for model, matrix in matrices.items():
         path = folder / f"confusion_{regime}_{model}.png"
         title = f"{model}, {regime}"
-        confusion.confusion(matrix, names, path, title, order=order, note=note)
+        figures.confusion(matrix, names, path, title, order=order, note=note)
         caption = f"{title}: share of each true type (row) called each type (column)."
         pictures.append(report.Picture(path=path, caption=caption))
     table = classification.class_table(
@@ -148,7 +148,7 @@ def _curves(folder: Path, out: Path, note: str) -> report.Section:
     pictures = []
     pretraining = out / "pretrain" / "metrics.jsonl"
     if pretraining.exists():
-        path = curves.learning_curves(
+        path = figures.learning_curves(
             {"pre-training": read_metrics(pretraining)},
             folder / "curves_pretraining.png",
             metrics=("loss", "rna_accuracy", "atac_accuracy"),
@@ -161,7 +161,7 @@ def _curves(folder: Path, out: Path, note: str) -> report.Section:
         for kind in (out / "finetune", out / "from_scratch")
         for regime in sorted(kind.glob("*/metrics.jsonl"))
     }
-    path = curves.learning_curves(runs, folder / "curves_finetuning.png", note=note)
+    path = figures.learning_curves(runs, folder / "curves_finetuning.png", note=note)
     caption = "Fine-tuning; the epoch that is best on validation is kept."
     pictures.append(report.Picture(path=path, caption=caption))
     return report.Section(title="Learning curves", figures=pictures)
@@ -179,10 +179,10 @@ def _data(
         for m in Modality
         if m in store.modalities
     }
-    path = bars.bin_histogram(counts, folder / "bins.png", note=note)
+    path = figures.bin_histogram(counts, folder / "bins.png", note=note)
     pictures.append(report.Picture(path=path, caption="Bins of the training cells."))
     if "peak_aggregation" in found:
-        path = bars.band_coverage(
+        path = figures.band_coverage(
             found["peak_aggregation"], folder / "bands.png", note=note
         )
         caption = "What becomes of peaks and fragments at gene level."

@@ -36,7 +36,9 @@ class CellTypeHeadConfig:
 class CellTypeHead(hk.Module):
     """Convolution of width 1 to one channel, then an MLP over the genes.
 
-    It sees the trunk's output only. Where a cell's tokens are its non-zero genes, they
+    It sees the trunk's output only. The channel has no nonlinearity of its own: with
+    scBERT's ReLU all genes share one unit, which can die and take the head with it
+    (seen on mouse cortex). Where a cell's tokens are its non-zero genes, they
     are scattered back to all genes with zeros between; since a width-1 convolution
     maps zeros to its bias, the one channel is scattered instead of the `dim` of the
     trunk, with the same result.
@@ -65,7 +67,7 @@ class CellTypeHead(hk.Module):
             channel = cell_encoder.scatter_to_genes(
                 channel, batch.gene_ids, batch.token_mask, self.num_genes
             )
-        hidden = jax.nn.relu(channel + bias)
+        hidden = channel + bias
         for i, width in enumerate(self.config.hidden):
             hidden = jax.nn.relu(hk.Linear(width, name=f"hidden_{i}")(hidden))
             if is_training and self.config.dropout:
