@@ -4,6 +4,7 @@ The same line serves a laptop and every host of a pod. A study is a module of th
 package with a `Study` (all its numbers), `default(preset)` and `run(study)`.
 """
 
+import argparse
 import importlib
 import sys
 
@@ -24,20 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
     study = importlib.import_module(f"experiments.{arguments[0]}")
     try:
         study.run(parse(study, arguments[1:]))
-    except InputError as error:
+    except (InputError, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        print(f"{arguments[0]}: {error}", file=sys.stderr)
-        return 2
+        print(f"{arguments[0]}: {error or 'stopped'}", file=sys.stderr)
+        return 130 if isinstance(error, KeyboardInterrupt) else 2
     return 0
 
 
 def parse(study, arguments: list[str]):
     """A study's numbers: those of `--preset`, then the overrides."""
-    preset = "small"
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        preset = value if flag == "--preset" else preset
-        preset = flag.removeprefix("--preset=") if "--preset=" in flag else preset
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--preset", nargs="?")  # A wrong one is tyro's to refuse.
+    preset = asked.parse_known_args(arguments)[0].preset
     name = study.__name__.removeprefix("experiments.")
     return tyro.cli(
         study.Study,

@@ -53,7 +53,9 @@ def load(config: DataConfig, *, seed: int) -> Loaded:
         return Loaded(data=data, genes=genes, name="simulated_multiome", simulated=True)
     if config.genes is None:
         raise InputError(
-            config.dataset, "comes without gene places", "name an annotation by --genes"
+            config.dataset,
+            "comes without gene places",
+            "name an annotation by --data.genes",
         )
     return Loaded(
         data=readers.read(config.dataset),

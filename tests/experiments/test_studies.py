@@ -1,0 +1,163 @@
+"""Studies: their numbers, their command line, and a tiny run."""
+
+import importlib
+import json
+import shlex
+
+import jax
+import pytest
+
+from experiments import train
+from scmultimodal.data.store import Store
+from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.masked_reconstruction import (
+    MaskedReconstruction,
+    MaskedReconstructionConfig,
+)
+from scmultimodal.weights import export
+from tests import builders
+
+GENES = 10_733  # of the study's multiome data (SPEC 2.1)
+SHAPES = {
+    "small": {"dim": 64, "layers": 2, "query": (64, 2, 32), "projection": (32, 32)},
+    "study": {"dim": 128, "layers": 6, "query": (128, 10, 64), "projection": (266, 64)},
+}
+TINY = (
+    "--data.dataset simulated --path.dim 8 --path.num-layers 0 --steps 3 --seed 3 "
+    "--batch-size 16 --optimizer.warmup-steps 1 --optimizer.learning-rate 3e-4"
+)
+
+
+def parsed(name, *arguments):
+    study = importlib.import_module(f"experiments.{name}")
+    return train.parse(study, ["--out", "x", *arguments])
+
+
+@pytest.fixture
+def compiled_fast():
+    """Programs that run for milliseconds need not be optimised for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def pretraining_of(study):
+    """The pre-training of a study, which may be all of it or a part."""
+    whole = getattr(study, "cell_types", study)
+    return whole.pretrain
+
+
+@pytest.mark.parametrize("preset", SHAPES)
+@pytest.mark.parametrize("name", train.STUDIES)
+def test_every_study_starts_at_the_shape_of_its_preset(name, preset):
+    config = pretraining_of(parsed(name, "--preset", preset))
+    encoder = CellEncoderConfig(num_genes=GENES, path=config.path)
+    task = MaskedReconstruction(
+        MaskedReconstructionConfig(
+            encoder=encoder,
+            mask_share=config.mask_share,
+            replaced_share=config.replaced_share,
+        )
+    )
+    tokens = None if config.tokens == "all" else max(config.buckets)
+    batch = builders.cell_batch(num_cells=2, num_genes=GENES, num_tokens=tokens)
+    key = jax.random.PRNGKey(config.seed)
+    params, state = jax.eval_shape(task.init, key, batch)
+    expected = SHAPES[preset]
+    for path in ("rna", "atac"):
+        gene = params[f"cell_encoder/{path}_embedding/gene"]["embeddings"]
+        value = params[f"cell_encoder/{path}_embedding/value"]["embeddings"]
+        assert gene.shape == (GENES, expected["dim"])
+        assert value.shape == (5 + 2, expected["dim"])
+        layers = [module for module in params if f"{path}_performer/layer" in module]
+        assert len(layers) == expected["layers"]
+        for layer in layers:
+            assert params[layer]["query"].shape == expected["query"]
+            assert state[layer]["projection"].shape == expected["projection"]
+
+
+def test_the_study_preset_has_the_numbers_of_the_study():
+    study = parsed("cell_model.cell_type", "--preset=study").cell_types
+    assert (study.pretrain.tokens, study.pretrain.mask_share) == ("all", 0.15)
+    assert (study.prepare.recipe.target_sum, study.finetune.hidden) == (1e4, (512, 100))
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [("cell_model.pretraining", ""), ("cell_model.cell_type", "pretrain.")],
+)
+@pytest.mark.parametrize("preset", SHAPES)
+def test_overrides_arrive_and_leave_the_rest_of_the_preset(name, prefix, preset):
+    given = {
+        "optimizer.learning-rate": "3e-4",
+        "steps": "7",
+        "seed": "3",
+        "checkpoint-every": "2",
+        "resume": "never",
+    }
+    flags = [text for k, v in given.items() for text in (f"--{prefix}{k}", v)]
+    config = pretraining_of(parsed(name, *flags, "--preset", preset))
+    assert config.optimizer.learning_rate == 3e-4
+    assert (config.steps, config.seed) == (7, 3)
+    assert (config.checkpoint_every, config.resume) == (2, "never")
+    plain = pretraining_of(parsed(name, "--preset", preset))
+    assert (config.path, config.batch_size) == (plain.path, plain.batch_size)
+
+
+@pytest.mark.parametrize("arguments", [[], ["cell_model.pretrainign", "--out", "x"]])
+def test_an_unknown_study_lists_the_studies(capsys, arguments):
+    assert train.main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in train.STUDIES)
+
+
+def test_a_flag_that_is_unknown_or_missing_stops_the_run(capsys):
+    wrong = [["--out", "x", "--stepz", "3"], ["--out", "x", "--preset", "huge"], []]
+    for arguments in wrong:
+        with pytest.raises(SystemExit) as stopped:
+            train.main(["cell_model.pretraining", *arguments])
+        assert stopped.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
+    out = tmp_path / "run"
+    run = ["cell_model.pretraining", "--out", str(out), *shlex.split(TINY)]
+    assert train.main(run) == 0
+    assert str(out / "model") in capsys.readouterr().out
+    config = json.loads((out / "config.json").read_text())
+    assert config["preset"] == "small"
+    assert (config["pretrain"]["steps"], config["pretrain"]["seed"]) == (3, 3)
+    records = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    assert [(r["step"], r["split"]) for r in records] == [
+        (3, "train"),
+        (3, "validation"),
+    ]
+    store, model = Store.open(out / "data"), export.load(out / "model")
+    assert store.manifest["provenance"]["simulated"] is True
+    assert model.config.encoder.num_genes == store.num_genes
+    assert model.config.encoder.path.dim == 8
+
+    assert train.main([*run, "--resume", "never"]) == 2
+    assert "has a checkpoint of step 3" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_study_without_a_traceback(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt("stopped after step 2 of 3")
+
+    monkeypatch.setattr("experiments.cell_model.data.load", stop)
+    assert train.main(["cell_model.pretraining", "--out", "x"]) == 130
+    assert "stopped after step 2 of 3" in capsys.readouterr().err
+
+
+def test_a_file_without_an_annotation_is_refused(tmp_path, capsys):
+    data = ["--data.dataset", "my.h5mu"]
+    run = ["cell_model.pretraining", "--out", str(tmp_path / "run"), *data]
+    assert train.main(run) == 2
+    assert "--data.genes" in capsys.readouterr().err
+    with pytest.raises(InputError, match="gene places"):
+        train.main([*run, "--debug"])
+    assert not list(tmp_path.iterdir())
