@@ -40,7 +40,7 @@ class CellTypeConfig:
             )
         if self.cell_vector_weight < 0:
             raise ValueError(
-                f"cell_vector_weight must not be negative, got {self.cell_vector_weight}"
+                f"cell_vector_weight must be at least 0, got {self.cell_vector_weight}"
             )
 
 

@@ -71,6 +71,12 @@ class OptimizerConfig:
                 raise InputError(f"OptimizerConfig.{name}", f"is {value!r}", rule)
 
 
+def shorten_warmup(config: OptimizerConfig, num_steps: int) -> OptimizerConfig:
+    """The same with a warm-up of at most a quarter of the steps."""
+    warmup = min(config.warmup_steps, num_steps // 4)
+    return dataclasses.replace(config, warmup_steps=warmup)
+
+
 def build_optimizer(
     config: OptimizerConfig, params: Any, num_steps: int
 ) -> optax.GradientTransformation:

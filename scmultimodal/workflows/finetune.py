@@ -19,7 +19,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import loop
-from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import provenance, trained
 
@@ -162,9 +162,7 @@ def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
 
 
 def _optimizer(config: FinetuneConfig, steps: int) -> OptimizerConfig:
-    optimizer = dataclasses.replace(
-        config.optimizer, warmup_steps=min(config.optimizer.warmup_steps, steps // 4)
-    )
+    optimizer = shorten_warmup(config.optimizer, steps)
     if config.frozen:
         rates = ((r"cell_encoder/.*", 0.0), (r".*", 1.0))
         optimizer = dataclasses.replace(optimizer, rates=rates)

@@ -24,7 +24,7 @@ from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstructionConfig,
 )
 from scmultimodal.training import loop
-from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import provenance, trained
 
@@ -52,7 +52,7 @@ class PretrainConfig:
         checkpoint_every: steps between checkpoints; None saves at the end.
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of parameters, batches and masks.
-        optimizer: AdamW.
+        optimizer: AdamW; the warm-up takes at most a quarter of the steps.
     """
 
     path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
@@ -92,7 +92,7 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
             resume=config.resume,
         ),
         folder=out,
-        optimizer=config.optimizer,
+        optimizer=shorten_warmup(config.optimizer, config.steps),
         initial=initial(task, store, builder, config),
         run_config={
             "pretrain": configs.to_json(config),

@@ -123,7 +123,8 @@ def _confusions(
         for model in (OURS, BASELINE)
     }
     ours = matrices[OURS]
-    order = confusion_order(ours / np.maximum(ours.sum(1, keepdims=True), 1))
+    shares = ours / np.maximum(ours.sum(1, keepdims=True), 1)
+    order = confusion_order(shares).tolist()
     pictures = []
     for model, matrix in matrices.items():
         path = folder / f"confusion_{regime}_{model}.png"

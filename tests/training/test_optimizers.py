@@ -12,6 +12,7 @@ from scmultimodal.training.optimizers import (
     build_optimizer,
     build_schedule,
     describe,
+    shorten_warmup,
     trainable,
 )
 
@@ -193,3 +194,10 @@ def test_table_of_groups():
     _, trunk, head = describe(PARAMS, config).splitlines()
     assert trunk.split() == ["trunk.*", "4", "45", "frozen"]
     assert head.split() == [".*", "1", "3", "0.2"]
+
+
+def test_a_warm_up_gives_way_to_a_short_training():
+    config = OptimizerConfig(warmup_steps=20)
+    assert shorten_warmup(config, 200) == config
+    assert shorten_warmup(config, 10).warmup_steps == 2
+    assert shorten_warmup(config, 1).warmup_steps == 0
