@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ class CellModel:
         self._stored = stored
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike) -> "CellModel":
         """Reads an exported model, or the model of a run folder.
 
         Raises:
@@ -138,7 +137,8 @@ class CellModel:
         """
         reference = self._stored.reference
         again = trained.outputs(self._stored, reference)
-        worst = max(float(np.abs(v - reference[k]).max()) for k, v in again.items())
+        # numpy's maximum lets a NaN through, Python's may not.
+        worst = float(np.max([np.max(np.abs(again[k] - reference[k])) for k in again]))
         if not worst <= tolerance:
             raise InputError(
                 "model",

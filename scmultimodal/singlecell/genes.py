@@ -120,7 +120,12 @@ def match_genes(var: pd.DataFrame, genes: pd.DataFrame) -> GeneMatch:
 
 
 def gene_mismatch(
-    var: pd.DataFrame, genes: pd.DataFrame, found: np.ndarray, source: object
+    var: pd.DataFrame,
+    genes: pd.DataFrame,
+    found: np.ndarray,
+    source: object,
+    *,
+    of_model: bool = False,
 ) -> InputError:
     """The error for too few shared genes: how many, the first missing, the cause."""
     own_id, own_symbol = _own_names(var)
@@ -145,11 +150,14 @@ def gene_mismatch(
         cause = "another species (the symbols differ in upper and lower case)"
     else:
         cause = "another species or assembly, or names that are no gene symbols"
+    remedy = "Give the annotation that the data were counted with"
+    if of_model:
+        remedy = "Name the genes as in model.genes, or take a model of the same species"
     return InputError(
         source,
-        f"only {int(found.sum())} of {len(found)} genes are in the annotation; "
-        f"first missing: {missing}",
-        f"Likely cause: {cause}. Give the annotation that the data were counted with",
+        f"only {int(found.sum())} of {len(found)} genes are in the "
+        f"{'model' if of_model else 'annotation'}; first missing: {missing}",
+        f"Likely cause: {cause}. {remedy}",
     )
 
 

@@ -205,7 +205,8 @@ def _select_genes(
     repeated = pd.Series(match.row).duplicated(keep=False).to_numpy()
     features = np.flatnonzero((match.row >= 0) & ~repeated)
     if len(features) < 0.1 * len(gene_table):
-        raise gene_mismatch(rna.var, gene_table, match.row >= 0, "rna")
+        found = match.row >= 0
+        raise gene_mismatch(rna.var, gene_table, found, "rna", of_model=True)
     missing = np.setdiff1d(np.arange(len(gene_table)), match.row[features])
     report["gene_alignment"] = {
         "genes": len(gene_table),
