@@ -1,18 +1,20 @@
 """The command line: `scmultimodal demo`, `scmultimodal finetune`."""
 
 import dataclasses
-import os
+import inspect
 import shlex
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 
+QUICK_CELLS = 2_000
 CountKind = Literal["auto", "reads", "fragments", "insertions"]
 
 
@@ -48,10 +50,11 @@ class Finetune:
     modalities of the file are judged. The test cells are opened once, at the end.
 
     Examples:
-        scmultimodal finetune --data my.h5mu --label cell_type --genes genes.gtf.gz \\
-            --out runs/mine
-        scmultimodal finetune --data my.h5ad --label cell_type --genes genes.bed \\
-            --out runs/mine --model runs/demo/pretrain --modality rna --frozen
+        scmultimodal finetune --data my.h5mu --label cell_type \\
+            --genes genes.gtf.gz --out runs/mine
+        scmultimodal finetune --data my.h5ad --label cell_type \\
+            --genes genes.bed --out runs/mine \\
+            --model runs/demo/pretrain --modality rna --frozen
     """
 
     data: Path
@@ -86,9 +89,14 @@ class Finetune:
     """Show a traceback with an error."""
 
 
+def _subcommand(command: type) -> Any:
+    """Shows the docstring as it stands: tyro by itself would drop the examples."""
+    text = inspect.cleandoc(command.__doc__ or "")
+    return tyro.conf.subcommand(command.__name__.lower(), description=text)
+
+
 Command = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Finetune, tyro.conf.subcommand("finetune")]
+    Annotated[Demo, _subcommand(Demo)] | Annotated[Finetune, _subcommand(Finetune)]
 )
 
 
@@ -106,18 +114,18 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, KeyboardInterrupt) as error:
         if command.debug:
             raise
-        print(f"scmultimodal: {error or 'stopped'}", file=sys.stderr)
+        print(f"scmultimodal: {str(error) or 'stopped'}", file=sys.stderr)
         return 130 if isinstance(error, KeyboardInterrupt) else 2
     return 0
 
 
 def run_demo(command: Demo) -> None:
     """`scmultimodal demo`."""
-    from scmultimodal import datasets
-
     data, genes, name, simulated = _demo_data(command)
     if command.quick:
-        data = datasets.subsample(data, 2_000, seed=command.seed)
+        rng = np.random.default_rng(command.seed)
+        chosen = rng.choice(data.n_obs, min(QUICK_CELLS, data.n_obs), replace=False)
+        data = data[np.sort(chosen)].copy()
     _run(
         data,
         genes,
@@ -225,13 +233,14 @@ def _prepare_process() -> None:
     import jax
 
     warnings.filterwarnings("ignore", category=FutureWarning)
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if cache is None:
+    # Duplicate names end in one line of ours.
+    warnings.filterwarnings("ignore", message=".*names are not unique")
+    if jax.config.jax_compilation_cache_dir is None:
         import pooch
 
         folder = pooch.os_cache("scmultimodal") / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 if __name__ == "__main__":
