@@ -17,9 +17,6 @@ from scmultimodal.workflows import cell_types, presets
 from scmultimodal.workflows.finetune import FinetuneConfig
 from tests import builders
 
-AWAITS_TREES = pytest.mark.xfail(
-    strict=True, reason="workflows/trained.py: take_trunk is given jax arrays"
-)
 SCORES = ["accuracy", "mcc", "macro_f1", "weighted_f1"]
 
 
@@ -213,7 +210,6 @@ def finished(inputs, tmp_path_factory):
     return tmp_path_factory.mktemp("runs") / "mine"
 
 
-@AWAITS_TREES
 def test_finetune_end_to_end(inputs, finished, capsys):
     assert cli.main(arguments(inputs, finished, batch="batch", seed=3)) == 0
     printed = capsys.readouterr().out
@@ -252,7 +248,6 @@ def test_finetune_end_to_end(inputs, finished, capsys):
     assert np.isfinite(vectors).all()
 
 
-@AWAITS_TREES
 def test_the_trunk_of_a_given_model_can_be_frozen(inputs, finished, tmp_path, capsys):
     if not (finished / "summary.json").exists():
         cli.main([*arguments(inputs, finished), "--no-from-scratch"])
@@ -288,7 +283,6 @@ def simulate_few(monkeypatch, num_cells):
     monkeypatch.setattr(datasets, "simulate_multiome", few)
 
 
-@AWAITS_TREES
 def test_demo_without_network_says_loudly_that_its_cells_are_simulated(
     tmp_path, monkeypatch, capsys
 ):

@@ -196,7 +196,8 @@ def _unflatten(prefix: str, tensors: Mapping[str, np.ndarray]) -> Tree:
 
 
 def _contiguous(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {k: np.ascontiguousarray(np.asarray(v)) for k, v in arrays.items()}
+    # Not ascontiguousarray: it would make a vector of a scalar.
+    return {k: np.asarray(v, order="C") for k, v in arrays.items()}
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:

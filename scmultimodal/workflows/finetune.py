@@ -94,7 +94,8 @@ def run(
         lengths=builder.lengths(regime),
     )
     example = builder.build(sampler.batch(0), regime, with_labels=True)
-    params, network_state = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
+    fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
+    params, network_state = jax.device_get(fresh)
     if not from_scratch:
         params = trained.take_trunk(params, start.params)
         network_state = trained.take_trunk(network_state, start.network_state)
