@@ -1,6 +1,5 @@
 """The page of a cell-type run: pictures, tables, and what was run."""
 
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,7 +196,16 @@ def _data(
     facts = pd.DataFrame({"count": rows}).rename_axis("what")
     return report.Section(
         title="Data",
-        text="What preprocessing found, kept and dropped:\n\n" + json.dumps(found),
-        tables=[report.Table(frame=facts)],
+        tables=[
+            report.Table(frame=facts),
+            report.Table(frame=_flat(found), caption="What preprocessing found."),
+        ],
         figures=pictures,
     )
+
+
+def _flat(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Nested facts as rows "outer.inner"."""
+    facts = pd.json_normalize(dict(found)).iloc[0]
+    shown = {name: str(value) for name, value in facts.items()}
+    return pd.DataFrame({"value": shown}).rename_axis("what")
