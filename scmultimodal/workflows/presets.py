@@ -67,11 +67,11 @@ PRESETS: dict[PresetName, Preset] = {"small": SMALL, "study": STUDY}
 
 
 def quick(preset: Preset) -> Preset:
-    """The same shapes, trained for minutes: to see that all of it runs."""
+    """The same model, one batch shape, few steps: to see that all of it runs."""
     return dataclasses.replace(
         preset,
-        pretrain=dataclasses.replace(preset.pretrain, steps=30),
-        finetune=dataclasses.replace(preset.finetune, epochs=3),
+        pretrain=dataclasses.replace(preset.pretrain, steps=18, buckets=(512,)),
+        finetune=dataclasses.replace(preset.finetune, epochs=2),
     )
 
 
