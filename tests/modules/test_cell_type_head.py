@@ -5,7 +5,6 @@ import jax
 import numpy as np
 import pytest
 
-from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads.cell_type import CellTypeHead, CellTypeHeadConfig
 from tests import builders
 
@@ -21,22 +20,36 @@ def head(**fields):
     return hk.transform(forward)
 
 
-def test_scattered_channel_equals_scattered_embedding():
-    """[cells, genes, dim] with zeros, then convolved, gives the same logits."""
+def test_a_token_speaks_at_its_gene_and_the_other_genes_are_zero():
     batch = builders.cell_batch(num_genes=GENES, num_tokens=6)
     tokens = jax.random.normal(jax.random.PRNGKey(0), (6, 6, DIM))
     network = head()
     params = network.init(jax.random.PRNGKey(1), tokens, batch, False)
-    params["cell_type_head"]["convolution_bias"] = np.float32(0.3)
-    dense = cell_encoder.scatter_to_genes(
-        tokens, batch.gene_ids, batch.token_mask, GENES
-    )
-    everything = builders.cell_batch(num_genes=GENES)
+    own = params["cell_type_head"]
+    own["convolution_bias"] = np.float32(0.3)
+    hidden = np.zeros((6, GENES))
+    for cell, token in zip(*np.nonzero(batch.token_mask), strict=True):
+        value = tokens[cell, token] @ own["convolution"] + 0.3
+        hidden[cell, batch.gene_ids[cell, token]] = value
+    for name in ("hidden_0", "hidden_1"):
+        layer = params[f"cell_type_head/{name}"]
+        hidden = np.maximum(hidden @ np.asarray(layer["w"]) + layer["b"], 0)
+    layer = params["cell_type_head/logits"]
     np.testing.assert_allclose(
         network.apply(params, None, tokens, batch, False),
-        network.apply(params, None, dense, everything, False),
+        hidden @ np.asarray(layer["w"]) + layer["b"],
         atol=1e-5,
     )
+
+
+def test_which_genes_are_there_shows_whatever_the_trunk_says():
+    """A fresh head tells cells with other genes apart, even by tokens of zero."""
+    batch = builders.cell_batch(num_genes=GENES, num_tokens=6)
+    nothing = np.zeros((6, 6, DIM), np.float32)
+    network = head()
+    params = network.init(jax.random.PRNGKey(1), nothing, batch, False)
+    logits = np.asarray(network.apply(params, None, nothing, batch, False))
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
 def test_dropout_is_keyed_by_row_and_off_in_evaluation():
