@@ -1,5 +1,6 @@
 """Models as a user meets them: AnnData in, arrays and annotations out."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scmultimodal.data.sources import ArraySource
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.singlecell import recipe
+from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.weights import export
 from scmultimodal.workflows import inference, prepare, trained
 
@@ -60,13 +62,20 @@ class CellModel:
         return self._stored.config.classes
 
     def embed(
-        self, data: MuData | AnnData, *, batch_size: int = 256, progress: bool = False
+        self,
+        data: MuData | AnnData,
+        *,
+        counts: CountChoice = "auto",
+        batch_size: int = 256,
+        progress: bool = False,
     ) -> Float32[np.ndarray, "cells dim"]:
         """A vector for each cell, from whichever of the model's modalities it has.
 
         Args:
             data: raw counts of RNA, ATAC or both. Genes may stand in any order; ATAC
                 has peaks, which are brought to the model's genes.
+            counts: what the ATAC counts count; "auto" reads it off their histogram,
+                which a handful of cells may not show.
             batch_size: cells per step.
             progress: shows a bar.
 
@@ -77,7 +86,7 @@ class CellModel:
         Raises:
             InputError: data that break a rule, or share no modality or genes.
         """
-        builder, regime, cells = self._prepare(data)
+        builder, regime, cells = self._prepare(data, counts)
         return inference.over_cells(
             trained.embed_function(self._stored),
             builder,
@@ -88,7 +97,12 @@ class CellModel:
         ).astype(np.float32)
 
     def annotate(
-        self, data: MuData | AnnData, *, batch_size: int = 256, progress: bool = False
+        self,
+        data: MuData | AnnData,
+        *,
+        counts: CountChoice = "auto",
+        batch_size: int = 256,
+        progress: bool = False,
     ) -> pd.DataFrame:
         """Names the type of each cell.
 
@@ -104,7 +118,7 @@ class CellModel:
                 "it was only pre-trained and knows no cell types",
                 "fine-tune it with `scmultimodal finetune`",
             )
-        builder, regime, cells = self._prepare(data)
+        builder, regime, cells = self._prepare(data, counts)
         logits = inference.over_cells(
             trained.logits_function(self._stored),
             builder,
@@ -148,13 +162,14 @@ class CellModel:
         return worst
 
     def _prepare(
-        self, data: MuData | AnnData
+        self, data: MuData | AnnData, counts_are: CountChoice
     ) -> tuple[BatchBuilder, Regime, np.ndarray]:
         """Counts to bins of the model's genes."""
         vocabulary = self._stored.vocabulary
-        cells = recipe.align_to_genes(
-            data, vocabulary.to_frame(), prepare.recipe_config(vocabulary)
+        fitted = dataclasses.replace(
+            prepare.recipe_config(vocabulary), counts=counts_are
         )
+        cells = recipe.align_to_genes(data, vocabulary.to_frame(), fitted)
         counts = {Modality.RNA: cells.rna, Modality.ATAC: cells.atac}
         known = [m for m in self.modalities if counts[m] is not None]
         if not known:

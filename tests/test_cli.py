@@ -248,9 +248,22 @@ def test_finetune_end_to_end(inputs, finished, capsys):
     assert np.isfinite(vectors).all()
 
 
+def test_a_folder_of_another_run_is_refused_and_stays(inputs, finished, capsys):
+    if not (finished / "summary.json").exists():
+        cli.main([*arguments(inputs, finished, seed=3), "--no-from-scratch"])
+        capsys.readouterr()
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    assert cli.main(arguments(inputs, finished, seed=4)) == 2
+    message = capsys.readouterr().err
+    assert "config.json" in message
+    assert "seed = 3, not 4" in message
+    after = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    assert after == before
+
+
 def test_the_trunk_of_a_given_model_can_be_frozen(inputs, finished, tmp_path, capsys):
     if not (finished / "summary.json").exists():
-        cli.main([*arguments(inputs, finished), "--no-from-scratch"])
+        cli.main([*arguments(inputs, finished, seed=3), "--no-from-scratch"])
         capsys.readouterr()
     out, gtf = tmp_path / "frozen", inputs / "genes.gtf"
     command = arguments(inputs, out, genes=gtf, model=finished, modality="rna")

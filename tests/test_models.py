@@ -109,6 +109,15 @@ def test_form_of_the_matrix_does_not_matter(model, data, vectors):
     close(model.embed(data), vectors)
 
 
+def test_what_the_counts_count_can_be_said(model, data, vectors):
+    """Reads are halved: twice the counts, said to be reads, are the same cells."""
+    doubled = data.copy()
+    doubled["atac"].X = doubled["atac"].X * 2
+    close(model.embed(doubled, counts="reads"), vectors)
+    close(model.embed(data, counts="fragments"), vectors)
+    assert np.abs(model.embed(data["atac"], counts="reads") - vectors).max() > 1e-3
+
+
 def test_cells_may_lack_a_modality(model, data, vectors):
     rna, atac = data["rna"][:20].copy(), data["atac"][10:].copy()
     partly = join_modalities({"rna": rna, "atac": atac})

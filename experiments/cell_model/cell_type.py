@@ -54,11 +54,18 @@ def run(study: Study) -> None:
     """Runs all of it and prints the table."""
     if study.data.label is None:
         raise InputError("--data.label", "is None", "name the column of cell types")
-    cells = data.load(study.data, seed=study.cell_types.seed)
+    given = study.cell_types.prepare
+    if (given.label, given.batch) != ("cell_type", None):
+        raise InputError(
+            "--prepare.label and --prepare.batch",
+            "are not read by this study",
+            "name the columns by --data.label and --data.batch",
+        )
+    cells = data.load(study.data, seed=given.seed)
     config = dataclasses.replace(
         study.cell_types,
         prepare=dataclasses.replace(
-            study.cell_types.prepare, label=study.data.label, batch=study.data.batch
+            given, label=study.data.label, batch=study.data.batch
         ),
     )
     outcome = cell_types.run(

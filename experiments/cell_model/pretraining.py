@@ -57,6 +57,8 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
+    config = configs.to_json(study)
+    provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
     cells = data.load(study.data, seed=study.pretrain.seed)
     store = prepare.run(
         cells.data,
@@ -70,6 +72,6 @@ def run(study: Study) -> None:
         study.out / "data",
         provenance={"name": cells.name, "simulated": cells.simulated},
     )
-    provenance.write_config(study.out, configs.to_json(study))
+    provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
     print(f"model {study.out / 'model'}")

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from scmultimodal.schemas.errors import InputError
@@ -41,6 +41,24 @@ def from_json(cls: type[Config], fields: Mapping[str, Any], *, source: str) -> C
         raise InputError(
             source, f"{cls.__name__}: {error}", "restore the file from its source"
         ) from error
+
+
+def first_difference(
+    found: Mapping[str, Any], expected: Mapping[str, Any], *, ignore: Collection[str]
+) -> tuple[str, Any, Any] | None:
+    """(dotted name, found, expected) of the first field in which two JSONs differ.
+
+    A field that one of them lacks counts as None there. Fields of a name in `ignore`
+    may differ, at any depth.
+    """
+    for name in sorted((found.keys() | expected.keys()) - set(ignore)):
+        old, new = found.get(name), expected.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if inner := first_difference(old, new, ignore=ignore):
+                return f"{name}.{inner[0]}", *inner[1:]
+        elif old != new:
+            return name, old, new
+    return None
 
 
 def _value(hint: Any, value: Any, source: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import scmultimodal
+from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.checkpoints import CheckpointManager
 from scmultimodal.training.metrics import Averages, MetricsWriter
@@ -113,15 +114,13 @@ class RunFolder:
         self.best.close()
 
 
-def _compare(folder: Path, found: dict, expected: dict, path: str = "") -> None:
+def _compare(folder: Path, found: dict, expected: dict) -> None:
     """Raises at the first setting that differs from that of the run in the folder."""
-    for name in sorted(found.keys() | expected.keys()):
-        old, new, here = found.get(name), expected.get(name), f"{path}{name}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            _compare(folder, old, new, f"{here}.")
-        elif old != new:
-            raise InputError(
-                folder,
-                f"its checkpoint was trained with {here} = {old!r}, not {new!r}",
-                "resume with the settings of the run, or choose another folder",
-            )
+    difference = configs.first_difference(found, expected, ignore={"resume"})
+    if difference is not None:
+        name, old, new = difference
+        raise InputError(
+            folder,
+            f"its checkpoint was trained with {name} = {old!r}, not {new!r}",
+            "resume with the settings of the run, or choose another folder",
+        )

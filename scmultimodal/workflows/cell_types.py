@@ -47,7 +47,8 @@ class CellTypesConfig:
         finetune: used for every modality.
         regimes: what to judge; None takes all that the data have.
         from_scratch: also trains each classifier from a fresh trunk, as a control.
-        seed: of split, parameters, batches and baselines.
+        seed: of split, parameters, batches and baselines; None leaves each part its
+            own.
     """
 
     prepare: PrepareConfig
@@ -55,7 +56,7 @@ class CellTypesConfig:
     finetune: FinetuneConfig
     regimes: tuple[Regime, ...] | None = None
     from_scratch: bool = True
-    seed: int = 0
+    seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,9 @@ def run(
     """
     config = _seeded(config)
     regimes = _regimes(data, name, config, model)
+    written = {"command": command, "data": name, **configs.to_json(config)}
+    resume = config.pretrain.resume == config.finetune.resume == "auto"
+    provenance.check_config(out, written, resume=resume)
     with _stage("prepare") as found, _naming(name):
         store = prepare.run(
             data,
@@ -111,7 +115,7 @@ def run(
             vocabulary=None if model is None else model.vocabulary,
         )
         found.append(_describe(store))
-    provenance.write_config(out, {"command": command, **configs.to_json(config)})
+    provenance.write_config(out, written)
     if model is None:
         with _stage("pre-train") as found:
             model = pretrain.run(store, config.pretrain, out / "pretrain")
@@ -120,16 +124,16 @@ def run(
     for regime in regimes:
         tuned[regime] = _finetune(store, model, config, regime, out)
         with _stage(f"judge {regime}") as found:
-            judged = judge.run(store, regime, tuned[regime], seed=config.seed)
+            judged = judge.run(store, regime, tuned[regime], seed=config.finetune.seed)
             found.append(f"{len(judged.cells):,} test cells")
         judgements[regime] = judged
     main = regimes[-1]
     export.save(tuned[main][OURS], out / "model")
     results = tuple(r for j in judgements.values() for r in j.results)
-    written = summary.write_summary(
+    scores = summary.write_summary(
         out / "summary.json",
         dataset=name,
-        seed=config.seed,
+        seed=config.prepare.seed,
         split={s: len(store.split(s)) for s in summary.SPLITS},
         left_out=store.manifest["report"]["left_out"],
         results=results,
@@ -147,13 +151,15 @@ def run(
             models={"pre-trained": model, "fine-tuned": tuned[main][OURS]},
             shown=main,
             command=command,
-            summary=written,
+            summary=scores,
         )
-    return Outcome(summary=written, results=results, report=report)
+    return Outcome(summary=scores, results=results, report=report)
 
 
 def _seeded(config: CellTypesConfig) -> CellTypesConfig:
-    """One seed for all parts."""
+    """One seed for all parts, where one is given."""
+    if config.seed is None:
+        return config
     return dataclasses.replace(
         config,
         prepare=dataclasses.replace(config.prepare, seed=config.seed),

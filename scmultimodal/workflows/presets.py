@@ -84,7 +84,7 @@ def cell_types(
     regimes: tuple[Regime, ...] | None = None,
     frozen: bool = False,
     from_scratch: bool = True,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> CellTypesConfig:
     """All numbers of a cell-type run of one size; see `CellTypesConfig`."""
     return CellTypesConfig(

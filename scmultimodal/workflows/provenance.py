@@ -10,6 +10,8 @@ from typing import Any
 import scmultimodal
 from scmultimodal.data import atomic
 from scmultimodal.data.store import Store
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 
 PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
 
@@ -28,11 +30,46 @@ def of_model(store: Store, **fields: Any) -> dict[str, Any]:
     return {"data": store.manifest["provenance"].get("name"), **of_code(), **fields}
 
 
+def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+    """Refuses a folder whose checkpoints this run may not go on from.
+
+    Comes before anything is written. Code and command may differ from those of the
+    run in the folder.
+
+    Raises:
+        InputError: no resuming is wanted, or the first setting that differs.
+    """
+    path = out / "config.json"
+    if not path.is_file() or not any(out.glob("**/checkpoints/*")):
+        return
+    if not resume:
+        raise InputError(
+            out, "has a checkpoint, and resume is 'never'", "choose another --out"
+        )
+    difference = configs.first_difference(
+        json.loads(path.read_text()),
+        _as_json({**of_code(), **config}),
+        ignore={*of_code(), "command", "resume"},
+    )
+    if difference is not None:
+        name, old, new = difference
+        raise InputError(
+            path,
+            f"the run in this folder has {name} = {old!r}, not {new!r}",
+            "resume with the settings of the run, or choose another --out",
+        )
+
+
 def write_config(out: Path, config: Mapping[str, Any]) -> None:
     """Writes `config.json`: all that a run depends on."""
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**of_code(), **config}, indent=1, default=str)
+    text = json.dumps({**of_code(), **_as_json(config)}, indent=1)
     atomic.write_text(out / "config.json", text + "\n")
+
+
+def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists, paths are text."""
+    return json.loads(json.dumps(config, default=str))
 
 
 def git_revision() -> str | None:

@@ -141,7 +141,7 @@ def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     assert model.config.encoder.path.dim == 8
 
     assert train.main([*run, "--resume", "never"]) == 2
-    assert "has a checkpoint of step 3" in capsys.readouterr().err
+    assert "has a checkpoint, and resume is 'never'" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_study_without_a_traceback(monkeypatch, capsys):

@@ -26,3 +26,16 @@ def test_errors_name_file_field_and_rule():
         configs.from_json(PretrainConfig, {"stepz": 3}, source="here")
     with pytest.raises(InputError, match="dim must be positive"):
         configs.from_json(PretrainConfig, {"path": {"dim": 0}}, source="here")
+
+
+def test_the_first_difference_is_named_with_its_path():
+    def difference(other, ignore=()):
+        return configs.first_difference(one, other, ignore=ignore)
+
+    one = {"a": 1, "b": {"c": [1, 2], "d": 4}}
+    assert difference({"b": {"d": 4, "c": [1, 2]}, "a": 1}) is None
+    other = {"a": 1, "b": {"c": [1, 2], "d": 5}}
+    assert difference(other) == ("b.d", 4, 5)
+    assert difference({"a": 1}) == ("b", one["b"], None)
+    assert difference({**other, "a": 2}, ignore={"a"}) == ("b.d", 4, 5)
+    assert difference(other, ignore={"d"}) is None
