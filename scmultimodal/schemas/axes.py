@@ -5,14 +5,21 @@
 | cells        | cells of a batch or of a dataset                                  |
 | genes        | features of the vocabulary, in its order (RNA and gene-level ATAC)|
 | peaks        | ATAC peaks of one dataset                                         |
-| tokens       | positions of the encoder's input: genes, or a cell's non-zero ones|
+| tokens       | positions of the encoder's input: genes, a cell's non-zero ones,  |
+|              | or 6-mers of DNA                                                  |
 | dim          | width of the residual stream                                      |
 | heads        | attention heads                                                   |
 | key_size     | width of one attention head                                       |
-| features     | random features of FAVOR+                                         |
+| features     | random features of FAVOR+; measured properties of a sequence      |
 | bins         | value bins                                                        |
 | classes      | cell types                                                        |
 | layers       | stacked encoder layers                                            |
+| spans        | windows of the genome (3,000 bp), each with a few regions         |
+| regions      | intervals of one span, to be ranked                               |
+| sequences    | stretches of DNA, one row of tokens each                          |
+| vocabulary   | all tokens of DNA; `kmers` are those of k letters                 |
+| channels     | features of a convolution                                         |
+| groups       | what a split or an interval keeps together: chromosomes, regions  |
 | devices      | the leading axis that `jax.pmap` maps over                        |
 | nonzeros     | stored entries of a sparse matrix                                 |
 """

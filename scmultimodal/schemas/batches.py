@@ -44,5 +44,39 @@ class CellBatch:
     cell_index: Int[Array, " cells"]
 
 
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class RegionBatch:
+    """Spans of DNA, each with the same number of regions to be ranked (SPEC 3.1).
+
+    Attributes:
+        token_ids: 6-mer tokens of the sequence under each region, padded.
+        values: accessibility of each region: pseudobulk counts or a track's signal.
+        span_mask: False at rows that only fill the batch up; they weigh nothing.
+        row: position of each span in the *global* batch, which keys random draws.
+        span_index: position of each span in its dataset (−1 at filling rows).
+    """
+
+    token_ids: Integer[Array, "spans regions tokens"]
+    values: Float[Array, "spans regions"]
+    span_mask: Bool[Array, " spans"]
+    row: Int[Array, " spans"]
+    span_index: Int[Array, " spans"]
+
+
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class TokenBatch:
+    """Sequences of DNA as tokens, without labels.
+
+    Attributes:
+        token_ids: 6-mer tokens, padded.
+        sequence_mask: False at rows that only fill the batch up; they weigh nothing.
+        row: position of each sequence in the *global* batch, which keys random draws.
+    """
+
+    token_ids: Integer[Array, "sequences tokens"]
+    sequence_mask: Bool[Array, " sequences"]
+    row: Int[Array, " sequences"]
+
+
 WeightedSum = tuple[Float[Array, "..."], Float[Array, "..."]]
 """(weighted sum, weight): sums add up over devices before they are divided."""
