@@ -115,6 +115,19 @@ def mrr(
     return _total(values, where)
 
 
+def measure(
+    *,
+    scores: Float[Array, "spans regions"],
+    labels: Float[Array, "spans regions"],
+    where: Bool[Array, " spans"],
+) -> dict[str, WeightedSum]:
+    """All metrics by name."""
+    return {
+        metric.__name__: metric(scores=scores, labels=labels, where=where)
+        for metric in (full_order, pairwise, ndcg, mrr)
+    }
+
+
 def _pairs_right(
     scores: Float[Array, "spans regions"], labels: Float[Array, "spans regions"]
 ) -> Float[Array, " spans"]:
