@@ -57,7 +57,7 @@ SMALL = Preset(
         epochs=3,
         batch_size=64,
         token_dropout=0.3,
-        cell_vector_weight=0.5,
+        cell_vector_weight=2.0,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=40),
     ),
     target_sum=None,
