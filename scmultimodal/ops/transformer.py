@@ -1,0 +1,178 @@
+"""A pre-norm transformer layer with full attention, as Nucleotide Transformer has it.
+
+Attention between two tokens is allowed where *both* are known: a PAD query, allowed
+nothing, attends uniformly to every position, PAD included (SPEC 3.5). Its row is a
+number like any other, and heads that flatten all rows see it.
+
+Products run in `dtype`; the residual stream, the normalisations and the softmax keep
+the type of the parameters.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from scmultimodal.ops import favor
+from scmultimodal.schemas.batches import Array
+
+_NEVER = -1e30
+"""Stands in for −∞: a row of it alone has a uniform softmax, not NaN."""
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "gelu": jax.nn.gelu,
+    "gelu-no-approx": lambda x: jax.nn.gelu(x, approximate=False),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "sin": jnp.sin,
+}
+"""By the names in published hyperparameters."""
+
+
+class LayerParameters(NamedTuple):
+    """Parameters of one layer; stacked over layers they gain a leading axis."""
+
+    attention_norm_scale: Float[Array, "... dim"]
+    attention_norm_offset: Float[Array, "... dim"]
+    query: Float[Array, "... dim heads key_size"]
+    query_bias: Float[Array, "... heads key_size"]
+    key: Float[Array, "... dim heads key_size"]
+    key_bias: Float[Array, "... heads key_size"]
+    value: Float[Array, "... dim heads key_size"]
+    value_bias: Float[Array, "... heads key_size"]
+    output: Float[Array, "... heads key_size dim"]
+    output_bias: Float[Array, "... dim"]
+    feed_forward_norm_scale: Float[Array, "... dim"]
+    feed_forward_norm_offset: Float[Array, "... dim"]
+    feed_forward_in: Float[Array, "... dim inner"]
+    """Gated: the half that is activated, then the half that it multiplies."""
+    feed_forward_in_bias: Float[Array, "... inner"] | None
+    feed_forward_out: Float[Array, "... hidden dim"]
+    feed_forward_out_bias: Float[Array, "... dim"] | None
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine of every angle that rotary positions turn by."""
+
+    cosine: Float[np.ndarray, "tokens half_key_size"]
+    sine: Float[np.ndarray, "tokens half_key_size"]
+
+
+def rotation(
+    num_tokens: int, key_size: int, *, rescaling: float | None = None
+) -> Rotation:
+    """Angles of rotary positions: position / base^(2i / key_size), from position 0.
+
+    Args:
+        num_tokens: positions.
+        key_size: width of a head.
+        rescaling: s makes the base 10,000 · s^(d / (d − 2)) for sequences s times as
+            long as those trained on (SPEC 3.4).
+    """
+    base = 10_000.0
+    if rescaling is not None:
+        base *= rescaling ** (key_size / (key_size - 2))
+    angles = np.outer(
+        np.arange(num_tokens), base ** -(np.arange(0, key_size, 2) / key_size)
+    )
+    return Rotation(np.cos(angles), np.sin(angles))
+
+
+def rotate(
+    x: Float[Array, "sequences tokens heads key_size"], by: Rotation
+) -> Float[Array, "sequences tokens heads key_size"]:
+    """Turns the pairs (i, i + key_size / 2) of each head by the token's angles."""
+    cosine, sine = (jnp.asarray(a, x.dtype)[None, :, None] for a in by)
+    first, second = jnp.split(x, 2, -1)
+    return jnp.concatenate(
+        [first * cosine - second * sine, second * cosine + first * sine], -1
+    )
+
+
+def layer(
+    parameters: LayerParameters,
+    x: Float[Array, "sequences tokens dim"],
+    token_mask: Bool[Array, "sequences tokens"],
+    by: Rotation | None,
+    *,
+    activation: str = "swish",
+    gated: bool = True,
+    dtype: str = "float32",
+) -> tuple[
+    Float[Array, "sequences tokens dim"],
+    Float[Array, "sequences heads tokens tokens"],
+]:
+    """Applies one layer: x + attention, then + feed-forward.
+
+    Args:
+        parameters: of this layer.
+        x: residual stream.
+        token_mask: False at PAD.
+        by: rotary positions; None where positions were added to the embeddings.
+        activation: a name in `ACTIVATIONS`.
+        gated: the feed-forward block multiplies one half of its inner width with the
+            activated other.
+        dtype: "bfloat16" rounds both sides of every product; "float32" takes them as
+            they are.
+
+    Returns:
+        The new residual stream, and the attention [from query, to key].
+    """
+    attended, weights = _attention(parameters, x, token_mask, by, dtype)
+    x = x + attended
+    hidden = favor.layer_norm(
+        x, parameters.feed_forward_norm_scale, parameters.feed_forward_norm_offset
+    )
+    hidden = product("btD,Df->btf", hidden, parameters.feed_forward_in, dtype)
+    hidden = _add(hidden, parameters.feed_forward_in_bias)
+    if gated:
+        hidden, factor = jnp.split(hidden, 2, -1)
+        hidden = ACTIVATIONS[activation](hidden) * factor
+    else:
+        hidden = ACTIVATIONS[activation](hidden)
+    out = product("btf,fD->btD", hidden, parameters.feed_forward_out, dtype)
+    return x + _add(out, parameters.feed_forward_out_bias), weights
+
+
+def product(equation: str, left: Array, right: Array, dtype: str) -> Array:
+    """An einsum in `dtype`, with the result in the type of `left`."""
+    if dtype == "float32":
+        return jnp.einsum(equation, left, right)
+    rounded = jnp.einsum(equation, left.astype(dtype), right.astype(dtype))
+    return rounded.astype(left.dtype)
+
+
+def _attention(
+    parameters: LayerParameters,
+    x: Array,
+    token_mask: Array,
+    by: Rotation | None,
+    dtype: str,
+) -> tuple[Array, Array]:
+    """What attention adds to the residual stream, and its weights."""
+    normed = favor.layer_norm(
+        x, parameters.attention_norm_scale, parameters.attention_norm_offset
+    )
+
+    def project(weight: Array, bias: Array) -> Array:
+        return product("btD,Dhk->bthk", normed, weight, dtype) + bias
+
+    query = project(parameters.query, parameters.query_bias)
+    key = project(parameters.key, parameters.key_bias)
+    value = project(parameters.value, parameters.value_bias)
+    if by is not None:
+        query, key = rotate(query, by), rotate(key, by)
+    logits = product("bthk,bThk->bhtT", query, key, dtype) * key.shape[-1] ** -0.5
+    allowed = token_mask[:, None, :, None] & token_mask[:, None, None, :]
+    weights = jax.nn.softmax(jnp.where(allowed, logits, _NEVER))
+    attended = product("bhtT,bThk->bthk", weights, value, dtype)
+    out = product("bthk,hkD->btD", attended, parameters.output, dtype)
+    return out + parameters.output_bias, weights
+
+
+def _add(x: Array, bias: Array | None) -> Array:
+    return x if bias is None else x + bias
