@@ -11,6 +11,11 @@ from scmultimodal.schemas.errors import InputError
 
 ChromosomeStyle = Literal["chr", "plain"]
 
+_SPELLINGS = {
+    "chrom": ("chrom", "chr", "chromosome", "seqname", "seqnames"),
+    "start": ("start", "chromstart", "chrom_start", "peak_start"),
+    "end": ("end", "stop", "chromend", "chrom_end", "peak_end"),
+}
 _PEAK = r"^(?P<chrom>.+)[:_-](?P<start>\d+)[_-](?P<end>\d+)$"
 # 1, X, MT, 2L, IV: the names that a "chr" may stand before. Scaffolds are left alone.
 _PLAIN = r"^(?:\d{1,2}[LRab]{0,2}|[XYWZ]|MT?|[IVX]+)$"
@@ -40,6 +45,16 @@ def parse_peak_names(names: Iterable[str], source: object = "peaks") -> pd.DataF
     parts = parts.astype({"start": np.int64, "end": np.int64})
     check_intervals(parts, names, source)
     return parts
+
+
+def interval_columns(columns: Iterable[str]) -> dict[str, str] | None:
+    """Which columns are chrom, start and end, in the usual spellings; None if not."""
+    lower = {str(column).lower(): column for column in columns}
+    found = {
+        name: next((lower[s] for s in spellings if s in lower), None)
+        for name, spellings in _SPELLINGS.items()
+    }
+    return None if None in found.values() else found
 
 
 def share_of_peak_names(names: Iterable[str]) -> float:

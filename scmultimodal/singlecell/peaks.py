@@ -17,12 +17,6 @@ from scmultimodal.singlecell.counts import count_matrix
 
 Anchor = Literal["tss_and_body", "body", "tss"]
 
-_SPELLINGS = {
-    "chrom": ("chrom", "chr", "chromosome", "seqname", "seqnames"),
-    "start": ("start", "chromstart", "chrom_start", "peak_start"),
-    "end": ("end", "stop", "chromend", "chrom_end", "peak_end"),
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PeakAggregation:
@@ -132,12 +126,8 @@ def peak_intervals(atac: AnnData, source: object = "atac") -> pd.DataFrame:
     Raises:
         InputError: where neither columns nor names are intervals.
     """
-    lower = {str(column).lower(): column for column in atac.var.columns}
-    columns = {
-        name: next((lower[s] for s in spellings if s in lower), None)
-        for name, spellings in _SPELLINGS.items()
-    }
-    if None in columns.values():
+    columns = intervals.interval_columns(atac.var.columns)
+    if columns is None:
         parsed = intervals.parse_peak_names(atac.var_names, source)
         return parsed.set_axis(atac.var_names)
     peaks = pd.DataFrame({"chrom": atac.var[columns["chrom"]].astype(str)})

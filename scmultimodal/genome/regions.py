@@ -1,0 +1,244 @@
+"""Regions with a value per sample, and tables that hold them."""
+
+import dataclasses
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from scmultimodal.genome import intervals
+from scmultimodal.schemas.errors import InputError
+
+_REMEDY = (
+    "Give a tab-separated table with a header: chrom, start, end and a column of "
+    "numbers for each sample"
+)
+_BED_TEXT = ("name", "score", "strand")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RegionTable:
+    """Regions of one dataset, and how open each is in every sample.
+
+    Attributes:
+        source: file or object to name in an error.
+        regions: chrom, start, end (0-based, half-open, bp); disjoint, sorted.
+        values: 0 where a region is closed.
+        samples: names of the columns of `values`: cell types, clusters or tracks.
+        closed_to_gaps: intervals that are no regions, but where no zero region may be
+            drawn: peaks too rare to be used.
+    """
+
+    source: str
+    regions: pd.DataFrame
+    values: Float[np.ndarray, "regions samples"]
+    samples: tuple[str, ...]
+    closed_to_gaps: pd.DataFrame
+
+    @classmethod
+    def build(
+        cls,
+        source: object,
+        regions: pd.DataFrame,
+        values: Float[np.ndarray, "regions samples"],
+        samples: Sequence[str],
+        *,
+        closed_to_gaps: pd.DataFrame | None = None,
+    ) -> "RegionTable":
+        """Checks and sorts regions and their values.
+
+        Raises:
+            InputError: there are none, two overlap, or a value is negative or not
+                finite; names the first.
+        """
+        regions = regions[["chrom", "start", "end"]].reset_index(drop=True)
+        if not len(regions) or not samples:
+            problem = f"holds {len(regions)} regions and {len(samples)} samples"
+            raise InputError(source, problem, _REMEDY)
+        intervals.chromosome_style(regions["chrom"], source)
+        order = regions.sort_values(["chrom", "start", "end"]).index.to_numpy()
+        regions = regions.iloc[order].reset_index(drop=True)
+        values = np.asarray(values)[order].astype(np.float32)
+        _check_values(source, regions, values, samples)
+        check_disjoint(regions, source)
+        if closed_to_gaps is None:
+            closed_to_gaps = regions.iloc[:0]
+        return cls(
+            source=str(source),
+            regions=regions,
+            values=values,
+            samples=tuple(map(str, samples)),
+            closed_to_gaps=closed_to_gaps.reset_index(drop=True),
+        )
+
+    def renamed(self, style: intervals.ChromosomeStyle) -> "RegionTable":
+        """The same with chromosomes named `chr1` or `1`."""
+
+        def rename(frame: pd.DataFrame) -> pd.DataFrame:
+            names = intervals.rename_chromosomes(frame["chrom"], style)
+            return frame.assign(chrom=names)
+
+        return dataclasses.replace(
+            self,
+            regions=rename(self.regions),
+            closed_to_gaps=rename(self.closed_to_gaps),
+        )
+
+    def select(self, rows: np.ndarray) -> "RegionTable":
+        """The regions that a mask or row numbers name."""
+        return dataclasses.replace(
+            self,
+            regions=self.regions[rows].reset_index(drop=True),
+            values=self.values[rows],
+        )
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean and standard deviation of the regions' lengths, in bp."""
+        length = self.regions["end"] - self.regions["start"]
+        return float(length.mean()), float(length.std(ddof=0))
+
+
+def read_tracks(path: str | Path) -> RegionTable:
+    """Reads regions with one value per sample.
+
+    Args:
+        path: a tab-separated table, gzipped or not, with a header that names chrom,
+            start and end; every other column of numbers is a sample. Or a BED-like
+            file without a header, whose numbers from the fourth column on are samples
+            (of BED6, its score is none).
+
+    Raises:
+        InputError: the table cannot be read or breaks a rule of `RegionTable`.
+    """
+    table = read_intervals(path)
+    others = table.drop(columns=["chrom", "start", "end"])
+    numbers = others.apply(pd.to_numeric, errors="coerce")
+    texts = [c for c in others if str(c).lower() in _BED_TEXT]
+    # A column of words is a name; one stray word among numbers is an error.
+    mostly = numbers.notna().mean() > 0.5
+    samples = [c for c in others if mostly[c] and c not in texts]
+    if not samples:
+        raise InputError(path, "has no column of values", _REMEDY)
+    return RegionTable.build(
+        path, table, numbers[samples].to_numpy(np.float64), [str(s) for s in samples]
+    )
+
+
+def read_intervals(path: str | Path) -> pd.DataFrame:
+    """Reads a table of intervals: chrom, start, end (int64) and what else it holds.
+
+    Raises:
+        InputError: the file is missing, damaged, no table, or a coordinate is bad.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.strip() and not line.startswith(("track", "browser", "##"))
+    ]
+    if not lines:
+        raise InputError(path, "is empty", _REMEDY)
+    fields = lines[0].split("\t")
+    named = not (len(fields) > 2 and fields[1].strip().isdecimal())
+    frame = _parse(path, lines, named)
+    columns = intervals.interval_columns(frame.columns)
+    if columns is None:
+        problem = f"has no columns chrom, start and end, but {list(frame.columns)[:6]}"
+        raise InputError(path, problem, _REMEDY)
+    frame = frame.rename(columns={old: new for new, old in columns.items()})
+    for name in ("start", "end"):
+        bad = ~frame[name].str.fullmatch(r"\d+")
+        if bool(bad.any()):
+            value = frame[name][bad].iloc[0]
+            problem = f"{name} {value!r} is not a whole number of bp"
+            raise InputError(path, problem, "Is the file complete?")
+        frame[name] = frame[name].astype(np.int64)
+    intervals.check_intervals(frame, place_names(frame), path)
+    return frame
+
+
+def check_disjoint(regions: pd.DataFrame, source: object) -> None:
+    """Raises InputError at the first two sorted intervals that overlap."""
+    start, end = regions["start"].to_numpy(), regions["end"].to_numpy()
+    same = regions["chrom"].to_numpy()[1:] == regions["chrom"].to_numpy()[:-1]
+    wrong = np.flatnonzero(same & (start[1:] < end[:-1]))
+    if wrong.size:
+        pair = place_names(regions.iloc[wrong[0] : wrong[0] + 2])
+        problem = f"{pair[0]} and {pair[1]} overlap ({wrong.size} such pairs)"
+        raise InputError(source, problem, "Merge overlapping regions first")
+
+
+def place_names(frame: pd.DataFrame) -> list[str]:
+    """`chr1:100-200` for every row."""
+    columns = (frame[name].tolist() for name in ("chrom", "start", "end"))
+    return [f"{c}:{s}-{e}" for c, s, e in zip(*columns, strict=True)]
+
+
+def _check_values(
+    source: object,
+    regions: pd.DataFrame,
+    values: Float[np.ndarray, "regions samples"],
+    samples: Sequence[str],
+) -> None:
+    wrong = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if wrong.size:
+        row, column = wrong[0]
+        where = place_names(regions.iloc[[row]])[0]
+        raise InputError(
+            source,
+            f"value {values[row, column]:g} of {samples[column]!r} at {where}",
+            "Values are finite numbers from 0, 0 where a region is closed",
+        )
+    names = pd.Index(samples)
+    if names.has_duplicates:
+        first = names[names.duplicated()][0]
+        raise InputError(source, f"has two samples {first!r}", "Rename one")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        # gzip.BadGzipFile is an OSError too: a missing file has an errno.
+        problem = "cannot be read" if error.errno else "is damaged"
+        raise InputError(path, f"{problem} ({error})", "Check the file") from error
+    except (EOFError, zlib.error) as error:
+        raise InputError(path, "gzip data end early", "Copy the file again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(path, "is not a text file", _REMEDY) from error
+
+
+def _parse(path: Path, lines: list[str], named: bool) -> pd.DataFrame:
+    width = lines[0].count("\t") + 1
+    for number, line in enumerate(lines, start=1):
+        if line.count("\t") + 1 != width:
+            problem = f"row {number} has {line.count(chr(9)) + 1} columns, not {width}"
+            raise InputError(path, problem, "Is the file complete, with tabs?")
+    lines[0] = lines[0].lstrip("#")
+    frame = pd.read_csv(
+        io.StringIO("\n".join(lines)),
+        sep="\t",
+        header=0 if named else None,
+        dtype=str,
+        keep_default_na=False,
+        quoting=3,
+    )
+    if not named:
+        bed = ["chrom", "start", "end"]
+        bed += _BED_TEXT if _is_bed6(frame) else []
+        rest = range(1, width - len(bed) + 1)
+        frame.columns = [*bed, *(f"value{i}" for i in rest)][:width]
+    return frame
+
+
+def _is_bed6(frame: pd.DataFrame) -> bool:
+    return frame.shape[1] >= 6 and bool(frame[5].isin(["+", "-", "."]).all())
