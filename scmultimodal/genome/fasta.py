@@ -1,56 +1,32 @@
 """Sequences of a genome by interval, from FASTA: plain, bgzip or gzip."""
 
 import bisect
-import collections
 import contextlib
-import dataclasses
 import functools
-import re
 import zlib
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
 import pandas as pd
 
-from scmultimodal.genome.blocks import Blocks, open_blocks
+from scmultimodal.genome.blocks import open_blocks
+from scmultimodal.genome.fasta_records import (
+    FastaError,
+    Piece,
+    Record,
+    letters_of,
+    named_piece,
+    read_records,
+)
 from scmultimodal.genome.intervals import rename_chromosomes
 from scmultimodal.schemas.errors import InputError
 
-_PIECE = re.compile(r"(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)")
-_STRETCH_BYTES = 1 << 16
-_LONGEST_HEADER = 1 << 16
-
-
-class Piece(NamedTuple):
-    """An interval that the file holds: a whole chromosome, or a part of one; bp."""
-
-    chrom: str
-    start: int
-    end: int
-
-
-class _Stretch(NamedTuple):
-    """Letters of one record within one block: bytes `first` to `last` of it."""
-
-    block: int
-    first: int
-    last: int
-
-
-@dataclasses.dataclass
-class _Record:
-    """A record of the file: `starts[i]` letters come before `stretches[i]`."""
-
-    name: str
-    length: int = 0
-    starts: list[int] = dataclasses.field(default_factory=list)
-    stretches: list[_Stretch] = dataclasses.field(default_factory=list)
-
-    def add(self, stretch: _Stretch, letters: int) -> None:
-        self.starts.append(self.length)
-        self.stretches.append(stretch)
-        self.length += letters
+_REMEDIES = {
+    OSError: "Check the path and its permissions",
+    EOFError: "It is truncated: copy it again",
+    zlib.error: "It is damaged: copy it again",
+    FastaError: "Give a complete FASTA file: '>name' lines and sequence",
+}
 
 
 class Genome:
@@ -64,14 +40,15 @@ class Genome:
     several pieces may share a chromosome. Not for use by several threads at once.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, blocks: Blocks):
-        """Reads through the blocks; use `Genome.open`."""
+    def __init__(self, path: Path, file: BinaryIO):
+        """Reads through the file; use `Genome.open`."""
         self._path, self._file = path, file
+        blocks = open_blocks(file)
         # Who asks for one place asks for its neighbours next: keep the last blocks.
         self._block = functools.lru_cache(maxsize=4)(blocks.read)
-        self._pieces: dict[str, list[tuple[Piece, _Record]]] = {}
-        for record in _read_records(path, blocks):
-            piece = _piece(record, path)
+        self._pieces: dict[str, list[tuple[Piece, Record]]] = {}
+        for record in read_records(blocks):
+            piece = named_piece(record)
             self._pieces.setdefault(piece.chrom, []).append((piece, record))
 
     @classmethod
@@ -85,15 +62,10 @@ class Genome:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(path.open("rb"))
-                genome = cls(path, file, open_blocks(file))
-            except OSError as error:
-                raise InputError(
-                    path, f"cannot be read ({error})", "Check the file"
-                ) from error
-            except (EOFError, zlib.error) as error:
-                raise InputError(
-                    path, f"is truncated or damaged ({error})", "Copy the file again"
-                ) from error
+                genome = cls(path, file)
+            except tuple(_REMEDIES) as error:
+                remedy = next(_REMEDIES[k] for k in _REMEDIES if isinstance(error, k))
+                raise InputError(path, f"cannot be read: {error}", remedy) from error
             stack.pop_all()
         return genome
 
@@ -105,12 +77,7 @@ class Genome:
         """The genome itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes the file."""
         self.close()
 
@@ -151,14 +118,14 @@ class Genome:
         low = bisect.bisect_right(record.starts, first) - 1
         high = bisect.bisect_left(record.starts, last)
         parts = [
-            _letters(self._block(stretch.block)[stretch.first : stretch.last])
+            letters_of(self._block(stretch.block)[stretch.first : stretch.last])
             for stretch in record.stretches[low:high]
         ]
         offset = record.starts[low]
         letters = b"".join(parts)[first - offset : last - offset]
         return letters.decode("latin-1")
 
-    def _find(self, chrom: str, start: int, end: int) -> tuple[Piece, _Record] | None:
+    def _find(self, chrom: str, start: int, end: int) -> tuple[Piece, Record] | None:
         for piece, record in self._pieces.get(chrom, ()):
             if piece.start <= start < end <= piece.end:
                 return piece, record
@@ -172,7 +139,8 @@ class Genome:
             return InputError(
                 where, "is not an interval", "0-based, half-open: 0 <= start < end"
             )
-        if end > self.chromosomes[chrom]:
+        whole = any(record.name == chrom for _, record in self._pieces[chrom])
+        if whole and end > self.chromosomes[chrom]:
             return InputError(
                 self._path,
                 f"{where} ends beyond the {self.chromosomes[chrom]:,} bp of {chrom}",
@@ -191,98 +159,3 @@ class Genome:
                 return f"It is named {name!r} there: name the chromosomes alike"
         some = ", ".join(list(self._pieces)[:5])
         return f"Its {len(self._pieces)} names begin with {some}: another assembly?"
-
-
-def _read_records(path: Path, blocks: Blocks) -> list[_Record]:
-    """Reads the file once, and notes where the letters of each record are."""
-    records: list[_Record] = []
-    header: bytes | None = None  # as far as it is read, while within one
-    before = b"\n"
-    for number, block in enumerate(blocks.scan()):
-        at = 0
-        while at < len(block):
-            if header is None:
-                stop = _find(block, b">", at)
-                if stop < len(block):
-                    before = block[stop - 1 : stop] if stop else before
-                    if before not in b"\r\n":
-                        raise _not_fasta(path, "has a '>' within a line")
-                    header = b""
-                _add_letters(records, number, block, at, stop, path)
-            else:
-                stop = _find(block, b"\n", at)
-                header += block[at:stop]
-                if stop < len(block):
-                    records.append(_Record(_name(header, path)))
-                    header = None
-                elif len(header) > _LONGEST_HEADER:
-                    raise _not_fasta(path, "has a header line that does not end")
-            at = stop + 1
-        before = block[-1:]
-    _check_records(records, header, path)
-    return records
-
-
-def _add_letters(
-    records: list[_Record], number: int, block: bytes, first: int, last: int, path: Path
-) -> None:
-    """Adds bytes `first` to `last` of a block to the last record."""
-    for at in range(first, last, _STRETCH_BYTES):
-        stretch = _Stretch(number, at, min(at + _STRETCH_BYTES, last))
-        letters = len(_letters(block[stretch.first : stretch.last]))
-        if letters and not records:
-            raise _not_fasta(path, "does not begin with '>'")
-        if letters:
-            records[-1].add(stretch, letters)
-
-
-def _check_records(records: list[_Record], header: bytes | None, path: Path) -> None:
-    if header is not None:
-        raise _not_fasta(path, "ends within a header line")
-    if not any(record.length for record in records):
-        raise _not_fasta(path, "holds no sequence")
-    (name, count), *_ = collections.Counter(r.name for r in records).most_common(1)
-    if count > 1:
-        raise _not_fasta(path, f"has {count} records named {name!r}")
-
-
-def _piece(record: _Record, path: Path) -> Piece:
-    """The interval that a record's name states, or a whole chromosome.
-
-    Intervals count from 0 and are half-open (bedtools), or count from 1 and include
-    their end (samtools): the number of letters tells which.
-    """
-    match = _PIECE.fullmatch(record.name)
-    if match is None:
-        return Piece(record.name, 0, record.length)
-    chrom, start, end = match["chrom"], int(match["start"]), int(match["end"])
-    excess = record.length - (end - start)
-    if excess == 0 or (excess == 1 and start >= 1):
-        return Piece(chrom, start - excess, end)
-    raise InputError(
-        path,
-        f"record {record.name!r} should hold {end - start:,} bp and holds "
-        f"{record.length:,}",
-        "Is the file complete? Names state start and end in bp, counted from 0",
-    )
-
-
-def _name(header: bytes, path: Path) -> str:
-    words = header.decode("utf-8", "replace").split()
-    if not words:
-        raise _not_fasta(path, "has a header line without a name")
-    return words[0]
-
-
-def _letters(text: bytes) -> bytes:
-    return text.translate(None, b" \t\r\n")
-
-
-def _find(text: bytes, mark: bytes, start: int) -> int:
-    """Where the mark comes next, or the length of the text."""
-    place = text.find(mark, start)
-    return len(text) if place < 0 else place
-
-
-def _not_fasta(path: Path, problem: str) -> InputError:
-    return InputError(path, problem, "Give a FASTA file: '>name' lines and sequence")
