@@ -1,7 +1,9 @@
 """The manifest of a prepared dataset: what it holds, and the sha256 of every file."""
 
+import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,44 @@ from scmultimodal.data.shards import REMEDY
 from scmultimodal.schemas.errors import InputError
 
 FILE_NAME = "manifest.json"
-KIND = "scmultimodal.cells"
-SCHEMA_VERSION = 1
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """A kind of prepared dataset.
+
+    Attributes:
+        kind: its name.
+        version: of its files.
+        command: what prepares one.
+        large: pattern of the files whose sha256 is compared on demand alone.
+    """
+
+    kind: str
+    version: int
+    command: str
+    large: str
+
+
+CELLS = Form(
+    kind="scmultimodal.cells",
+    version=1,
+    command="prepare",
+    large=r"shards/.*(?<!\.indptr)\.npy",
+)
+REGIONS = Form(
+    kind="scmultimodal.regions",
+    version=1,
+    command="prepare-ranking",
+    large=r"tokens\.npy",
+)
+
+
+def write(folder: Path, content: Mapping[str, Any], form: Form = CELLS) -> None:
     """Writes the manifest of a folder whose other files are complete."""
     manifest = {
-        "kind": KIND,
-        "schema_version": SCHEMA_VERSION,
+        "kind": form.kind,
+        "schema_version": form.version,
         **content,
         "files": _fingerprints(folder),
     }
@@ -27,7 +58,7 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, form: Form = CELLS) -> dict[str, Any]:
     """Reads and checks a manifest.
 
     Raises:
@@ -39,24 +70,28 @@ def read(path: Path) -> dict[str, Any]:
         kind, version = manifest["kind"], manifest["schema_version"]
     except (FileNotFoundError, NotADirectoryError):
         problem = "is no prepared dataset: it has no manifest.json"
-        raise InputError(path, problem, "Run `scmultimodal prepare` first") from None
+        remedy = f"Run `scmultimodal {form.command}` first"
+        raise InputError(path, problem, remedy) from None
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(file, f"cannot be read ({error})", REMEDY) from None
-    if (kind, version) != (KIND, SCHEMA_VERSION):
-        problem = f"is {kind!r} version {version}, not {KIND!r} {SCHEMA_VERSION}"
+    if (kind, version) != (form.kind, form.version):
+        problem = f"is {kind!r} version {version}, not {form.kind!r} {form.version}"
         raise InputError(file, problem, "Prepare the data with this version")
     if manifest.get("digest") != _digest(manifest):
         raise InputError(file, "does not match its own sha256", REMEDY)
     return manifest
 
 
-def check_files(path: Path, files: Mapping[str, Mapping], verify: bool) -> None:
+def check_files(
+    path: Path, files: Mapping[str, Mapping], verify: bool, form: Form = CELLS
+) -> None:
     """Compares the files with the manifest.
 
     Args:
         path: the prepared dataset.
         files: the manifest's entry `files`.
         verify: compares the sha256 of the large arrays too, not their size alone.
+        form: the kind of dataset.
 
     Raises:
         InputError: a file is missing or not what it was; names it.
@@ -69,17 +104,17 @@ def check_files(path: Path, files: Mapping[str, Mapping], verify: bool) -> None:
         if size != expected["bytes"]:
             problem = f"has {size} bytes instead of {expected['bytes']}"
             raise InputError(file, problem, REMEDY)
-        large = name.startswith("shards/") and not name.endswith(".indptr.npy")
+        large = re.fullmatch(form.large, name)
         if (verify or not large) and _sha256(file) != expected["sha256"]:
             raise InputError(file, "does not match the sha256 in the manifest", REMEDY)
 
 
-def check_target(path: Path, overwrite: bool) -> None:
+def check_target(path: Path, overwrite: bool, form: Form = CELLS) -> None:
     """Raises InputError where a dataset may not be written."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     try:
-        ours = json.loads((path / FILE_NAME).read_bytes())["kind"] == KIND
+        ours = json.loads((path / FILE_NAME).read_bytes())["kind"] == form.kind
     except (KeyError, OSError, TypeError, ValueError):
         ours = False
     if not ours:
