@@ -1,6 +1,8 @@
 """The one place that fakes data for tests."""
 
 import dataclasses
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import CellBatch, RegionBatch, TokenBatch
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import prepare
@@ -263,3 +266,66 @@ def small_pretraining(**fields: Any) -> PretrainConfig:
     path = PerformerConfig(dim=32, num_layers=1, num_heads=2, key_size=8)
     optimizer = OptimizerConfig(learning_rate=5e-3, warmup_steps=2)
     return PretrainConfig(path=path, optimizer=optimizer, **fields)
+
+
+def dna_encoder_config(**fields: Any) -> NucleotideTransformerConfig:
+    """An encoder of DNA small enough for a test; k-mers are ids 6…21 of 27."""
+    shape = {"dim": 8, "num_layers": 1, "num_heads": 2, "hidden": 12}
+    return NucleotideTransformerConfig(**({"vocabulary_size": 27} | shape | fields))
+
+
+def token_batch(
+    *, num_sequences: int = 6, num_tokens: int = 12, seed: int = 0
+) -> TokenBatch:
+    """CLS, k-mers, single bases or N, then padding, of tokens 0…26."""
+    rng = np.random.default_rng(seed)
+    token_ids = rng.integers(6, 27, (num_sequences, num_tokens))
+    token_ids[:, 0] = 3
+    lengths = rng.integers(num_tokens // 2, num_tokens + 1, num_sequences)
+    token_ids[np.arange(num_tokens) >= lengths[:, None]] = 1
+    return TokenBatch(
+        token_ids=token_ids.astype(np.int32),
+        sequence_mask=np.ones(num_sequences, bool),
+        row=np.arange(num_sequences, dtype=np.int32),
+    )
+
+
+def region_batch(
+    *, num_spans: int = 6, num_regions: int = 3, num_tokens: int = 12, seed: int = 0
+) -> RegionBatch:
+    """Spans of random sequences whose values all differ."""
+    rng = np.random.default_rng(seed)
+    sequences = token_batch(
+        num_sequences=num_spans * num_regions, num_tokens=num_tokens, seed=seed
+    )
+    order = rng.permuted(np.tile(np.arange(num_regions), (num_spans, 1)), axis=1)
+    return RegionBatch(
+        token_ids=sequences.token_ids.reshape(num_spans, num_regions, num_tokens),
+        values=(order * rng.uniform(0.5, 2, (num_spans, 1))).astype(np.float32),
+        span_mask=np.ones(num_spans, bool),
+        row=np.arange(num_spans, dtype=np.int32),
+        span_index=np.arange(num_spans, dtype=np.int32),
+    )
+
+
+def fasta(records: dict[str, str], *, width: int = 60, newline: str = "\n") -> bytes:
+    """FASTA text of named sequences, in lines of one width."""
+    lines = []
+    for name, sequence in records.items():
+        starts = range(0, len(sequence), width)
+        lines += [f">{name}", *(sequence[at : at + width] for at in starts)]
+    return "".join(line + newline for line in lines).encode()
+
+
+def bgzip(text: bytes, *, member: int = 100) -> bytes:
+    """The text in gzip members that state their size, and an empty one at the end."""
+    starts = [*range(0, len(text), member), len(text)]
+    return b"".join(_bgzip_member(text[at : at + member]) for at in starts)
+
+
+def _bgzip_member(text: bytes) -> bytes:
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = deflate.compress(text) + deflate.flush()
+    head = bytes.fromhex("1f8b0804 00000000 00ff 0600 42430200")
+    size = struct.pack("<H", len(body) + 25)
+    return head + size + body + struct.pack("<II", zlib.crc32(text), len(text))

@@ -5,9 +5,10 @@ a bgzip file, and within long members by a copy of the decompressor's state (40 
 a genome of 3 Gb in one gzip member is random access for 31 MB of memory and no file.
 """
 
+import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import Protocol, runtime_checkable
 
 _PLAIN_BYTES = 1 << 16
 _MEMBER_BYTES = 1 << 18
@@ -17,6 +18,7 @@ _GZIP = 31  # zlib's wbits for a gzip header and a checked trailer
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
+@runtime_checkable
 class Blocks(Protocol):
     """Blocks of bytes, numbered from 0."""
 
@@ -34,14 +36,14 @@ class Blocks(Protocol):
         ...
 
 
-def open_blocks(file: BinaryIO) -> Blocks:
+def open_blocks(file: io.BufferedIOBase) -> Blocks:
     """Blocks of an open file; gzip is recognised by content."""
     file.seek(0)
     return _GzipBlocks(file) if file.read(2) == b"\x1f\x8b" else _PlainBlocks(file)
 
 
 class _PlainBlocks:
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedIOBase):
         self._file = file
 
     def scan(self) -> Iterator[bytes]:
@@ -57,7 +59,7 @@ class _PlainBlocks:
 class _GzipBlocks:
     """Plain gzip and bgzip, of one member or many."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedIOBase):
         self._file = file
         self._starts = []  # (byte of the file, the decompressor there or None)
 

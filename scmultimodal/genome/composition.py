@@ -25,7 +25,7 @@ def features(sequences: Sequence[str]) -> Float32[np.ndarray, "sequences 4"]:
     return np.array(rows, np.float32).reshape(-1, len(FEATURES))
 
 
-def _features(sequence: str) -> tuple[float, float, float, float]:
+def _features(sequence: str) -> tuple[int, float, int, float]:
     strong = sequence.count("G") + sequence.count("C")
     known = strong + sequence.count("A") + sequence.count("T")
     length = len(sequence)

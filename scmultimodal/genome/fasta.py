@@ -3,9 +3,10 @@
 import bisect
 import contextlib
 import functools
+import io
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import pandas as pd
 
@@ -40,7 +41,7 @@ class Genome:
     several pieces may share a chromosome. Not for use by several threads at once.
     """
 
-    def __init__(self, path: Path, file: BinaryIO):
+    def __init__(self, path: Path, file: io.BufferedIOBase):
         """Reads through the file; use `Genome.open`."""
         self._path, self._file = path, file
         blocks = open_blocks(file)

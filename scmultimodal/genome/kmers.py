@@ -3,11 +3,11 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Integer, UInt8
 
 from scmultimodal.schemas.errors import InputError
 
@@ -175,7 +175,7 @@ class KmerTokenizer:
             unknown += unknown_here
         return TokenizedBatch(ids=ids, cut=cut, unknown=unknown)
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Sequence[int] | Integer[np.ndarray, " tokens"]) -> str:
         """The sequence that the tokens stand for, in upper case.
 
         PAD, CLS, EOS and BOS leave nothing; `<mask>` and `<unk>` appear as such.
@@ -183,7 +183,7 @@ class KmerTokenizer:
         Raises:
             InputError: for an id outside the vocabulary.
         """
-        ids = np.asarray(list(ids), np.int64)
+        ids = np.asarray(ids, np.int64)
         outside = ids[(ids < 0) | (ids >= self.vocabulary_size)]
         if outside.size:
             raise InputError(
