@@ -18,6 +18,7 @@ _REMEDY = (
     "Give a tab-separated table with a header: chrom, start, end and a column of "
     "numbers for each sample"
 )
+_PLACE = ("chrom", "start", "end")
 _BED_TEXT = ("name", "score", "strand")
 
 
@@ -56,7 +57,7 @@ class RegionTable:
             InputError: there are none, two overlap, or a value is negative or not
                 finite; names the first.
         """
-        regions = regions[["chrom", "start", "end"]].reset_index(drop=True)
+        regions = pd.DataFrame({c: regions[c].to_numpy() for c in _PLACE})
         if not len(regions) or not samples:
             problem = f"holds {len(regions)} regions and {len(samples)} samples"
             raise InputError(source, problem, _REMEDY)
@@ -116,7 +117,7 @@ def read_tracks(path: str | Path) -> RegionTable:
         InputError: the table cannot be read or breaks a rule of `RegionTable`.
     """
     table = read_intervals(path)
-    others = table.drop(columns=["chrom", "start", "end"])
+    others = table.drop(columns=list(_PLACE))
     numbers = others.apply(pd.to_numeric, errors="coerce")
     texts = [c for c in others if str(c).lower() in _BED_TEXT]
     # A column of words is a name; one stray word among numbers is an error.
@@ -176,7 +177,7 @@ def check_disjoint(regions: pd.DataFrame, source: object) -> None:
 
 def place_names(frame: pd.DataFrame) -> list[str]:
     """`chr1:100-200` for every row."""
-    columns = (frame[name].tolist() for name in ("chrom", "start", "end"))
+    columns = (frame[name].tolist() for name in _PLACE)
     return [f"{c}:{s}-{e}" for c, s, e in zip(*columns, strict=True)]
 
 
@@ -233,7 +234,7 @@ def _parse(path: Path, lines: list[str], named: bool) -> pd.DataFrame:
         quoting=3,
     )
     if not named:
-        bed = ["chrom", "start", "end"]
+        bed = [*_PLACE]
         bed += _BED_TEXT if _is_bed6(frame) else []
         rest = range(1, width - len(bed) + 1)
         frame.columns = [*bed, *(f"value{i}" for i in rest)][:width]
