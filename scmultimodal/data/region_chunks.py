@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt16
+from jaxtyping import Bool, Float32, Int32, UInt16
 
-from scmultimodal.genome.composition import features
+from scmultimodal.genome.composition import FEATURES, features
 from scmultimodal.genome.fasta import Genome
-from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.kmers import LETTERS, KmerTokenizer
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.genome.spans import NUM_REGIONS, Version
 
@@ -21,14 +21,14 @@ class RegionChunk:
         spans: where they are, and their values.
         tokens: of the sequence under each region, padded.
         features: length, GC, CpG and N share of each sequence.
-        cut: sequences that had too many tokens and lost their end.
-        unknown: letters that were read as N.
+        cut: which sequences had too many tokens and lost their end.
+        unknown: letters other than A, C, G, T and N, read as N.
     """
 
     spans: SpanTable
     tokens: UInt16[np.ndarray, "spans 3 tokens"]
     features: Float32[np.ndarray, "spans 3 4"]
-    cut: int
+    cut: Bool[np.ndarray, "spans 3"]
     unknown: int
 
 
@@ -67,11 +67,24 @@ def read_chunk(
         padding="random" if version == "v2" else "end",
         seed=list(seed),
     )
-    shape = (len(spans), NUM_REGIONS, -1)
+    measured = features(sequences)
+    shape = (len(spans), NUM_REGIONS)
+    cut = _letters(batch.ids, tokenizer) < measured[:, FEATURES.index("length")]
     return RegionChunk(
         spans=spans,
-        tokens=batch.ids.astype(np.uint16).reshape(len(spans), NUM_REGIONS, num_tokens),
-        features=features(sequences).reshape(shape),
-        cut=batch.cut,
+        tokens=batch.ids.astype(np.uint16).reshape(*shape, num_tokens),
+        features=measured.reshape(*shape, len(FEATURES)),
+        cut=cut.reshape(shape),
         unknown=batch.unknown,
     )
+
+
+def _letters(
+    ids: Int32[np.ndarray, "sequences tokens"], tokenizer: KmerTokenizer
+) -> Int32[np.ndarray, " sequences"]:
+    """How many letters the tokens of each row stand for."""
+    lengths = np.zeros(tokenizer.vocabulary_size, np.int32)
+    lengths[-len(LETTERS) :] = 1
+    kmers = 4**tokenizer.k
+    lengths[-len(LETTERS) - kmers : -len(LETTERS)] = tokenizer.k
+    return lengths[ids].sum(axis=1, dtype=np.int32)

@@ -3,6 +3,7 @@
     manifest.json   versions, sizes, names, provenance, report, sha256 of every file
     tokens.npy      uint16 [spans, 3, tokens]
     features.npy    float32 [spans, 3, 4]: `genome.composition.FEATURES`
+    cut.npy         bool [spans, 3]: sequences that had too many tokens
     intervals.npy, values.npy, chrom_index.npy, start.npy, sample_index.npy,
     offset.npy, group.npy, split.npy: the columns of `genome.span_table.SpanTable`
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt16
+from jaxtyping import Bool, Float32, Int32, Int64, UInt16
 
 from scmultimodal.data import atomic, manifest
 from scmultimodal.data.region_chunks import RegionChunk
@@ -30,6 +31,7 @@ from scmultimodal.schemas.errors import InputError
 _DTYPES = {
     "tokens": np.uint16,
     "features": np.float32,
+    "cut": np.bool_,
     "intervals": np.int64,
     "values": np.float32,
     "chrom_index": np.int16,
@@ -50,6 +52,7 @@ class RegionStore:
         manifest: content of `manifest.json`.
         tokens: of the sequence under each region, padded.
         features: what `genome.composition.features` says of each sequence.
+        cut: which sequences had too many tokens and lost their end.
         spans: places, values and splits.
     """
 
@@ -57,6 +60,7 @@ class RegionStore:
     manifest: dict[str, Any]
     tokens: UInt16[np.ndarray, "spans 3 tokens"]
     features: Float32[np.ndarray, "spans 3 4"]
+    cut: Bool[np.ndarray, "spans 3"]
     spans: SpanTable
 
     @classmethod
@@ -82,12 +86,10 @@ class RegionStore:
             name: _read(path / f"{name}.npy", (content["num_spans"], *shape), dtype)
             for (name, dtype), shape in zip(_DTYPES.items(), shapes, strict=True)
         }
-        tokens, features = arrays.pop("tokens"), arrays.pop("features")
         return cls(
             path=path,
             manifest=content,
-            tokens=tokens,
-            features=features,
+            **{name: arrays.pop(name) for name in ("tokens", "features", "cut")},
             spans=SpanTable(**arrays),
         )
 
@@ -168,7 +170,7 @@ def write_region_store(
     path = Path(path)
     manifest.check_target(path, overwrite, manifest.REGIONS)
     with atomic.folder(path) as folder:
-        num_spans, counts = _append_all(folder, chunks, num_tokens)
+        num_spans, unknown = _append_all(folder, chunks, num_tokens)
         if not num_spans:
             raise InputError(path, "would hold no span", "Nothing was written")
         content = {
@@ -179,7 +181,7 @@ def write_region_store(
             "features": list(FEATURES),
             "config": dict(config),
             "provenance": dict(provenance),
-            "sequences": counts,
+            "letters_read_as_n": unknown,
         }
         written = RegionStore._map(folder, content)
         split = np.bincount(written.spans.split, minlength=len(SPLITS)).tolist()
@@ -191,32 +193,32 @@ def write_region_store(
 
 def _append_all(
     folder: Path, chunks: Iterable[RegionChunk], num_tokens: int
-) -> tuple[int, dict[str, int]]:
-    """Writes every chunk behind the last; the headers come when the sizes are known."""
+) -> tuple[int, int]:
+    """Writes every chunk behind the last: number of spans, letters read as N."""
     shapes = dict(zip(_DTYPES, _shapes(num_tokens), strict=True))
-    total, cut, unknown = 0, 0, 0
+    total, unknown = 0, 0
     files = {name: (folder / f"{name}.npy").open("wb") for name in _DTYPES}
     try:
         for name, file in files.items():
             _write_header(file, 0, shapes[name], _DTYPES[name])
         for chunk in chunks:
             columns = chunk.spans.columns()
-            columns |= {"tokens": chunk.tokens, "features": chunk.features}
+            columns |= {n: getattr(chunk, n) for n in ("tokens", "features", "cut")}
             for name, file in files.items():
                 array = np.ascontiguousarray(columns[name], _DTYPES[name])
                 if array.shape != (len(chunk.spans), *shapes[name]):
                     raise ValueError(f"{name} of a chunk has shape {array.shape}")
                 file.write(array.data)
             total += len(chunk.spans)
-            cut, unknown = cut + chunk.cut, unknown + chunk.unknown
+            unknown += chunk.unknown
+        # Only now is the number of rows known; a header's length does not depend on it.
         for name, file in files.items():
             file.seek(0)
             _write_header(file, total, shapes[name], _DTYPES[name])
     finally:
         for file in files.values():
             file.close()
-    sequences = total * NUM_REGIONS
-    return total, {"sequences": sequences, "cut": cut, "letters_read_as_n": unknown}
+    return total, unknown
 
 
 def _shapes(num_tokens: int) -> list[tuple[int, ...]]:
@@ -226,6 +228,7 @@ def _shapes(num_tokens: int) -> list[tuple[int, ...]]:
     return [
         (NUM_REGIONS, num_tokens),
         (NUM_REGIONS, len(FEATURES)),
+        regions,
         (NUM_REGIONS, 2),
         regions,
         *[one] * 6,
@@ -235,7 +238,6 @@ def _shapes(num_tokens: int) -> list[tuple[int, ...]]:
 def _write_header(
     file: BinaryIO, rows: int, shape: tuple[int, ...], dtype: type
 ) -> None:
-    """A header of `.npy` whose length does not depend on the number of rows."""
     description = np.lib.format.dtype_to_descr(np.dtype(dtype))
     header = {"descr": description, "fortran_order": False, "shape": (rows, *shape)}
     np.lib.format.write_array_header_1_0(file, header)

@@ -7,7 +7,6 @@ each modality, pre-trained and from scratch → baselines → report and exporte
 import contextlib
 import dataclasses
 import itertools
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from scmultimodal.workflows import (
 from scmultimodal.workflows.finetune import FinetuneConfig
 from scmultimodal.workflows.prepare import PrepareConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.stages import stage
 
 OURS, SCRATCH = "scmultimodal", "scmultimodal_from_scratch"
 
@@ -105,7 +105,7 @@ def run(
     written = {"command": command, "data": name, **configs.to_json(config)}
     resume = config.pretrain.resume == config.finetune.resume == "auto"
     provenance.check_config(out, written, resume=resume)
-    with _stage("prepare") as found, _naming(name):
+    with stage("prepare") as found, _naming(name):
         store = prepare.run(
             data,
             genes,
@@ -117,13 +117,13 @@ def run(
         found.append(_describe(store))
     provenance.write_config(out, written)
     if model is None:
-        with _stage("pre-train") as found:
+        with stage("pre-train") as found:
             model = pretrain.run(store, config.pretrain, out / "pretrain")
             found.append(f"{config.pretrain.steps:,} steps")
     tuned, judgements = {}, {}
     for regime in regimes:
         tuned[regime] = _finetune(store, model, config, regime, out)
-        with _stage(f"judge {regime}") as found:
+        with stage(f"judge {regime}") as found:
             judged = judge.run(store, regime, tuned[regime], seed=config.finetune.seed)
             found.append(f"{len(judged.cells):,} test cells")
         judgements[regime] = judged
@@ -143,7 +143,7 @@ def run(
             for regime, judgement in judgements.items()
         },
     )
-    with _stage("report"):
+    with stage("report"):
         report = reporting.write(
             out,
             store,
@@ -166,15 +166,6 @@ def _seeded(config: CellTypesConfig) -> CellTypesConfig:
         pretrain=dataclasses.replace(config.pretrain, seed=config.seed),
         finetune=dataclasses.replace(config.finetune, seed=config.seed),
     )
-
-
-@contextlib.contextmanager
-def _stage(name: str) -> Iterator[list[str]]:
-    """Prints what a stage found, and how long it took, once it is done."""
-    start, found = time.monotonic(), []
-    yield found
-    seconds = f"{time.monotonic() - start:,.0f} s"
-    print(f"{name:<26}{'; '.join([*found, seconds])}", flush=True)
 
 
 @contextlib.contextmanager
@@ -254,12 +245,12 @@ def _finetune(
     out: Path,
 ) -> dict[str, export.StoredModel]:
     tuned = {}
-    with _stage(f"fine-tune {regime}"):
+    with stage(f"fine-tune {regime}"):
         tuned[OURS] = finetune.run(
             store, model, config.finetune, regime, out / "finetune" / regime
         )
     if config.from_scratch:
-        with _stage(f"from scratch {regime}"):
+        with stage(f"from scratch {regime}"):
             tuned[SCRATCH] = finetune.run(
                 store,
                 model,
