@@ -6,7 +6,6 @@ import functools
 import io
 import zlib
 from pathlib import Path
-from typing import Self
 
 import pandas as pd
 
@@ -53,7 +52,7 @@ class Genome:
             self._pieces.setdefault(piece.chrom, []).append((piece, record))
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path) -> "Genome":
         """Opens a FASTA file; plain, bgzip and gzip are told apart by content.
 
         Raises:
@@ -74,7 +73,7 @@ class Genome:
         """Closes the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Genome":
         """The genome itself."""
         return self
 
