@@ -8,11 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.schemas.errors import InputError
 
 NUM_GC_BINS = 10
+PRIORS = tuple(2.0**power for power in range(4, 24))
+"""Weights tried for the plain frequencies, in counts; the last leaves nothing else."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def unigram(
     Raises:
         InputError: the windows hold no k-mer.
     """
-    return _fit(token_ids, vocabulary, num_bins=1)
+    return _fit(token_ids, vocabulary, np.zeros(0))
 
 
 def unigram_by_gc(
@@ -66,53 +68,88 @@ def unigram_by_gc(
     vocabulary: Sequence[str],
     *,
     num_bins: int = NUM_GC_BINS,
+    prior: float | None = None,
 ) -> KmerTable:
-    """Frequencies of the k-mers within each decile of the GC share of their window.
+    """Frequencies of the k-mers by decile of the GC share of the rest of their window.
 
-    Rare k-mers lean on the plain frequencies, which weigh as one count per k-mer.
+    Args:
+        token_ids: training windows.
+        vocabulary: the token of each id.
+        num_bins: quantiles of the GC share.
+        prior: counts that the plain frequencies weigh in each bin. None takes the best
+            of `PRIORS`, fitted on the first half of the windows and judged by the
+            second, so that rare k-mers make the table no weaker than it could be.
 
     Raises:
         InputError: the windows hold no k-mer.
     """
-    return _fit(token_ids, vocabulary, num_bins=num_bins)
+    edges = _gc_quantiles(token_ids, vocabulary, num_bins)
+    if prior is None:
+        prior = _best_prior(token_ids, vocabulary, edges)
+    return _fit(token_ids, vocabulary, edges, prior)
+
+
+def _best_prior(
+    token_ids: Integer[np.ndarray, "sequences tokens"],
+    vocabulary: Sequence[str],
+    gc_edges: Float[np.ndarray, " edges"],
+) -> float:
+    fit_on, judge_by = np.array_split(token_ids, 2)
+    losses = []
+    for prior in PRIORS:
+        table = _fit(fit_on, vocabulary, gc_edges, prior)
+        loss = table.cross_entropy(judge_by)
+        _require_kmers(~np.isnan(loss))
+        losses.append(np.nanmean(loss))
+    return PRIORS[int(np.argmin(losses))]
+
+
+def _gc_quantiles(
+    token_ids: Integer[np.ndarray, "sequences tokens"],
+    vocabulary: Sequence[str],
+    num_bins: int,
+) -> Float[np.ndarray, " edges"]:
+    gc_bases, bases = _count_bases(vocabulary)
+    share = _gc_of_the_rest(token_ids, gc_bases, bases)
+    at_kmer = (bases == bases.max())[token_ids]
+    _require_kmers(at_kmer)
+    return np.quantile(share[at_kmer], np.arange(1, num_bins) / num_bins)
 
 
 def _fit(
     token_ids: Integer[np.ndarray, "sequences tokens"],
     vocabulary: Sequence[str],
-    *,
-    num_bins: int,
+    gc_edges: Float[np.ndarray, " edges"],
+    prior: float = 0.0,
 ) -> KmerTable:
     gc_bases, bases = _count_bases(vocabulary)
-    is_kmer = bases == bases.max()
+    is_kmer, num_bins = bases == bases.max(), len(gc_edges) + 1
     at_kmer = is_kmer[token_ids]
-    if not at_kmer.any():
-        raise InputError(
-            "token_ids", "no k-mer to count", "Give windows longer than a k-mer"
-        )
+    _require_kmers(at_kmer)
     share = _gc_of_the_rest(token_ids, gc_bases, bases)
-    edges = np.quantile(share[at_kmer], np.arange(1, num_bins) / num_bins)
-    bins = np.searchsorted(edges, share, side="right")
+    bins = np.searchsorted(gc_edges, share, side="right")
     cells = (bins * len(vocabulary) + token_ids)[at_kmer]
     counts = np.bincount(cells, minlength=num_bins * len(vocabulary))
     counts = counts.reshape(num_bins, -1)[:, is_kmer]
     plain = (counts.sum(0) + 1) / (counts.sum() + is_kmer.sum())
-    table = plain[None] if num_bins == 1 else _lean(counts, plain)
+    table = plain[None]
+    if num_bins > 1:
+        table = (counts + prior * plain) / (counts.sum(1, keepdims=True) + prior)
     log_probabilities = np.full((num_bins, len(vocabulary)), np.nan)
     log_probabilities[:, is_kmer] = np.log(table)
     return KmerTable(
         log_probabilities=log_probabilities,
-        gc_edges=edges,
+        gc_edges=gc_edges,
         gc_bases=gc_bases,
         bases=bases,
     )
 
 
-def _lean(
-    counts: Int[np.ndarray, "bins kmers"], plain: Float[np.ndarray, " kmers"]
-) -> Float[np.ndarray, "bins kmers"]:
-    """Frequencies by bin, with as many counts of the plain ones as there are k-mers."""
-    return (counts + plain.size * plain) / (counts.sum(1, keepdims=True) + plain.size)
+def _require_kmers(at_kmer: Bool[np.ndarray, "sequences tokens"]) -> None:
+    if not at_kmer.any():
+        raise InputError(
+            "token_ids", "no k-mer to count", "Give windows longer than a k-mer"
+        )
 
 
 def _count_bases(

@@ -22,7 +22,6 @@ class MaskedKmersConfig:
         first_kmer: id of the first k-mer. k-mers alone are predicted: no padding,
             CLS, single base or N.
         num_kmers: k-mers, with ids from there on (the defaults are v2's 6-mers).
-        mask_id: id of the mask token.
         mask_share: of the k-mers, the share to predict.
         replaced_share: of those, the share that becomes the mask token.
         random_share: of those, the share that becomes a random k-mer; what is left
@@ -32,7 +31,6 @@ class MaskedKmersConfig:
     encoder: nucleotide_transformer.NucleotideTransformerConfig
     first_kmer: int = 6
     num_kmers: int = 4096
-    mask_id: int = 2
     mask_share: float = 0.15
     replaced_share: float = 0.8
     random_share: float = 0.1
@@ -46,8 +44,13 @@ class MaskedKmersConfig:
                 "replaced_share and random_share must not be negative nor exceed 1 "
                 f"together, got {shares}"
             )
-        if self.num_kmers < 1:
-            raise ValueError(f"num_kmers must be positive, got {self.num_kmers}")
+        last = self.first_kmer + self.num_kmers
+        if self.num_kmers < 1 or last > self.encoder.vocabulary_size:
+            raise ValueError(
+                f"num_kmers must be positive and fit the encoder's vocabulary of "
+                f"{self.encoder.vocabulary_size}, got {self.num_kmers} from "
+                f"{self.first_kmer} on"
+            )
 
 
 class MaskedKmers:
@@ -92,14 +95,16 @@ class MaskedKmers:
         masked = fate < config.replaced_share
         swapped = fate < config.replaced_share + config.random_share
         other = self._random_kmers(draw, row, num_tokens)
-        seen = jnp.where(masked, config.mask_id, jnp.where(swapped, other, token_ids))
+        seen = jnp.where(
+            masked, config.encoder.mask_id, jnp.where(swapped, other, token_ids)
+        )
         return batch.replace(token_ids=jnp.where(where, seen, token_ids)), where
 
     def _random_kmers(
         self, rng: jax.Array, row: Int[Array, " sequences"], num_tokens: int
     ) -> Int[Array, "sequences tokens"]:
-        first, stop = self.config.first_kmer, self.config.first_kmer
-        stop += self.config.num_kmers
+        first = self.config.first_kmer
+        stop = first + self.config.num_kmers
         return jax.vmap(
             lambda key: jax.random.randint(key, (num_tokens,), first, stop)
         )(masking.per_cell_keys(rng, row))

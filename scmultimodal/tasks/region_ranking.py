@@ -25,8 +25,8 @@ class RegionRankingConfig:
         loss: which of Rax's losses.
         labels: what a loss takes for a region's relevance: its rank within the span
             (0, 1, 2) or its value.
-        l2: in training, this times Σ w² over the weight matrices is added to the mean
-            loss. The default regularisation is the optimiser's decoupled weight decay.
+        l2: in training, this times Σ w², over all but biases and LayerNorms, is added
+            to the mean loss. The default is the optimiser's decoupled weight decay.
     """
 
     encoder: nucleotide_transformer.NucleotideTransformerConfig
@@ -114,5 +114,10 @@ class RegionRanking:
 
 
 def _squared_weights(params: task.Params) -> Float[Array, ""]:
-    """Σ w² over matrices: biases and LayerNorms are left alone."""
-    return sum(jnp.sum(w**2) for w in jax.tree.leaves(params) if w.ndim > 1)
+    """Σ w² over all but biases and LayerNorms."""
+    return sum(
+        jnp.sum(leaf**2)
+        for module in params.values()
+        for name, leaf in module.items()
+        if name.rsplit("_")[-1] not in ("b", "bias", "offset", "scale")
+    )
