@@ -1,20 +1,24 @@
-"""The command line: `scmultimodal demo`, `scmultimodal finetune`."""
+"""The command line: `scmultimodal demo`, `finetune`, `prepare-ranking`."""
 
 import dataclasses
 import inspect
+import re
 import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import tyro
 
+from scmultimodal.genome import region_splits
+from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 
 QUICK_CELLS = 2_000
+Config = TypeVar("Config")
 CountKind = Literal["auto", "reads", "fragments", "insertions"]
 
 
@@ -89,14 +93,84 @@ class Finetune:
     """Show a traceback with an error."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareRanking:
+    """Make spans of DNA to be ranked, from open regions and a genome.
+
+    Regions with one value per cell type come from single cells (--atac) or from a
+    table (--tracks). Every span of 3 kb gives two open regions and a closed one, as
+    6-mer tokens. Prints what was found, and what length, GC, CpG and N alone rank.
+
+    Examples:
+        scmultimodal prepare-ranking --atac my.h5ad --label cell_type \\
+            --fasta hg38.fa.gz --out runs/ranking
+        scmultimodal prepare-ranking --tracks dnase.tsv --fasta hg38.fa.gz \\
+            --fixed-length 510 --out runs/ranking
+    """
+
+    fasta: Path
+    """The genome: plain, bgzip, or gzip; records may be named chr1:100-200."""
+    out: Path
+    """Folder to make."""
+    atac: tuple[Path, ...] = ()
+    """Raw counts of cells by peaks: .h5ad or .h5mu; one or more."""
+    label: str | None = None
+    """Column of obs with the cell types or clusters."""
+    batch: str | None = None
+    """Column of obs with the samples: a peak must be seen in 1 % of one's cells."""
+    layer: str | None = None
+    """Layer that holds the raw counts, where X does not."""
+    counts: CountKind = "auto"
+    """What the counts count; "auto" reads it off their histogram."""
+    min_cells: int = 1
+    """Leave out cell types with fewer cells."""
+    tracks: tuple[Path, ...] = ()
+    """Tables in place of cells: chrom, start, end and a column per sample."""
+    regions: Path | None = None
+    """Table of chrom, start, end and split, in place of a split by chromosome."""
+    train: tuple[str, ...] = ChromosomeSplit().train
+    """Chromosomes to train on."""
+    validation: tuple[str, ...] = ChromosomeSplit().validation
+    """Chromosomes to choose by."""
+    test: tuple[str, ...] = ChromosomeSplit().test
+    """Chromosomes to judge by. Those in no part are left out."""
+    version: Literal["v1", "v2"] = "v2"
+    """v1: padding at the end. v2: on both sides, and no region is used twice."""
+    shift_factor: int = 10
+    """Cut the genome this often, each time a little further on."""
+    fixed_length: int | None = None
+    """Windows of this many bp around the centres of the regions."""
+    density: bool = False
+    """Values per kb of region."""
+    num_tokens: int = 501
+    """Tokens of a region, CLS included."""
+    outside: Literal["refuse", "drop"] = "refuse"
+    """What to do with regions that the genome does not hold."""
+    skip_empty: bool = False
+    """Leave out cell types without a span."""
+    figures: bool = True
+    """Draw the report."""
+    workers: int = 1
+    """Processes; the result is the same."""
+    overwrite: bool = False
+    """Replace what was prepared at --out before."""
+    seed: int = 0
+    """Of every draw."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
 def _subcommand(command: type) -> Any:
     """Shows the docstring as it stands: tyro by itself would drop the examples."""
     text = inspect.cleandoc(command.__doc__ or "")
-    return tyro.conf.subcommand(command.__name__.lower(), description=text)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower()
+    return tyro.conf.subcommand(name, description=text)
 
 
 Command = (
-    Annotated[Demo, _subcommand(Demo)] | Annotated[Finetune, _subcommand(Finetune)]
+    Annotated[Demo, _subcommand(Demo)]
+    | Annotated[Finetune, _subcommand(Finetune)]
+    | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
 )
 
 
@@ -105,12 +179,12 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(
         Command,
         prog="scmultimodal",
-        description="Foundation models for single-cell RNA and ATAC.",
+        description="Foundation models for single-cell RNA and ATAC, and for DNA.",
         args=arguments,
     )
     try:
         _prepare_process()
-        run_demo(command) if isinstance(command, Demo) else run_finetune(command)
+        _RUNNERS[type(command)](command)
     except (InputError, KeyboardInterrupt) as error:
         if command.debug:
             raise
@@ -160,6 +234,60 @@ def run_finetune(command: Finetune) -> None:
         frozen=command.frozen,
         from_scratch=command.from_scratch,
     )
+
+
+def run_prepare_ranking(command: PrepareRanking) -> None:
+    """`scmultimodal prepare-ranking`."""
+    from scmultimodal.evaluation import region_report
+    from scmultimodal.genome.fasta import Genome
+    from scmultimodal.genome.spans import SpanConfig
+    from scmultimodal.singlecell.pseudobulk import PseudobulkConfig
+    from scmultimodal.workflows import prepare_ranking, provenance, ranking_inputs
+
+    if command.figures:
+        prepare_ranking.check_figures()
+    config = prepare_ranking.PrepareRankingConfig(
+        spans=_pick(SpanConfig, command),
+        split=_pick(ChromosomeSplit, command),
+        num_tokens=command.num_tokens,
+        outside=command.outside,
+        skip_empty=command.skip_empty,
+    )
+    bulk = None if command.label is None else _pick(PseudobulkConfig, command)
+    tables, read = ranking_inputs.read(
+        atac=command.atac, tracks=command.tracks, config=bulk, layer=command.layer
+    )
+    split = command.regions
+    with Genome.open(command.fasta) as genome:
+        files = [*command.atac, *command.tracks, command.fasta, split]
+        store = prepare_ranking.run(
+            tables,
+            genome,
+            config,
+            command.out,
+            regions=None if split is None else region_splits.read_region_split(split),
+            fasta=command.fasta,
+            workers=command.workers,
+            overwrite=command.overwrite,
+            provenance={
+                "command": shlex.join(["scmultimodal", *sys.argv[1:]]),
+                "files": [ranking_inputs.fingerprint(f) for f in files if f],
+                "cells": read,
+                **provenance.of_code(),
+            },
+        )
+    print(f"\n{region_report.format_table(store.manifest['report'])}\n")
+    if command.figures:
+        prepare_ranking.draw(store, command.out / "report")
+        print(f"figures {command.out / 'report'}")
+    print(f"spans   {command.out}")
+
+
+def _pick(config: type[Config], command: Any) -> Config:
+    """A configuration from the options of a command that have its fields' names."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    options = dataclasses.asdict(command)
+    return config(**{n: v for n, v in options.items() if n in fields})
 
 
 def _run(
@@ -226,6 +354,13 @@ def _demo_data(command: Demo) -> tuple[Any, Any, str, bool]:
     simulated = datasets.simulate_multiome(num_cells=3_000, seed=command.seed)
     genes = datasets.simulated_genes(simulated)
     return simulated, genes, "simulated_multiome", True
+
+
+_RUNNERS = {
+    Demo: run_demo,
+    Finetune: run_finetune,
+    PrepareRanking: run_prepare_ranking,
+}
 
 
 def _prepare_process() -> None:

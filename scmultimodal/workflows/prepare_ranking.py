@@ -137,6 +137,11 @@ def run(
     return store
 
 
+def check_figures() -> None:
+    """Raises InputError where nothing can be drawn, before work is done for it."""
+    from scmultimodal.evaluation.figures import regions  # noqa: F401
+
+
 def draw(store: RegionStore, folder: Path) -> list[Path]:
     """Draws lengths, values, one-feature rankers and samples; returns the files."""
     from scmultimodal.evaluation.figures import regions as figures
