@@ -1,0 +1,154 @@
+"""What every model folder has in common: tensors and JSON, whole and checked.
+
+config.json holds the sha256 of the files beside it. No pickle, no Orbax.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+from scmultimodal.data import atomic
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
+
+CONFIG = "config.json"
+TENSORS, REFERENCE = "model.safetensors", "reference.safetensors"
+REMEDY = "copy the model folder again, or export it anew"
+
+Tree = Mapping[str, Mapping[str, np.ndarray]]
+
+
+@contextlib.contextmanager
+def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator[Path]:
+    """Yields a folder to write a model's files into; adds config.json at the end.
+
+    It takes the place of `folder`, whole or not at all; an older model there goes.
+
+    Raises:
+        InputError: where `folder` holds something that is no model.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / TENSORS).exists():
+        raise InputError(
+            folder, "is not empty and holds no model", "choose another folder"
+        )
+    with atomic.folder(folder) as new:
+        yield new
+        content = {
+            "format": format,
+            "format_version": version,
+            "model": configs.to_json(config),
+            "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
+        }
+        (new / CONFIG).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def open_checked(
+    folder: Path, *, format: str, version: int, files: Collection[str]
+) -> dict[str, Any]:
+    """Checks a model folder's files against their sha256; returns its "model" entry.
+
+    Raises:
+        InputError: a file that is missing or damaged, or another format or version.
+    """
+    path = folder / CONFIG
+    content = read_json(path)
+    try:
+        found, found_version = content["format"], content["format_version"]
+        sums, model = content["sha256"], content["model"]
+    except (KeyError, TypeError) as error:
+        raise InputError(path, f"has no entry {error}", REMEDY) from None
+    if found != format:
+        raise InputError(path, f"is a {found}, no {format}", "give another folder")
+    if found_version != version:
+        raise InputError(
+            path,
+            f"has format version {found_version}, this is {version}",
+            "read it with the scmultimodal version that wrote it",
+        )
+    for name in files:
+        _check_sum(folder / name, sums.get(name))
+    return model
+
+
+def find(folder: str | os.PathLike) -> Path:
+    """The model folder at, or directly inside, a folder."""
+    folder = Path(folder)
+    for candidate in (folder, folder / "model"):
+        if (candidate / CONFIG).exists() and (candidate / TENSORS).exists():
+            return candidate
+    raise InputError(
+        folder,
+        "is no model: neither it nor its folder model/ has config.json and " + TENSORS,
+        "give a run folder (such as runs/demo) or an exported model",
+    )
+
+
+def flatten(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
+    """{module: {name: array}} as {"prefix/module/name": array}."""
+    return {
+        f"{prefix}/{module}/{name}": leaf
+        for module, leaves in tree.items()
+        for name, leaf in leaves.items()
+    }
+
+
+def unflatten(prefix: str, tensors: Mapping[str, np.ndarray]) -> Tree:
+    """The tree that `flatten` took apart; other prefixes are left out."""
+    tree: dict[str, dict[str, np.ndarray]] = {}
+    for key, leaf in tensors.items():
+        kind, rest = key.split("/", 1)
+        if kind == prefix:
+            module, name = rest.rsplit("/", 1)
+            tree.setdefault(module, {})[name] = leaf
+    return tree
+
+
+def write_tensors(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes arrays; scalars stay scalars."""
+    # Not ascontiguousarray: it would make a vector of a scalar.
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    safetensors_numpy.save_file(whole, path)
+
+
+def read_tensors(path: Path, remedy: str = REMEDY) -> dict[str, np.ndarray]:
+    """Reads a safetensors file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return safetensors_numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", remedy) from error
+
+
+def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", remedy) from error
+
+
+def _check_sum(path: Path, expected: str | None) -> None:
+    if not path.exists():
+        raise InputError(path, "is missing", REMEDY)
+    if _sha256(path) != expected:
+        raise InputError(path, "differs from the sha256 in config.json", REMEDY)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

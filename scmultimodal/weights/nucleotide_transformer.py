@@ -1,0 +1,250 @@
+"""Published Nucleotide Transformers as our configuration and parameters (SPEC 3.5).
+
+A published folder holds one or both of
+    model*.safetensors, config.json                            Hugging Face's ESM
+    jax_model/pytree_ckpt.joblib, jax_model/hyperparams.json   the JAX reference
+and the first is taken where both are there: it cannot hold code.
+
+Confirmed by reading both publishers' code: names of modules, old and new; that matrices
+are [out, in] in the first layout and [in, out] in the second, heads side by side; that
+the activated half of a gated block comes first; that the first layout has a table of
+positions which rotary models do not use; and by their sum, the shapes of v2 50M and
+500M. Not confirmed, since no published file was at hand: the files themselves, the
+values in `hyperparams.json`, and whether the first layout ties the LM head of version 1
+(where the head's matrix is absent, the token embedding takes its place).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from scmultimodal.modules import nucleotide_transformer
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.weights import folder as folders
+from scmultimodal.weights import pickles, published_names
+from scmultimodal.weights.folder import Tree
+
+_TENSORS, _TORCH_CONFIG = "model*.safetensors", "config.json"
+_JOBLIB, _HYPERPARAMS = "pytree_ckpt.joblib", "hyperparams.json"
+_REMEDY = "get the files again from where they were published"
+_HEAD = "roberta_lm_head/lm_"
+
+
+def load_published(
+    directory: str | os.PathLike,
+) -> tuple[NucleotideTransformerConfig, Tree]:
+    """Reads a published model, of either layout.
+
+    Args:
+        directory: the published folder, or its `jax_model`.
+
+    Returns:
+        The model's shape and {module: {name: float32 array}}, as `build_encoder` takes
+        them; with the LM head if the files have one.
+
+    Raises:
+        InputError: files missing, damaged or unsafe; an array missing, left over, of
+            another shape or not finite.
+    """
+    directory = Path(directory)
+    if tensors := sorted(directory.glob(_TENSORS)):
+        arrays: dict[str, np.ndarray] = {}
+        for path in tensors:
+            arrays |= folders.read_tensors(path, _REMEDY)
+        settings_path = directory / _TORCH_CONFIG
+        settings = folders.read_json(settings_path, _REMEDY)
+        flat = published_names.from_torch(arrays)
+        read_config, source = config_from_torch, tensors[0]
+    else:
+        source = _find_joblib(directory)
+        settings_path = source.with_name(_HYPERPARAMS)
+        settings = folders.read_json(settings_path, _REMEDY)
+        flat = published_names.from_haiku(pickles.load_tree(source))
+        read_config = config_from_hyperparams
+    try:
+        config = read_config(settings, flat)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            settings_path, f"describes no model that we know ({error})", _REMEDY
+        ) from error
+    return config, to_parameters(config, flat, source=source)
+
+
+def download(name: str) -> Path:
+    """Fetches a published model by name ("v2-50m-multi-species", or owner/name).
+
+    Needs the `hub` extra. Files are cached by huggingface-hub; its own settings say
+    where, and whether it may use the network.
+
+    Raises:
+        InputError: huggingface-hub is not installed, or has no such model.
+    """
+    try:
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        raise InputError(
+            name,
+            "is fetched by huggingface-hub, which is not installed",
+            "Run: pip install 'scmultimodal[hub]', or give a folder",
+        ) from error
+    repository = name if "/" in name else f"InstaDeepAI/nucleotide-transformer-{name}"
+    patterns = [_TENSORS, _TORCH_CONFIG, f"jax_model/{_HYPERPARAMS}"]
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
+        )
+        if not any(folder.glob(_TENSORS)):
+            patterns.append(f"jax_model/{_JOBLIB}")
+            huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
+    except Exception as error:
+        # The hub has its own errors, and those of three network libraries.
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            repository,
+            f"could not be fetched ({reason or type(error).__name__})",
+            "Check the name and the network, or give a folder",
+        ) from error
+    return folder
+
+
+def config_from_hyperparams(
+    hyperparams: Mapping[str, Any], arrays: published_names.Flat
+) -> NucleotideTransformerConfig:
+    """The model's shape by `hyperparams.json`; what it does not say, by the arrays."""
+    get = hyperparams.get
+    positions = get("positional_embedding", "learned")
+    if positions not in ("learned", None):
+        raise ValueError(f"positional_embedding is {positions!r}")
+    if get("add_bias_kv", False):
+        raise ValueError("add_bias_kv is true")
+    mask_share = get("masking_ratio", 0.15) * get("masking_prob", 0.8)
+    return NucleotideTransformerConfig(
+        vocabulary_size=len(arrays["embed/embeddings"]),
+        dim=hyperparams["embed_dim"],
+        num_layers=hyperparams["num_layers"],
+        num_heads=hyperparams["attention_heads"],
+        key_size=get("key_dim"),
+        hidden=hyperparams["ffn_embed_dim"],
+        gated=get("use_glu_in_ffn", False),
+        activation=get("ffn_activation_name", "gelu-no-approx"),
+        feed_forward_biases=get("add_bias_ffn", True),
+        rotary=get("use_rotary_embedding", False),
+        rescaling=get("rescaling_factor"),
+        learned_positions=positions == "learned",
+        max_tokens=hyperparams["max_positions"],
+        embedding_scale=float(get("embed_scale", 1.0)),
+        embedding_norm=get("emb_layer_norm_before", False),
+        token_dropout=get("token_dropout", False),
+        mask_share=mask_share,
+    )
+
+
+def config_from_torch(
+    settings: Mapping[str, Any], arrays: published_names.Flat
+) -> NucleotideTransformerConfig:
+    """The model's shape by Hugging Face's `config.json`, and the arrays beside it.
+
+    Completes and prunes `arrays`: a tied head, a table of positions nobody uses.
+    """
+    get = settings.get
+    rotary = settings["position_embedding_type"] == "rotary"
+    if not rotary and settings["position_embedding_type"] != "absolute":
+        raise ValueError(f"position_embedding_type is {get('position_embedding_type')}")
+    if rotary:
+        arrays.pop("esm_learned_positional_embeddings/embed/embeddings", None)
+    embedding = arrays["embed/embeddings"]
+    has_head = any(name.startswith(_HEAD) for name in arrays)
+    if has_head and get("tie_word_embeddings", True):
+        arrays.setdefault(f"{_HEAD}final_fc/w", embedding.T)
+    hidden = settings["intermediate_size"]
+    gated = arrays["attention_layer_0/fc1/w"].shape[1] == 2 * hidden
+    return NucleotideTransformerConfig(
+        vocabulary_size=len(embedding),
+        dim=settings["hidden_size"],
+        num_layers=settings["num_hidden_layers"],
+        num_heads=settings["num_attention_heads"],
+        hidden=hidden,
+        gated=gated,
+        activation="swish" if gated else "gelu-no-approx",
+        feed_forward_biases=get("add_bias_fnn", True),
+        rotary=rotary,
+        learned_positions=not rotary,
+        max_tokens=settings["max_position_embeddings"] - settings["pad_token_id"] - 1,
+        embedding_norm=get("emb_layer_norm_before") or False,
+        token_dropout=get("token_dropout", False),
+        pad_id=settings["pad_token_id"],
+        mask_id=settings["mask_token_id"],
+    )
+
+
+def to_parameters(
+    config: NucleotideTransformerConfig, arrays: published_names.Flat, *, source: object
+) -> Tree:
+    """Puts published arrays under our names; every one must find its place.
+
+    Args:
+        config: shape of the model.
+        arrays: by published name, see `published_names`.
+        source: file to name in an error.
+
+    Raises:
+        InputError: an array missing, left over, of another shape or not finite.
+    """
+    with_logits = any(name.startswith(_HEAD) for name in arrays)
+    network = nucleotide_transformer.build_encoder(config, with_logits=with_logits)
+    wanted = jax.eval_shape(
+        network.init, jax.random.PRNGKey(0), np.full((1, 1), config.pad_id, np.int32)
+    )
+    places = {
+        published_names.published_name(module, leaf): (module, leaf, array.shape)
+        for module, leaves in wanted.items()
+        for leaf, array in leaves.items()
+    }
+    _check_names(set(places), set(arrays), source)
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for name, (module, leaf, shape) in places.items():
+        array, expected = arrays[name], published_names.published_shape(leaf, shape)
+        if array.shape != expected:
+            raise InputError(
+                source,
+                f"{name} has shape {array.shape}, the configuration asks for "
+                f"{expected}",
+                _REMEDY,
+            )
+        if not np.isfinite(array).all():
+            raise InputError(source, f"{name} is not finite", _REMEDY)
+        array = np.ascontiguousarray(array, np.float32).reshape(shape)
+        params.setdefault(module, {})[leaf] = array
+    return params
+
+
+def _check_names(wanted: set[str], found: set[str], source: object) -> None:
+    for names, problem in (
+        (wanted - found, "lacks"),
+        (found - wanted, "also has"),
+    ):
+        if names:
+            first = ", ".join(sorted(names, key=_by_number)[:5])
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise InputError(source, f"{problem} the arrays {first}{more}", _REMEDY)
+
+
+def _by_number(name: str) -> list[Any]:
+    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+
+
+def _find_joblib(directory: Path) -> Path:
+    for folder in (directory / "jax_model", directory):
+        if (folder / _JOBLIB).exists():
+            return folder / _JOBLIB
+    raise InputError(
+        directory,
+        f"has neither {_TENSORS} nor jax_model/{_JOBLIB}",
+        "Give the folder of a published Nucleotide Transformer",
+    )
