@@ -20,6 +20,7 @@ from scmultimodal import datasets
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.genome.regions import RegionTable
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
@@ -329,3 +330,32 @@ def _bgzip_member(text: bytes) -> bytes:
     head = bytes.fromhex("1f8b0804 00000000 00ff 0600 42430200")
     size = struct.pack("<H", len(body) + 25)
     return head + size + body + struct.pack("<II", zlib.crc32(text), len(text))
+
+
+def region_table(
+    *rows: tuple[str, int, int, float], source: str = "regions"
+) -> RegionTable:
+    """Regions of (chrom, start, end, value) with one sample, "cells"."""
+    frame = pd.DataFrame(rows, columns=["chrom", "start", "end", "value"])
+    values = frame[["value"]].to_numpy(float)
+    return RegionTable.build(source, frame, values, ["cells"])
+
+
+def open_regions(
+    length: int, *, samples: int = 2, seed: int = 0, chrom: str = "chr1", gap: int = 400
+) -> RegionTable:
+    """Regions of some hundred bp along a chromosome; about a third is closed."""
+    rng = np.random.default_rng(seed)
+    size = max(2, length // (2 * gap))
+    start, end = np.sort(rng.choice(length, 2 * size, replace=False)).reshape(-1, 2).T
+    values = rng.gamma(2.0, 1.0, (size, samples)) * (rng.random((size, samples)) < 0.7)
+    frame = pd.DataFrame({"chrom": chrom, "start": start, "end": end})
+    names = [f"type{number}" for number in range(samples)]
+    return RegionTable.build(f"{chrom}.tsv", frame, values, names)
+
+
+def dna(length: int, *, seed: int = 0) -> str:
+    """Random letters A, C, G and T."""
+    letters = np.frombuffer(b"ACGT", np.uint8)
+    chosen = np.random.default_rng(seed).integers(0, 4, length)
+    return letters[chosen].tobytes().decode()

@@ -72,6 +72,8 @@ def region_values(
         look = {"histtype": "step", "linewidth": 1.4, "color": colour}
         axes.hist(part, edges, weights=shares, label=split, **look)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.yaxis.set_major_formatter("{x:.0%}")
     style.tidy(
         axes, title="Values of open regions", xlabel="value", ylabel="share of regions"
@@ -102,7 +104,15 @@ def feature_rankers(
         bars = axes.bar(places, heights, 0.92 * width, color=colour, label=split)
         axes.bar_label(bars, fmt="{:.2f}", fontsize=7, padding=1)
     axes.axhline(ranking.CHANCE, color=style.INK, linewidth=1, linestyle=":")
-    axes.text(len(names) - 0.5, ranking.CHANCE, " chance", va="center", fontsize=7)
+    axes.annotate(
+        "chance",
+        (1, ranking.CHANCE),
+        (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=style.SMALL,
+    )
     axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     style.tidy(
         axes,
