@@ -1,6 +1,6 @@
 """Foundation models for single-cell RNA and ATAC, and for DNA accessibility.
 
-    from scmultimodal import CellModel, datasets
+    from scmultimodal import CellModel, GenomeModel, datasets
 
 Names are resolved on first use, so that `import scmultimodal` costs nothing.
 """
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scmultimodal import datasets
-    from scmultimodal.models import CellModel
+    from scmultimodal.models import CellModel, GenomeModel
 
 __version__ = "0.1.0"
-__all__ = ["CellModel", "__version__", "datasets"]
+__all__ = ["CellModel", "GenomeModel", "__version__", "datasets"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "datasets":
         return importlib.import_module("scmultimodal.datasets")
-    if name == "CellModel":
-        return importlib.import_module("scmultimodal.models").CellModel
+    if name in ("CellModel", "GenomeModel"):
+        return getattr(importlib.import_module("scmultimodal.models"), name)
     raise AttributeError(f"module 'scmultimodal' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: `scmultimodal demo`, `finetune`, `prepare-ranking`."""
+"""The command line: `scmultimodal demo`, `finetune`, `prepare-ranking`, `convert`."""
 
 import dataclasses
 import inspect
@@ -160,6 +160,26 @@ class PrepareRanking:
     """Show a traceback with an error."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Turn a published Nucleotide Transformer into a model folder of ours.
+
+    Every array must find its place, with its shape. A pickle among the published files
+    is read and never executed. The weights keep their licence (CC BY-NC-SA).
+
+    Examples:
+        scmultimodal convert --model nt-v2-50m/ --out models/nt-v2-50m
+        scmultimodal convert --model v2-50m-multi-species --out models/nt-v2-50m
+    """
+
+    model: str
+    """Published folder; or a name to fetch, with the `hub` extra."""
+    out: Path
+    """Folder to make: safetensors and config.json."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
 def _subcommand(command: type) -> Any:
     """Shows the docstring as it stands: tyro by itself would drop the examples."""
     text = inspect.cleandoc(command.__doc__ or "")
@@ -171,6 +191,7 @@ Command = (
     Annotated[Demo, _subcommand(Demo)]
     | Annotated[Finetune, _subcommand(Finetune)]
     | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
+    | Annotated[Convert, _subcommand(Convert)]
 )
 
 
@@ -283,6 +304,19 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
     print(f"spans   {command.out}")
 
 
+def run_convert(command: Convert) -> None:
+    """`scmultimodal convert`."""
+    from scmultimodal.models import GenomeModel
+
+    model = GenomeModel.from_nucleotide_transformer(command.model)
+    model.save(command.out)
+    encoder = model.config.encoder
+    print(
+        f"{encoder.num_layers} layers of {encoder.dim}, {model.config.k}-mers, "
+        f"{model.num_parameters:,} parameters\nmodel {command.out}"
+    )
+
+
 def _pick(config: type[Config], command: Any) -> Config:
     """A configuration from the options of a command that have its fields' names."""
     fields = {field.name for field in dataclasses.fields(config)}
@@ -360,6 +394,7 @@ _RUNNERS = {
     Demo: run_demo,
     Finetune: run_finetune,
     PrepareRanking: run_prepare_ranking,
+    Convert: run_convert,
 }
 
 

@@ -1,4 +1,4 @@
-"""Models as a user meets them: AnnData in, arrays and annotations out."""
+"""The cell model as a user meets it: AnnData in, arrays and annotations out."""
 
 import dataclasses
 import os

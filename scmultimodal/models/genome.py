@@ -1,0 +1,163 @@
+"""The genome model as a user meets it: sequences or tokens in, arrays out."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.weights import genome_model
+from scmultimodal.weights import nucleotide_transformer as published
+from scmultimodal.workflows import genome_inference
+
+_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class GenomeModel:
+    """An encoder of DNA, with or without a head that scores accessibility.
+
+    model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
+    tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
+    vectors = model.encode(tokens.ids)
+    """
+
+    def __init__(self, stored: genome_model.StoredGenomeModel):
+        """Wraps a model that is in memory; see `load`."""
+        self._stored = stored
+
+    @classmethod
+    def from_nucleotide_transformer(cls, source: str | os.PathLike) -> "GenomeModel":
+        """Reads a published Nucleotide Transformer.
+
+        Args:
+            source: its folder; or its name ("v2-50m-multi-species"), which needs the
+                `hub` extra. A pickle in the folder is read, and never executed.
+
+        Raises:
+            InputError: there is none, or it is broken or unsafe.
+        """
+        folder = Path(source)
+        if folder.is_dir():
+            name = folder.resolve().name
+        elif _NAME.fullmatch(name := str(source)):
+            folder = published.download(name)
+        else:
+            raise InputError(source, "is no folder", "Check the path")
+        return cls(genome_inference.from_published(folder, source=name))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "GenomeModel":
+        """Reads a model that `save` wrote, or the model of a run folder.
+
+        Raises:
+            InputError: no model there, or a file of it is damaged.
+        """
+        return cls(genome_model.load(path))
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes the model as a folder of safetensors and JSON."""
+        return genome_model.save(self._stored, path)
+
+    @property
+    def config(self) -> genome_model.GenomeModelConfig:
+        """What the model is."""
+        return self._stored.config
+
+    @property
+    def tokenizer(self) -> KmerTokenizer:
+        """Sequences to tokens."""
+        return self.config.tokenizer
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters, those of all heads included."""
+        return sum(
+            a.size for leaves in self._stored.params.values() for a in leaves.values()
+        )
+
+    def encode(
+        self,
+        token_ids: Integer[np.ndarray, "sequences tokens"],
+        *,
+        layer: int | None = None,
+        batch_size: int = 16,
+    ) -> Float32[np.ndarray, "sequences tokens dim"]:
+        """A vector for each token of each sequence, PAD rows as in the reference.
+
+        Args:
+            token_ids: as `tokenizer` makes them; PAD may stand on both sides.
+            layer: take the vectors after this layer, counted from 1; 0 is what enters
+                the first. None, and the last, are after the final LayerNorm.
+            batch_size: sequences per step.
+
+        Raises:
+            InputError: tokens that the model does not know, more of them than it has
+                positions for, or no such layer.
+        """
+        encoder = self.config.encoder
+        if layer is not None and not 0 <= layer <= encoder.num_layers:
+            raise InputError(
+                "layer", f"is {layer}", f"Choose one from 0 to {encoder.num_layers}"
+            )
+        self._check(token_ids)
+        return genome_inference.encode(
+            self._stored, token_ids, layer=layer, batch_size=batch_size
+        )
+
+    def score(
+        self, sequences: Sequence[str], *, batch_size: int = 16
+    ) -> Float32[np.ndarray, " sequences"]:
+        """How accessible each sequence is; only differences mean something.
+
+        Sequences beyond the model's number of tokens lose their end.
+
+        Raises:
+            InputError: the model has no scorer, or a sequence is no DNA.
+        """
+        if self.config.num_tokens is None:
+            raise InputError(
+                "model",
+                "it has no head that scores accessibility",
+                "train one: python -m experiments.train genome_model.region_ranking",
+            )
+        tokens = self.tokenizer.encode_batch(sequences, self.config.num_tokens)
+        return genome_inference.score(self._stored, tokens.ids, batch_size=batch_size)
+
+    def self_check(self, *, tolerance: float = 1e-3) -> float:
+        """Recomputes the stored reference; returns the largest difference.
+
+        Raises:
+            InputError: it exceeds `tolerance`: this machine or version of jax computes
+                something else than the one that exported the model.
+        """
+        reference = self._stored.reference
+        again = genome_inference.outputs(self._stored, reference)
+        worst = float(np.max([np.max(np.abs(again[k] - reference[k])) for k in again]))
+        if not worst <= tolerance:
+            raise InputError(
+                "model",
+                f"its reference outputs differ by {worst:.2g} on this machine",
+                "copy the model again, or convert it anew on this machine",
+            )
+        return worst
+
+    def _check(self, token_ids: np.ndarray) -> None:
+        encoder = self.config.encoder
+        if token_ids.size and not (
+            0 <= token_ids.min() <= token_ids.max() < encoder.vocabulary_size
+        ):
+            raise InputError(
+                "token_ids",
+                f"range from {token_ids.min()} to {token_ids.max()}",
+                f"Use tokenizer: ids go from 0 to {encoder.vocabulary_size - 1}",
+            )
+        if encoder.learned_positions and token_ids.shape[1] > encoder.max_tokens:
+            raise InputError(
+                "token_ids",
+                f"has {token_ids.shape[1]} tokens in a row",
+                f"The model has learned positions for {encoder.max_tokens}",
+            )

@@ -1,0 +1,115 @@
+"""A genome model as a folder that needs no training code: no pickle, no Orbax.
+
+config.json            what the model is, and the sha256 of the files beside it
+model.safetensors      "params/<module>/<name>"
+reference.safetensors  tokens of a few sequences and what the model made of them
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.modules.heads.accessibility import ScorerConfig
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.schemas import configs
+from scmultimodal.weights import folder as folders
+from scmultimodal.weights.folder import Tree
+
+FORMAT, FORMAT_VERSION = "scmultimodal genome model", 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenomeModelConfig:
+    """What a stored genome model is.
+
+    Attributes:
+        encoder: shape of the encoder.
+        tokens: the vocabulary, see `KmerTokenizer`.
+        k: letters of a k-mer.
+        scorer: shape of the accessibility head; None where there is none.
+        num_tokens: tokens that the head reads.
+        provenance: where the weights come from; for people.
+    """
+
+    encoder: NucleotideTransformerConfig
+    tokens: Literal["v1", "v2"] = "v2"
+    k: int = 6
+    scorer: ScorerConfig | None = None
+    num_tokens: int | None = None
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        found, expected = self.encoder.vocabulary_size, self.tokenizer.vocabulary_size
+        if found != expected:
+            raise ValueError(
+                f"an encoder of {found} tokens for {expected} of "
+                f"{self.tokens} with k = {self.k}"
+            )
+        if (self.scorer is None) != (self.num_tokens is None):
+            raise ValueError("scorer and num_tokens go together")
+
+    @property
+    def tokenizer(self) -> KmerTokenizer:
+        """Sequences to the tokens that the encoder knows."""
+        return KmerTokenizer(self.tokens, self.k)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredGenomeModel:
+    """A genome model in memory, as it is on disk.
+
+    Attributes:
+        config: what it is.
+        params: {module: {name: array}}.
+        reference: "token_ids" [sequences, tokens], and outputs by name.
+    """
+
+    config: GenomeModelConfig
+    params: Tree
+    reference: Mapping[str, np.ndarray]
+
+
+def save(model: StoredGenomeModel, folder: str | os.PathLike) -> Path:
+    """Writes a model folder, whole or not at all; an older model there is replaced.
+
+    Raises:
+        InputError: where `folder` holds something that is no model.
+    """
+    folder = Path(folder)
+    with folders.writing(
+        folder, format=FORMAT, version=FORMAT_VERSION, config=model.config
+    ) as new:
+        tensors = folders.flatten("params", model.params)
+        folders.write_tensors(new / folders.TENSORS, tensors)
+        folders.write_tensors(new / folders.REFERENCE, model.reference)
+    return folder
+
+
+def load(folder: str | os.PathLike) -> StoredGenomeModel:
+    """Reads a model folder and checks every file against its sha256.
+
+    Args:
+        folder: a model folder, or a run folder with one in it.
+
+    Raises:
+        InputError: a file that is missing, damaged or of another version.
+    """
+    folder = folders.find(folder)
+    fields = folders.open_checked(
+        folder,
+        format=FORMAT,
+        version=FORMAT_VERSION,
+        files=(folders.TENSORS, folders.REFERENCE),
+    )
+    source = str(folder / folders.CONFIG)
+    tensors = folders.read_tensors(folder / folders.TENSORS)
+    return StoredGenomeModel(
+        config=configs.from_json(GenomeModelConfig, fields, source=source),
+        params=folders.unflatten("params", tensors),
+        reference=folders.read_tensors(folder / folders.REFERENCE),
+    )

@@ -1,0 +1,138 @@
+"""What a genome model computes of sequences, batch by batch, in their order."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.modules import nucleotide_transformer
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.schemas.batches import Array, RegionBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
+from scmultimodal.weights import genome_model
+from scmultimodal.weights import nucleotide_transformer as published
+from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
+
+REFERENCE_SEQUENCES = ("ACGTTGCAAGGCTTANACCGT", "GATTACAGATTACA")
+REFERENCE_TOKENS = 16
+
+
+def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
+    """Reads a published Nucleotide Transformer; see `weights.nucleotide_transformer`.
+
+    Args:
+        directory: the published folder.
+        source: what its provenance shall say.
+
+    Raises:
+        InputError: the folder holds no published model, or a broken or unsafe one.
+    """
+    encoder, params = published.load_published(directory)
+    version, k = _vocabulary(encoder.vocabulary_size, directory)
+    config = GenomeModelConfig(
+        encoder=encoder, tokens=version, k=k, provenance={"converted_from": source}
+    )
+    return with_reference(config, params)
+
+
+def with_reference(
+    config: GenomeModelConfig, params: genome_model.Tree
+) -> StoredGenomeModel:
+    """A model, with what it makes of a few sequences for others to compare with."""
+    token_ids = config.tokenizer.encode_batch(REFERENCE_SEQUENCES, REFERENCE_TOKENS).ids
+    model = StoredGenomeModel(
+        config=config, params=params, reference={"token_ids": token_ids}
+    )
+    return dataclasses.replace(
+        model, reference={**model.reference, **outputs(model, model.reference)}
+    )
+
+
+def outputs(
+    model: StoredGenomeModel, reference: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What a model makes of the tokens in a reference."""
+    return {"embeddings": encode(model, reference["token_ids"])}
+
+
+def encode(
+    model: StoredGenomeModel,
+    token_ids: Int[np.ndarray, "sequences tokens"],
+    *,
+    layer: int | None = None,
+    batch_size: int = 16,
+) -> Float[np.ndarray, "sequences tokens dim"]:
+    """Embeddings after the final LayerNorm, or after a layer (counted from 1)."""
+    encoder = model.config.encoder
+    network = nucleotide_transformer.build_encoder(
+        encoder, layers=() if layer is None else (layer,)
+    )
+
+    def function(token_ids: Integer[Array, "sequences tokens"]):
+        encoding = network.apply(model.params, None, token_ids)
+        return encoding.embeddings if layer is None else encoding.layers[layer]
+
+    shape = (token_ids.shape[1], encoder.dim)
+    return _over_sequences(function, token_ids, shape, encoder, batch_size)
+
+
+def score(
+    model: StoredGenomeModel,
+    token_ids: Int[np.ndarray, "sequences tokens"],
+    *,
+    batch_size: int = 16,
+) -> Float[np.ndarray, " sequences"]:
+    """Scores of a model that has a scorer; only their differences mean something."""
+    encoder, scorer = model.config.encoder, model.config.scorer
+    task = RegionRanking(RegionRankingConfig(encoder=encoder, scorer=scorer))
+
+    def function(token_ids: Integer[Array, "sequences tokens"]):
+        rows = np.arange(len(token_ids), dtype=np.int32)
+        batch = RegionBatch(
+            token_ids=token_ids[:, None],
+            values=np.zeros((len(rows), 1), np.float32),
+            span_mask=np.ones(len(rows), bool),
+            row=rows,
+            span_index=rows,
+        )
+        return task.predict(model.params, {}, batch)[:, 0]
+
+    return _over_sequences(function, token_ids, (), encoder, batch_size)
+
+
+def _over_sequences(
+    function: Callable[[Array], Array],
+    token_ids: np.ndarray,
+    shape: tuple[int, ...],
+    encoder: NucleotideTransformerConfig,
+    batch_size: int,
+) -> np.ndarray:
+    """Applies a function to batches of one size; the last is filled up with PAD."""
+    compiled = jax.jit(function)
+    batch_size = min(batch_size, max(len(token_ids), 1))
+    found = np.empty((len(token_ids), *shape), np.float32)
+    for start in range(0, len(token_ids), batch_size):
+        rows = token_ids[start : start + batch_size].astype(np.int32)
+        filling = ((0, batch_size - len(rows)), (0, 0))
+        batch = np.pad(rows, filling, constant_values=encoder.pad_id)
+        found[start : start + len(rows)] = compiled(batch)[: len(rows)]
+    return found
+
+
+def _vocabulary(size: int, source: object) -> tuple[str, int]:
+    """The version and k that have a vocabulary of this size."""
+    for version in ("v1", "v2"):
+        k = max(2, min(10, round(math.log(max(size, 2), 4))))
+        if KmerTokenizer(version, k).vocabulary_size == size:
+            return version, k
+    raise InputError(
+        source,
+        f"has {size} tokens, which is no vocabulary of k-mers",
+        "Give a published Nucleotide Transformer of version 1 or 2",
+    )
