@@ -139,7 +139,7 @@ class PrepareRanking:
     shift_factor: int = 10
     """Cut the genome this often, each time a little further on."""
     fixed_length: int | None = None
-    """Windows of this many bp around the centres of the regions."""
+    """Windows of this many bp around the summits (middles if not given)."""
     density: bool = False
     """Values per kb of region."""
     num_tokens: int = 501

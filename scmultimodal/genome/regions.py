@@ -28,7 +28,8 @@ class RegionTable:
 
     Attributes:
         source: file or object to name in an error.
-        regions: chrom, start, end (0-based, half-open, bp); disjoint, sorted.
+        regions: chrom, start, end (0-based, half-open, bp) and summit, the position
+            that windows of fixed length are centred on; disjoint, sorted.
         values: 0 where a region is closed.
         samples: names of the columns of `values`: cell types, clusters or tracks.
         closed_to_gaps: intervals that are no regions, but where no zero region may be
@@ -53,11 +54,16 @@ class RegionTable:
     ) -> "RegionTable":
         """Checks and sorts regions and their values.
 
+        Regions without a column `summit` have it in their middle.
+
         Raises:
-            InputError: there are none, two overlap, or a value is negative or not
-                finite; names the first.
+            InputError: there are none, two overlap, a summit lies outside its region,
+                or a value is negative or not finite; names the first.
         """
+        middle = (regions["start"] + regions["end"]) // 2
+        summit = regions["summit"] if "summit" in regions else middle
         regions = pd.DataFrame({c: regions[c].to_numpy() for c in _PLACE})
+        regions["summit"] = summit.to_numpy()
         if not len(regions) or not samples:
             problem = f"holds {len(regions)} regions and {len(samples)} samples"
             raise InputError(source, problem, _REMEDY)
@@ -67,6 +73,7 @@ class RegionTable:
         values = np.asarray(values)[order].astype(np.float32)
         _check_values(source, regions, values, samples)
         check_disjoint(regions, source)
+        _check_summits(source, regions)
         if closed_to_gaps is None:
             closed_to_gaps = regions.iloc[:0]
         return cls(
@@ -109,7 +116,8 @@ def read_tracks(path: str | Path) -> RegionTable:
 
     Args:
         path: a tab-separated table, gzipped or not, with a header that names chrom,
-            start and end; every other column of numbers is a sample. Or a BED-like
+            start, end and, where they are known, summit; every other column of
+            numbers is a sample. Or a BED-like
             file without a header, whose numbers from the fourth column on are samples
             (of BED6, its score is none).
 
@@ -117,7 +125,7 @@ def read_tracks(path: str | Path) -> RegionTable:
         InputError: the table cannot be read or breaks a rule of `RegionTable`.
     """
     table = read_intervals(path)
-    others = table.drop(columns=list(_PLACE))
+    others = table.drop(columns=[*_PLACE, "summit"], errors="ignore")
     numbers = others.apply(pd.to_numeric, errors="coerce")
     texts = [c for c in others if str(c).lower() in _BED_TEXT]
     # A column of words is a name; one stray word among numbers is an error.
@@ -153,7 +161,7 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
         problem = f"has no columns chrom, start and end, but {list(frame.columns)[:6]}"
         raise InputError(path, problem, _REMEDY)
     frame = frame.rename(columns={old: new for new, old in columns.items()})
-    for name in ("start", "end"):
+    for name in ("start", "end", *({"summit"} & set(frame))):
         bad = ~frame[name].str.fullmatch(r"\d+")
         if bool(bad.any()):
             value = frame[name][bad].iloc[0]
@@ -179,6 +187,14 @@ def place_names(frame: pd.DataFrame) -> list[str]:
     """`chr1:100-200` for every row."""
     columns = (frame[name].tolist() for name in _PLACE)
     return [f"{c}:{s}-{e}" for c, s, e in zip(*columns, strict=True)]
+
+
+def _check_summits(source: object, regions: pd.DataFrame) -> None:
+    inside = regions["summit"].between(regions["start"], regions["end"] - 1)
+    if not bool(inside.all()):
+        first = regions[~inside].iloc[[0]]
+        problem = f"summit {first['summit'].iloc[0]} of {place_names(first)[0]}"
+        raise InputError(source, problem, "A summit is a position within its region")
 
 
 def _check_values(

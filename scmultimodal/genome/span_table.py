@@ -66,6 +66,7 @@ class Layer:
     Attributes:
         start: of the regions, increasing; bp.
         end: of the regions.
+        summit: of the regions; what windows of fixed length are centred on.
         values: of the regions.
         closed: start and end of intervals that no zero region may touch beside them.
         samples: names.
@@ -75,6 +76,7 @@ class Layer:
 
     start: Int64[np.ndarray, " regions"]
     end: Int64[np.ndarray, " regions"]
+    summit: Int64[np.ndarray, " regions"]
     values: Float[np.ndarray, "regions samples"]
     closed: Int64[np.ndarray, "others 2"]
     samples: tuple[str, ...]
@@ -119,13 +121,14 @@ def layers(tables: Sequence[RegionTable], chrom: str) -> tuple[Layer, ...]:
     result, first = [], 0
     for table in tables:
         rows = np.flatnonzero(table.regions["chrom"] == chrom)
-        place = table.regions[["start", "end"]].to_numpy(np.int64)[rows]
+        place = table.regions[["start", "end", "summit"]].to_numpy(np.int64)[rows]
         others = table.closed_to_gaps
         closed = others.loc[others["chrom"] == chrom, ["start", "end"]]
         result.append(
             Layer(
                 start=place[:, 0],
                 end=place[:, 1],
+                summit=place[:, 2],
                 values=table.values[rows],
                 closed=closed.to_numpy(np.int64).reshape(-1, 2),
                 samples=table.samples,
@@ -252,9 +255,7 @@ def _pieces(
     place = {"offset": offset, "span_bp": config.span_bp}
     length = layer.end - layer.start
     if config.fixed_length is not None:
-        pieces = spans.centred(
-            layer.start, layer.end, length=config.fixed_length, **place
-        )
+        pieces = spans.centred(layer.summit, length=config.fixed_length, **place)
         share = np.ones(len(pieces.source))
     else:
         pieces = spans.cut(layer.start, layer.end, **place)
@@ -270,7 +271,7 @@ def _occupied(
     """What no zero region may touch."""
     parts = [np.stack([layer.start, layer.end], axis=1), layer.closed]
     if (length := config.fixed_length) is not None:
-        low = (layer.start + layer.end) // 2 - length // 2
+        low = layer.summit - length // 2
         parts.append(np.stack([low, low + length], axis=1))
     start, end = np.concatenate(parts).T
     return spans.union(start, end)

@@ -26,7 +26,7 @@ class SpanConfig:
         shift_factor: how often the genome is cut; every time the boundaries lie
             span_bp / shift_factor further on. 1 cuts once.
         min_gap_bp: shortest stretch that may serve as the zero region.
-        fixed_length: bp; takes windows of this length around the centres of the
+        fixed_length: bp; takes windows of this length around the summits of the
             regions that hold it within one span, in place of the regions. None takes
             the regions as they are.
         density: values per kb of region in place of values.
@@ -110,18 +110,17 @@ def cut(
 
 
 def centred(
-    start: Int[np.ndarray, " intervals"],
-    end: Int[np.ndarray, " intervals"],
+    centre: Int[np.ndarray, " intervals"],
     *,
     length: int,
     offset: int,
     span_bp: int,
 ) -> Pieces:
-    """Stretches of equal length around the centres of intervals.
+    """Stretches of equal length around positions.
 
     Those that do not lie within one window are left out.
     """
-    low = (start + end) // 2 - length // 2
+    low = centre - length // 2
     pieces = cut(low, low + length, offset=offset, span_bp=span_bp)
     return pieces.where(pieces.end - pieces.start == length)
 
