@@ -5,6 +5,7 @@ import pytest
 import requests
 
 from scmultimodal import datasets
+from scmultimodal.genome.fasta import Genome
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell import recipe
 from scmultimodal.singlecell.peaks import PeakAggregation, link_peaks
@@ -29,6 +30,27 @@ def test_mouse_cortex(data_folder):
     assert gad2[inhibitory].mean() > 10 * gad2[~inhibitory].mean()
 
 
+def test_dnase_as_published(data_folder):
+    data = datasets.dnase_regions()
+    assert data.signal.shape == (65, 2048, 10)
+    assert data.tracks[:2] == ("GM03348", "HepG2")
+    counts = data.regions["split"].value_counts()
+    assert counts.to_dict() == {"train": 45, "validation": 10, "test": 10}
+    measured = data.regions["target_end"] - data.regions["target_start"]
+    assert (measured == data.signal.shape[1] * data.bin_bp).all()
+    # Signal, places and sequence belong together: open DNA is richer in G and C.
+    with Genome.open(data.fasta) as genome:
+        gc = np.array(
+            [
+                np.mean([base in "GC" for base in genome.fetch(chrom, start, end)])
+                for chrom, start, end in data.regions[
+                    ["chrom", "target_start", "target_end"]
+                ].itertuples(index=False)
+            ]
+        )
+    assert np.corrcoef(gc, data.signal.mean((1, 2)))[0, 1] > 0.3
+
+
 @pytest.mark.parametrize("problem", ["missing", "changed"])
 def test_a_folder_that_is_named_must_hold_the_data(tmp_path, monkeypatch, problem):
     monkeypatch.setenv("SCMULTIMODAL_DATA", str(tmp_path))
@@ -39,6 +61,8 @@ def test_a_folder_that_is_named_must_hold_the_data(tmp_path, monkeypatch, proble
     message = "is missing, though" if problem == "missing" else "sha256 is not 05ea13be"
     with pytest.raises(InputError, match=message):
         datasets.mouse_cortex()
+    with pytest.raises(InputError, match="is missing, though"):
+        datasets.dnase_regions()
 
 
 def test_without_network(tmp_path, monkeypatch):
@@ -50,6 +74,8 @@ def test_without_network(tmp_path, monkeypatch):
     monkeypatch.setattr(requests.Session, "request", unreachable)
     with pytest.raises(datasets.DataUnavailableError, match="cannot be downloaded"):
         datasets.mouse_cortex_genes()
+    with pytest.raises(datasets.DataUnavailableError, match="is not published"):
+        datasets.dnase_regions()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -18,8 +18,10 @@ _REMEDY = (
     "Give a tab-separated table with a header: chrom, start, end and a column of "
     "numbers for each sample"
 )
+_VALUES = "Values are finite numbers from 0, 0 where a region is closed"
 _PLACE = ("chrom", "start", "end")
 _BED_TEXT = ("name", "score", "strand")
+_MISSING = ("", ".", "NA", "NaN", "nan")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +63,7 @@ class RegionTable:
                 or a value is negative or not finite; names the first.
         """
         middle = (regions["start"] + regions["end"]) // 2
-        summit = regions["summit"] if "summit" in regions else middle
+        summit = regions.get("summit", middle)
         regions = pd.DataFrame({c: regions[c].to_numpy() for c in _PLACE})
         regions["summit"] = summit.to_numpy()
         if not len(regions) or not samples:
@@ -101,7 +103,7 @@ class RegionTable:
         """The regions that a mask or row numbers name."""
         return dataclasses.replace(
             self,
-            regions=self.regions[rows].reset_index(drop=True),
+            regions=self.regions.loc[rows].reset_index(drop=True),
             values=self.values[rows],
         )
 
@@ -129,10 +131,13 @@ def read_tracks(path: str | Path) -> RegionTable:
     numbers = others.apply(pd.to_numeric, errors="coerce")
     texts = [c for c in others if str(c).lower() in _BED_TEXT]
     # A column of words is a name; one stray word among numbers is an error.
-    mostly = numbers.notna().mean() > 0.5
-    samples = [c for c in others if mostly[c] and c not in texts]
+    words = numbers.isna() & ~others.isin(_MISSING)
+    mostly = numbers.notna().sum() > words.sum()
+    samples = [c for c in others if (mostly[c] or not len(table)) and c not in texts]
     if not samples:
         raise InputError(path, "has no column of values", _REMEDY)
+    for name in samples:
+        _check_numbers(path, table, name, numbers[name])
     return RegionTable.build(
         path, table, numbers[samples].to_numpy(np.float64), [str(s) for s in samples]
     )
@@ -197,6 +202,16 @@ def _check_summits(source: object, regions: pd.DataFrame) -> None:
         raise InputError(source, problem, "A summit is a position within its region")
 
 
+def _check_numbers(
+    path: str | Path, table: pd.DataFrame, name: str, numbers: pd.Series
+) -> None:
+    rows = np.flatnonzero(numbers.isna())
+    if rows.size:
+        value, where = table[name].iloc[rows[0]], place_names(table.iloc[rows[:1]])[0]
+        problem = f"value {value!r} of {name!r} at {where} ({rows.size} such)"
+        raise InputError(path, problem, _VALUES)
+
+
 def _check_values(
     source: object,
     regions: pd.DataFrame,
@@ -210,7 +225,7 @@ def _check_values(
         raise InputError(
             source,
             f"value {values[row, column]:g} of {samples[column]!r} at {where}",
-            "Values are finite numbers from 0, 0 where a region is closed",
+            _VALUES,
         )
     names = pd.Index(samples)
     if names.has_duplicates:

@@ -1,7 +1,5 @@
-"""Public data sets, and a generator of paired data with a known truth."""
+"""SNARE-seq of the adult mouse cortex, and the genes of mm10."""
 
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +8,10 @@ import scipy.sparse as sp
 from anndata import AnnData
 from mudata import MuData
 
+from scmultimodal.datasets import files
 from scmultimodal.genome import read_genes
-from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.peaks import peak_intervals
 from scmultimodal.singlecell.readers import join_modalities
-from scmultimodal.singlecell.simulation import simulate_multiome, simulated_genes
-
-__all__ = [
-    "DataUnavailableError",
-    "mouse_cortex",
-    "mouse_cortex_genes",
-    "simulate_multiome",
-    "simulated_genes",
-]
 
 _SCMOMAT = (
     "https://raw.githubusercontent.com/PeterZZQ/scMoMaT/"
@@ -64,10 +53,6 @@ _OBS = {
     "Batch": "batch",
     "Barcode": "barcode",
 }
-
-
-class DataUnavailableError(InputError):
-    """Public data that can be had neither from disk nor from the network."""
 
 
 def mouse_cortex() -> MuData:
@@ -119,41 +104,7 @@ def _adata(matrix: str, names: str, obs: pd.DataFrame) -> AnnData:
 
 
 def _fetch(name: str) -> Path:
-    """A file of the mouse cortex: from SCMULTIMODAL_DATA, the cache, or the network."""
-    folder = os.environ.get("SCMULTIMODAL_DATA")
-    if folder:
-        return _local(Path(folder) / "mouse_cortex" / name, _MOUSE_CORTEX[name][1])
-    return _download(*_MOUSE_CORTEX[name], name)
-
-
-def _local(path: Path, sha256: str) -> Path:
-    if not path.is_file():
-        raise InputError(
-            path,
-            "is missing, though SCMULTIMODAL_DATA is set",
-            "Put the file there, or unset SCMULTIMODAL_DATA to download it",
-        )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise InputError(
-            path, f"its sha256 is not {sha256[:12]}…", "Copy the published file again"
-        )
-    return path
-
-
-def _download(address: str, sha256: str, name: str) -> Path:
-    import pooch
-    import requests
-
-    folder = Path(pooch.os_cache("scmultimodal")) / "mouse_cortex"
-    try:
-        path = pooch.retrieve(
-            address + name, f"sha256:{sha256}", name, folder, progressbar=True
-        )
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise DataUnavailableError(
-            address + name,
-            f"cannot be downloaded ({type(error).__name__})",
-            "Check the network, set SCMULTIMODAL_DATA to a folder that holds the data, "
-            "or use simulated data",
-        ) from error
-    return Path(path)
+    """A file of the mouse cortex."""
+    address, sha256 = _MOUSE_CORTEX[name]
+    found = files.local("mouse_cortex", name, sha256)
+    return found or files.download("mouse_cortex", name, address, sha256)
