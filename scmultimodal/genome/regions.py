@@ -99,14 +99,6 @@ class RegionTable:
             closed_to_gaps=rename(self.closed_to_gaps),
         )
 
-    def select(self, rows: np.ndarray) -> "RegionTable":
-        """The regions that a mask or row numbers name."""
-        return dataclasses.replace(
-            self,
-            regions=self.regions.loc[rows].reset_index(drop=True),
-            values=self.values[rows],
-        )
-
     def lengths(self) -> tuple[float, float]:
         """Mean and standard deviation of the regions' lengths, in bp."""
         length = self.regions["end"] - self.regions["start"]
@@ -133,7 +125,7 @@ def read_tracks(path: str | Path) -> RegionTable:
     # A column of words is a name; one stray word among numbers is an error.
     words = numbers.isna() & ~others.isin(_MISSING)
     mostly = numbers.notna().sum() > words.sum()
-    samples = [c for c in others if (mostly[c] or not len(table)) and c not in texts]
+    samples = [c for c in others if mostly[c] and c not in texts]
     if not samples:
         raise InputError(path, "has no column of values", _REMEDY)
     for name in samples:
@@ -161,6 +153,8 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
     fields = lines[0].split("\t")
     named = not (len(fields) > 2 and fields[1].strip().isdecimal())
     frame = _parse(path, lines, named)
+    if frame.empty:
+        raise InputError(path, "holds no region below its header", _REMEDY)
     columns = intervals.interval_columns(frame.columns)
     if columns is None:
         problem = f"has no columns chrom, start and end, but {list(frame.columns)[:6]}"
