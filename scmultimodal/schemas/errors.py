@@ -12,3 +12,7 @@ class InputError(ValueError):
         """Joins the three parts: `source: problem. remedy.`"""
         self.source, self.problem, self.remedy = str(source), problem, remedy
         super().__init__(f"{source}: {problem.rstrip('.')}. {remedy.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """The three parts: without them it could not come back from a process."""
+        return type(self), (self.source, self.problem, self.remedy)
