@@ -85,7 +85,7 @@ def chromosome_style(chroms: Iterable[str], source: object) -> ChromosomeStyle:
     Raises:
         InputError: where both styles are mixed.
     """
-    unique = pd.Series(pd.unique(pd.Series(chroms, dtype=str)))
+    unique = pd.Series(pd.unique(pd.Series(list(chroms), dtype=str)))
     prefixed, plain = unique.str.startswith("chr"), unique.str.match(_PLAIN)
     if prefixed.any() and plain.any():
         raise InputError(

@@ -33,9 +33,10 @@ class ChromosomeSplit:
 
     def __post_init__(self):
         """Raises InputError where a chromosome is in two parts."""
-        names = pd.Series([n.removeprefix("chr") for n in self.all()], dtype=str)
+        named = pd.Series(self.all(), dtype=str)
+        names = intervals.rename_chromosomes(named, "chr")
         if names.duplicated().any():
-            first = names[names.duplicated()].iloc[0]
+            first = named[names.duplicated()].iloc[0]
             problem = f"chromosome {first!r} is named twice"
             raise InputError("split", problem, "Give each chromosome to one part")
 
@@ -64,14 +65,21 @@ class Territories(NamedTuple):
     ) -> Int64[np.ndarray, " n"]:
         """The territory that each interval lies in wholly, or −1."""
         at = np.searchsorted(self.start, start, side="right") - 1
-        inside = (at >= 0) & (end <= self.end[np.maximum(at, 0)])
-        return np.where(inside, at, -1)
+        # −1, for what lies before all of them, picks the 0.
+        return np.where(end <= np.append(self.end, 0)[at], at, -1)
 
     def cover(
         self, start: Int64[np.ndarray, " n"], end: Int64[np.ndarray, " n"]
     ) -> Bool[np.ndarray, " n"]:
         """Which intervals lie in a territory wholly."""
         return self.around(start, end) >= 0
+
+    def touch(
+        self, start: Int64[np.ndarray, " n"], end: Int64[np.ndarray, " n"]
+    ) -> Bool[np.ndarray, " n"]:
+        """Which intervals share a base with a territory."""
+        at = np.searchsorted(self.end, start, side="right")
+        return np.append(self.start, np.iinfo(np.int64).max)[at] < end
 
 
 def read_region_split(path: str | Path) -> pd.DataFrame:
@@ -85,7 +93,8 @@ def read_region_split(path: str | Path) -> pd.DataFrame:
         chrom, start, end, split; in the order of the file, which numbers the groups.
 
     Raises:
-        InputError: no such table, an unknown split, regions that overlap.
+        InputError: no such table, an unknown split, regions that overlap, chromosomes
+            named in two ways.
     """
     table = read_intervals(path)
     if "split" not in table:
@@ -97,6 +106,8 @@ def read_region_split(path: str | Path) -> pd.DataFrame:
     if bool(wrong.any()):
         problem = f"split {table['split'][wrong].iloc[0]!r} is unknown"
         raise InputError(path, problem, f"Use one of {', '.join(SPLITS)}")
+    # "1" and "chr1" would pass for two chromosomes, and could be in two parts.
+    intervals.chromosome_style(table["chrom"], path)
     check_disjoint(table.sort_values(["chrom", "start"]), path)
     return table[["chrom", "start", "end", "split"]]
 

@@ -53,6 +53,7 @@ def test_share_of_peak_names():
 def test_chromosome_styles():
     assert intervals.chromosome_style(["chr1", "chrUn_GL1", "GL000194.1"], "x") == "chr"
     assert intervals.chromosome_style(["1", "MT", "GL000194.1"], "x") == "plain"
+    assert intervals.chromosome_style({"1": 248_956_422, "2": 24}, "x") == "plain"
     with pytest.raises(InputError, match=r"peaks\.bed.*'chr2' and 'X'"):
         intervals.chromosome_style(["chr2", "X"], "peaks.bed")
 
