@@ -126,11 +126,9 @@ def pseudobulk(
 def _codes(obs: pd.DataFrame, column: str, source: object) -> pd.Series:
     """A column as categories; missing and empty labels are missing."""
     if column not in obs:
-        raise InputError(
-            source,
-            f"obs has no column {column!r}",
-            f"Name one of {', '.join(map(str, obs.columns[:12]))}",
-        )
+        others = ", ".join(map(str, obs.columns[:12]))
+        remedy = f"Name one of {others}" if others else "It has no columns: add one"
+        raise InputError(source, f"obs has no column {column!r}", remedy)
     values = obs[column].astype(object)
     text = values.map(str, na_action="ignore")
     return text.mask(text == "").astype("category")

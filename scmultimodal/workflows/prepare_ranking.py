@@ -1,16 +1,12 @@
 """Regions with values and a genome in, spans to be ranked out (SPEC 3.1)."""
 
-import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from scmultimodal.data import manifest
@@ -21,7 +17,7 @@ from scmultimodal.genome import intervals, region_splits
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import ChromosomeSplit, Territories
-from scmultimodal.genome.regions import RegionTable, place_names
+from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import (
     DROPPED,
     Chromosome,
@@ -33,12 +29,11 @@ from scmultimodal.genome.span_table import (
 from scmultimodal.genome.spans import SpanConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.workflows import ranking_checks, worker_pool
 from scmultimodal.workflows.stages import stage
 
 CHUNK = 1_024
 """Spans that are read at once. The random padding depends on it."""
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,19 +99,21 @@ def run(
     manifest.check_target(out, overwrite, manifest.REGIONS)
     style = intervals.chromosome_style(genome.chromosomes, "genome")
     tables = [table.renamed(style) for table in tables]
-    samples = _sample_names(tables)
+    samples = ranking_checks.sample_names(tables)
     if regions is None:
         territories = region_splits.by_chromosome(config.split, genome)
-        outside = _check_inside(tables, genome, config, style)
+        _check_inside(tables, genome, config)
     else:
         territories = region_splits.by_region(regions, genome)
-        outside = 0
+    within = [ranking_checks.within_split(table, territories) for table in tables]
     chromosomes = _chromosomes(tables, territories, config)
-    with _pool(workers if fasta else 1) as pool:
+    with worker_pool.open_pool(workers if fasta else 1) as pool:
         with stage("spans") as said:
-            found = list(_ordered(pool, find_spans, chromosomes))
-            empty = _empty(found, tables, samples, config)
-            said.append(f"{sum(len(f.table) for f in found):,} spans")
+            found = list(worker_pool.ordered(pool, find_spans, chromosomes))
+            empty = ranking_checks.empty_samples(
+                found, tables, samples, within=within, skip=config.skip_empty
+            )
+            said += _say(found, sum(within), sum(len(t.regions) for t in tables))
             if empty:
                 said.append(f"none of {', '.join(empty)}")
         with stage("sequences") as said:
@@ -129,7 +126,7 @@ def run(
                 config=configs.to_json(config),
                 provenance=provenance,
                 report=lambda written: (
-                    _describe(written) | _choices(found, tables, outside, samples)
+                    _describe(written) | _choices(found, tables, within, samples)
                 ),
                 overwrite=overwrite,
             )
@@ -163,53 +160,17 @@ def draw(store: RegionStore, folder: Path) -> list[Path]:
     ]
 
 
-def _sample_names(tables: Sequence[RegionTable]) -> list[str]:
-    """Names over all tables; the table's stands before them where there are more."""
-    if len(tables) == 1:
-        return list(tables[0].samples)
-    names = [f"{Path(t.source).name}:{name}" for t in tables for name in t.samples]
-    if len(set(names)) < len(names):
-        raise InputError("tables", "two have the same name", "Rename one of the files")
-    return names
-
-
 def _check_inside(
-    tables: Sequence[RegionTable],
-    genome: Genome,
-    config: PrepareRankingConfig,
-    style: intervals.ChromosomeStyle,
-) -> int:
-    """How many regions of the split's chromosomes the genome lacks.
-
-    Raises:
-        InputError: there are any, and they are not to be dropped.
-    """
-    named = pd.Series(config.split.all(), dtype=str)
-    chroms = set(intervals.rename_chromosomes(named, style))
-    lacking = 0
-    for table in tables:
-        regions = table.regions[table.regions["chrom"].isin(chroms)]
-        rows = zip(regions["chrom"], regions["start"], regions["end"], strict=True)
-        missing = np.array([not genome.covers(*row) for row in rows], bool)
-        if missing.any() and config.outside == "refuse":
-            raise _lacks(genome, table, regions[missing])
-        lacking += int(missing.sum())
-    return lacking
-
-
-def _lacks(genome: Genome, table: RegionTable, missing: pd.DataFrame) -> InputError:
-    """What the genome says to the first region that it lacks."""
-    first = missing.iloc[0]
-    try:
-        genome.fetch(first["chrom"], int(first["start"]), int(first["end"]))
-    except InputError as error:
-        problem = (
-            f"{error.problem}; so it is with {len(missing):,} regions of "
-            f"{table.source}, {place_names(missing[:1])[0]} the first"
-        )
-        remedy = f"{error.remedy}; `--outside drop` leaves such regions out"
-        return InputError(error.source, problem, remedy)
-    raise AssertionError("the genome holds a region that it does not cover")
+    tables: Sequence[RegionTable], genome: Genome, config: PrepareRankingConfig
+) -> None:
+    """Raises InputError for regions without a sequence, or says how many there are."""
+    refuse = config.outside == "refuse"
+    lacking = sum(
+        ranking_checks.without_sequence(table, genome, config.split, refuse=refuse)
+        for table in tables
+    )
+    if lacking:
+        print(f"{'':<26}{lacking:,} regions without a sequence are left out")
 
 
 def _chromosomes(
@@ -243,40 +204,6 @@ def _chromosomes(
     ]
 
 
-def _empty(
-    found: Sequence[ChromosomeSpans],
-    tables: Sequence[RegionTable],
-    samples: Sequence[str],
-    config: PrepareRankingConfig,
-) -> list[str]:
-    """Samples without a span, before any is left out for being used already.
-
-    Raises:
-        InputError: there are any, and they are not to be skipped; or all are.
-    """
-    made = sum(
-        np.bincount(f.table.sample_index, minlength=len(samples))
-        + f.dropped[:, DROPPED.index("used_before")]
-        for f in found
-    )
-    is_open = np.concatenate([(t.values > 0).any(axis=0) for t in tables])
-    empty = [name for name, count in zip(samples, made, strict=True) if not count]
-    if not empty or (config.skip_empty and len(empty) < len(samples)):
-        return empty
-    closed = [name for name, any_ in zip(samples, is_open, strict=True) if not any_]
-    source = ", ".join(dict.fromkeys(t.source for t in tables))
-    if closed:
-        problem = f"{closed[0]!r} has no open region at all ({len(closed)} such)"
-    else:
-        problem = f"{empty[0]!r} has no span ({len(empty)} of {len(samples)} such)"
-    raise InputError(
-        source,
-        f"{problem}: a span needs two open regions and a closed one or a gap",
-        "Take larger cell types or more peaks"
-        + ("" if len(empty) == len(samples) else "; `--skip-empty` leaves them out"),
-    )
-
-
 def _chunks(
     found: Sequence[ChromosomeSpans],
     chromosomes: Sequence[str],
@@ -297,7 +224,7 @@ def _chunks(
     read = functools.partial(
         _read, fasta if pool else genome, tuple(chromosomes), config
     )
-    return _ordered(pool, read, parts)
+    return worker_pool.ordered(pool, read, parts)
 
 
 def _read(
@@ -324,39 +251,6 @@ def _open_once(fasta: Path) -> Genome:
     return Genome.open(fasta)
 
 
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[concurrent.futures.Executor | None]:
-    """Processes that start afresh: a forked one would share the open file."""
-    if workers == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _ordered(
-    pool: concurrent.futures.ProcessPoolExecutor | None,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-) -> Iterator[Result]:
-    """`map` that holds only a few results, however slowly they are taken."""
-    if pool is None:
-        yield from map(function, items)
-        return
-    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > 2 * pool._max_workers:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
 def _describe(store: RegionStore) -> dict[str, Any]:
     return region_report.describe(
         values=store.values,
@@ -368,10 +262,23 @@ def _describe(store: RegionStore) -> dict[str, Any]:
     )
 
 
+def _say(found: Sequence[ChromosomeSpans], within: int, regions: int) -> list[str]:
+    """How many spans there are, of how many regions, and what was left out."""
+    spans = sum(len(f.table) for f in found)
+    dropped = sum(f.dropped for f in found).sum(axis=0)
+    reasons = [
+        f"{count:,} {reason.replace('_', ' ')}"
+        for reason, count in zip(DROPPED, dropped, strict=True)
+        if count
+    ]
+    said = [f"{spans:,} spans of {within:,} of {regions:,} regions"]
+    return [*said, f"left out: {', '.join(reasons)}"] if reasons else said
+
+
 def _choices(
     found: Sequence[ChromosomeSpans],
     tables: Sequence[RegionTable],
-    outside: int,
+    within: Sequence[int],
     samples: Sequence[str],
 ) -> dict[str, Any]:
     """What was given and what was dropped."""
@@ -381,15 +288,15 @@ def _choices(
             {
                 "source": table.source,
                 "regions": len(table.regions),
+                "regions_within_split": inside,
                 "mean_length_bp": table.lengths()[0],
                 "sd_length_bp": table.lengths()[1],
                 "open_regions": dict(
                     zip(table.samples, (table.values > 0).sum(0).tolist(), strict=True)
                 ),
             }
-            for table in tables
+            for table, inside in zip(tables, within, strict=True)
         ],
-        "regions_without_sequence": outside,
         "spans_dropped": {
             sample: dict(zip(DROPPED, row, strict=True))
             for sample, row in zip(samples, dropped.tolist(), strict=True)
