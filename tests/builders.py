@@ -18,9 +18,11 @@ from scipy import sparse
 
 from scmultimodal import datasets
 from scmultimodal.data.cell_table import CellTable
+from scmultimodal.data.region_chunks import RegionChunk
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome.regions import RegionTable
+from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
@@ -359,3 +361,32 @@ def dna(length: int, *, seed: int = 0) -> str:
     letters = np.frombuffer(b"ACGT", np.uint8)
     chosen = np.random.default_rng(seed).integers(0, 4, length)
     return letters[chosen].tobytes().decode()
+
+
+def region_chunks(*sizes: int, num_tokens: int = 9, seed: int = 0) -> list[RegionChunk]:
+    """Chunks of random spans on two chromosomes; their splits go 0, 1, 2, 3, 0 …"""
+    rng = np.random.default_rng(seed)
+    return [_region_chunk(size, num_tokens, rng) for size in sizes]
+
+
+def _region_chunk(size: int, num_tokens: int, rng: np.random.Generator) -> RegionChunk:
+    number = np.arange(size)
+    start = 3_000 * np.sort(rng.integers(0, 1_000, size))
+    edges = np.sort(rng.permuted(np.tile(np.arange(3_000), (size, 1)), axis=1)[:, :6])
+    spans = SpanTable(
+        intervals=start[:, None, None] + edges.reshape(size, 3, 2),
+        values=rng.gamma(1, 1, (size, 3)).astype(np.float32) * np.float32([1, 1, 0]),
+        chrom_index=(number % 2).astype(np.int16),
+        start=start,
+        sample_index=(number % 2).astype(np.int16),
+        offset=(number % 3 * 300).astype(np.int32),
+        group=(number % 5).astype(np.int32),
+        split=(number % 4).astype(np.uint8),
+    )
+    return RegionChunk(
+        spans=spans,
+        tokens=rng.integers(0, 4_107, (size, 3, num_tokens)).astype(np.uint16),
+        features=rng.random((size, 3, 4)).astype(np.float32),
+        cut=rng.random((size, 3)) < 0.1,
+        unknown=size,
+    )
