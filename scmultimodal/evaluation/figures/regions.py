@@ -11,11 +11,12 @@ from jaxtyping import Float32
 from scmultimodal.evaluation import ranking
 from scmultimodal.evaluation.figures import style
 
-Lengths = Float32[np.ndarray, " regions"]
+# Splits have different numbers of regions.
+Numbers = Float32[np.ndarray, " _"]
 
 
 def region_lengths(
-    lengths: Mapping[str, tuple[Lengths, Lengths]],
+    lengths: Mapping[str, tuple[Numbers, Numbers]],
     path: str | os.PathLike[str],
     *,
     note: str = "",
@@ -50,7 +51,7 @@ def region_lengths(
 
 
 def region_values(
-    values: Mapping[str, Float32[np.ndarray, " regions"]],
+    values: Mapping[str, Numbers],
     path: str | os.PathLike[str],
     *,
     note: str = "",
