@@ -31,6 +31,7 @@ _REMEDY = "get the file again from where it was published"
 _DAMAGE = (AttributeError, LookupError, TypeError, ValueError, struct.error)
 """What reading a file that is cut off or scrambled may end in."""
 _NUMBERS = re.compile(r"[fiu][1248]|b1")
+_MOST_AXES = 8
 
 
 class _Name(enum.Enum):
@@ -71,7 +72,7 @@ def load_tree(path: str | os.PathLike) -> Tree:
     except _DAMAGE as error:
         raise InputError(
             path,
-            f"is no pickle of protocol 2 or later, or damaged or truncated ({error})",
+            f"is no pickle of protocol 2 to 5, or damaged ({str(error)[:200]})",
             f"Decompress it if it is compressed, or {_REMEDY}",
         ) from error
 
@@ -141,8 +142,6 @@ class _Machine:
         (tree,) = self.stack
         return _checked(tree)
 
-    # Containers.
-
     def do_mark(self) -> None:
         self.marks.append(len(self.stack))
 
@@ -178,8 +177,6 @@ class _Machine:
                 raise _RefusedError("it has keys that are no strings")
             target[key] = value
 
-    # The memo.
-
     def do_memoize(self) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
@@ -188,14 +185,14 @@ class _Machine:
 
     def do_binget(self, index: int) -> None:
         value = self.memo[index]
-        # A tree that contains itself, or one branch a million times, is no tree.
-        if type(value) is dict or (type(value) is _Pending and not _is_dtype(value)):
+        # A tree that contains itself, or one branch a million times, is no tree; and
+        # a few bytes could become many arrays. Python has one b"" and one b"b".
+        size = len(value) if type(value) is bytes else 2
+        if type(value) in _ONCE and size > 1 and not _is_dtype(value):
             raise _RefusedError("it refers to one object from several places")
         self.stack.append(value)
 
     do_long_binput, do_long_binget = do_binput, do_binget
-
-    # Objects.
 
     def do_global(self, name: str) -> None:
         self._push_name(*name.split(" ", 1))
@@ -203,7 +200,7 @@ class _Machine:
     def do_stack_global(self) -> None:
         self._push_name(*self._take(2))
 
-    def _push_name(self, module: str, name: str) -> None:
+    def _push_name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise _RefusedError("it has a name that is no string")
         if (module, name) not in _NAMES:
@@ -239,7 +236,7 @@ class _Machine:
             target.value = self._wrapped(state)
         self.stack.append(target)
 
-    def _wrapped(self, state: dict[str, Any]) -> np.ndarray:
+    def _wrapped(self, state: Any) -> np.ndarray:
         """The array whose bytes follow its description."""
         if not _is_dtype(state["dtype"]) or state["subclass"] is not _Name.ARRAY:
             raise _RefusedError("it wraps what is no array")
@@ -251,6 +248,7 @@ class _Machine:
 
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_ONCE = (dict, bytes, _Pending)
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1"),
@@ -270,7 +268,8 @@ def _dtype(name: Any) -> np.dtype:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
+    is_short = type(shape) is tuple and len(shape) <= _MOST_AXES
+    if not is_short or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError("a shape that is none")
     return shape
 
