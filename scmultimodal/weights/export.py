@@ -86,7 +86,7 @@ def save(model: StoredModel, folder: str | os.PathLike) -> Path:
     """Writes a model folder, whole or not at all; an older model there is replaced.
 
     Raises:
-        InputError: where `folder` holds something that is no model.
+        InputError: where `folder` holds something else than such a model.
     """
     folder = Path(folder)
     with folders.writing(

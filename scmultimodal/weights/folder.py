@@ -33,11 +33,11 @@ def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator
     It takes the place of `folder`, whole or not at all; an older model there goes.
 
     Raises:
-        InputError: where `folder` holds something that is no model.
+        InputError: where `folder` holds something else than a model of this format.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / TENSORS).exists():
+    if folder.exists() and not _may_replace(folder, format):
         raise InputError(
-            folder, "is not empty and holds no model", "choose another folder"
+            folder, f"holds something else than a {format}", "choose another folder"
         )
     with atomic.folder(folder) as new:
         yield new
@@ -48,6 +48,18 @@ def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator
             "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
         }
         (new / CONFIG).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _may_replace(folder: Path, format: str) -> bool:
+    """Whether there is nothing but a model that was written here."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        return read_json(folder / CONFIG).get("format") == format
+    except InputError:
+        return False
 
 
 def open_checked(
@@ -63,7 +75,7 @@ def open_checked(
     try:
         found, found_version = content["format"], content["format_version"]
         sums, model = content["sha256"], content["model"]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise InputError(path, f"has no entry {error}", REMEDY) from None
     if found != format:
         raise InputError(path, f"is a {found}, no {format}", "give another folder")
@@ -126,7 +138,7 @@ def read_tensors(path: Path, remedy: str = REMEDY) -> dict[str, np.ndarray]:
     """
     try:
         return safetensors_numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         raise InputError(path, f"cannot be read ({error})", remedy) from error
 
 
@@ -137,9 +149,12 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         InputError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(path, f"cannot be read ({error})", remedy) from error
+    if not isinstance(content, dict):
+        raise InputError(path, "holds no JSON object", remedy)
+    return content
 
 
 def _check_sum(path: Path, expected: str | None) -> None:

@@ -78,7 +78,7 @@ def save(model: StoredGenomeModel, folder: str | os.PathLike) -> Path:
     """Writes a model folder, whole or not at all; an older model there is replaced.
 
     Raises:
-        InputError: where `folder` holds something that is no model.
+        InputError: where `folder` holds something else than such a model.
     """
     folder = Path(folder)
     with folders.writing(

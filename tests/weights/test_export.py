@@ -82,7 +82,7 @@ def test_a_config_that_cannot_be_is_refused(model, tmp_path, edit, message):
 
 def test_a_folder_that_holds_something_else_is_not_replaced(model, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match="something else"):
         export.save(model, tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
