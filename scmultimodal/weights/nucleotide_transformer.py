@@ -34,6 +34,8 @@ _TENSORS, _TORCH_CONFIG = "model*.safetensors", "config.json"
 _JOBLIB, _HYPERPARAMS = "pytree_ckpt.joblib", "hyperparams.json"
 _REMEDY = "get the files again from where they were published"
 _HEAD = "roberta_lm_head/lm_"
+_READ_FIRST = {"embed/embeddings", "attention_layer_0/fc1/w"}
+"""What the shape of a model is read from."""
 
 
 def load_published(
@@ -54,24 +56,28 @@ def load_published(
     """
     directory = Path(directory)
     if tensors := sorted(directory.glob(_TENSORS)):
-        arrays: dict[str, np.ndarray] = {}
+        source, settings_path = tensors[0], directory / _TORCH_CONFIG
+        arrays: dict[str, Any] = {}
         for path in tensors:
             arrays |= folders.read_tensors(path, _REMEDY)
-        settings_path = directory / _TORCH_CONFIG
-        settings = folders.read_json(settings_path, _REMEDY)
-        flat = published_names.from_torch(arrays)
-        read_config, source = config_from_torch, tensors[0]
+        rename, read_config = published_names.from_torch, config_from_torch
     else:
         source = _find_joblib(directory)
         settings_path = source.with_name(_HYPERPARAMS)
-        settings = folders.read_json(settings_path, _REMEDY)
-        flat = published_names.from_haiku(pickles.load_tree(source))
-        read_config = config_from_hyperparams
+        arrays = dict(pickles.load_tree(source))
+        rename, read_config = published_names.from_haiku, config_from_hyperparams
+    settings = folders.read_json(settings_path, _REMEDY)
+    try:
+        flat = rename(arrays)
+    except ValueError as error:
+        raise InputError(source, str(error), _REMEDY) from error
+    _check_names(_READ_FIRST, _READ_FIRST & set(flat), source)
     try:
         config = read_config(settings, flat)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            settings_path, f"describes no model that we know ({error})", _REMEDY
+            settings_path, f"describes no model that we know ({reason})", _REMEDY
         ) from error
     return config, to_parameters(config, flat, source=source)
 
@@ -217,9 +223,10 @@ def to_parameters(
                 f"{expected}",
                 _REMEDY,
             )
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, np.float32).reshape(shape)
         if not np.isfinite(array).all():
             raise InputError(source, f"{name} is not finite", _REMEDY)
-        array = np.ascontiguousarray(array, np.float32).reshape(shape)
         params.setdefault(module, {})[leaf] = array
     return params
 

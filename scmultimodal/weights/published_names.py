@@ -62,8 +62,12 @@ _OURS = {
 
 
 def from_haiku(tree: Mapping[str, Mapping[str, np.ndarray]]) -> Flat:
-    """Arrays of the JAX reference, of whatever age and under whatever model name."""
-    flat = {}
+    """Arrays of the JAX reference, of whatever age and under whatever model name.
+
+    Raises:
+        ValueError: two arrays have one name.
+    """
+    flat: Flat = {}
     for module, leaves in tree.items():
         path = "/".join(part for part in module.split("/") if part != "~")
         for leaf, array in leaves.items():
@@ -72,18 +76,29 @@ def from_haiku(tree: Mapping[str, Mapping[str, np.ndarray]]) -> Flat:
                 name = name.replace(old, new)
             if known := _FIRST.search(name):
                 name = name[known.start(1) :]
-            flat[name] = array
+            _put(flat, name, array)
     return flat
 
 
 def from_torch(tensors: Mapping[str, np.ndarray]) -> Flat:
-    """Arrays of Hugging Face's ESM; its matrices are [out, in]."""
-    flat = {}
+    """Arrays of Hugging Face's ESM; its matrices are [out, in].
+
+    Raises:
+        ValueError: two arrays have one name.
+    """
+    flat: Flat = {}
     for name, tensor in tensors.items():
         if not _TORCH_UNUSED.search(name):
             common = _from_torch_name(name)
-            flat[common] = tensor.T if common.endswith("/w") else tensor
+            _put(flat, common, tensor.T if common.endswith("/w") else tensor)
     return flat
+
+
+def _put(flat: Flat, name: str, array: np.ndarray) -> None:
+    # What is tied may be stored twice.
+    if name in flat and not np.array_equal(flat[name], array):
+        raise ValueError(f"has two arrays for {name}")
+    flat[name] = array
 
 
 def _from_torch_name(name: str) -> str:
