@@ -459,6 +459,22 @@ def test_options_of_prepare_ranking_arrive(regions, tmp_path):
     assert RegionStore.open(out).chromosomes == ("chr1", "chr20", "chr22")
 
 
+def test_regions_and_types_may_be_left_out(regions, tmp_path, capsys):
+    header, *rows = (regions / "tracks.tsv").read_text().splitlines()
+    lines = [f"{header}\tnone", *(f"{row}\t0" for row in rows), "chr3\t0\t9\t1\t1\t0"]
+    tracks, out = tmp_path / "more.tsv", tmp_path / "out"
+    tracks.write_text("\n".join(lines))
+    command = ranking(regions, out, tracks=tracks, shift_factor=1)
+    assert "`--outside drop`" in refused(capsys, out, command)
+    command += ["--outside", "drop", "--no-figures"]
+    assert "'none' has no open region" in refused(capsys, out, command)
+    assert cli.main([*command, "--skip-empty"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 regions without a sequence are left out" in printed
+    assert "none of none" in printed
+    assert RegionStore.open(out).samples == ("type0", "type1", "none")
+
+
 ROW = ("chr1", 100, 200, 1.0, 2.0)
 
 

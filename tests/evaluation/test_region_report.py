@@ -66,8 +66,14 @@ def test_by_hand():
         # Equal twice: 1/6. Highest where the value is, others equal: 1/2.
         "n_share": pytest.approx((1 / 6 + 1 / 2) / 2, abs=1e-4),
     }
-    # The direction is that of the training spans: it is wrong here.
     assert test["one_feature"] == {"length": 0, "gc": 0, "cpg": 0, "n_share": 0}
+
+
+def test_the_direction_is_that_of_the_training_spans():
+    parts = ["train", *["test"] * 4]
+    report = describe(TRAIN_1, *[TEST] * 4, split=parts)
+    judged = {name: s["one_feature"]["gc"] for name, s in report["splits"].items()}
+    assert judged == {"train": 1, "test": 0}
 
 
 def test_without_training_spans_the_direction_is_that_of_all():
