@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Integer
+from numpy.typing import ArrayLike
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.schemas.errors import InputError
@@ -43,10 +44,10 @@ class GenomeModel:
         folder = Path(source)
         if folder.is_dir():
             name = folder.resolve().name
-        elif _NAME.fullmatch(name := str(source)):
+        elif not folder.exists() and _NAME.fullmatch(name := str(source)):
             folder = published.download(name)
         else:
-            raise InputError(source, "is no folder", "Check the path")
+            raise InputError(source, "is no folder", "Give the published folder")
         return cls(genome_inference.from_published(folder, source=name))
 
     @classmethod
@@ -103,7 +104,8 @@ class GenomeModel:
             raise InputError(
                 "layer", f"is {layer}", f"Choose one from 0 to {encoder.num_layers}"
             )
-        self._check(token_ids)
+        token_ids = self._check(token_ids)
+        _check_batch_size(batch_size)
         return genome_inference.encode(
             self._stored, token_ids, layer=layer, batch_size=batch_size
         )
@@ -124,6 +126,7 @@ class GenomeModel:
                 "it has no head that scores accessibility",
                 "train one: python -m experiments.train genome_model.region_ranking",
             )
+        _check_batch_size(batch_size)
         tokens = self.tokenizer.encode_batch(sequences, self.config.num_tokens)
         return genome_inference.score(self._stored, tokens.ids, batch_size=batch_size)
 
@@ -145,8 +148,15 @@ class GenomeModel:
             )
         return worst
 
-    def _check(self, token_ids: np.ndarray) -> None:
+    def _check(self, token_ids: ArrayLike) -> np.ndarray:
         encoder = self.config.encoder
+        token_ids = np.asarray(token_ids)
+        if token_ids.ndim != 2 or token_ids.dtype.kind not in "iu":
+            raise InputError(
+                "token_ids",
+                f"are {token_ids.dtype} of shape {token_ids.shape}",
+                "Give integers [sequences, tokens], as tokenizer.encode_batch does",
+            )
         if token_ids.size and not (
             0 <= token_ids.min() <= token_ids.max() < encoder.vocabulary_size
         ):
@@ -161,3 +171,9 @@ class GenomeModel:
                 f"has {token_ids.shape[1]} tokens in a row",
                 f"The model has learned positions for {encoder.max_tokens}",
             )
+        return token_ids
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError("batch_size", f"is {batch_size}", "Choose one from 1 on")

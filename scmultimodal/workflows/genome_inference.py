@@ -1,23 +1,29 @@
 """What a genome model computes of sequences, batch by batch, in their order."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Integer
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.modules import nucleotide_transformer
+from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.schemas.batches import Array, RegionBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
-from scmultimodal.weights import genome_model
+from scmultimodal.tasks.task import Params
 from scmultimodal.weights import nucleotide_transformer as published
+from scmultimodal.weights.folder import Tree
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
+
+_Function = Callable[[Params, Array], Array]
+"""Parameters and token ids to one row for each sequence; compiled."""
 
 REFERENCE_SEQUENCES = ("ACGTTGCAAGGCTTANACCGT", "GATTACAGATTACA")
 REFERENCE_TOKENS = 16
@@ -41,9 +47,7 @@ def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
     return with_reference(config, params)
 
 
-def with_reference(
-    config: GenomeModelConfig, params: genome_model.Tree
-) -> StoredGenomeModel:
+def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel:
     """A model, with what it makes of a few sequences for others to compare with."""
     token_ids = config.tokenizer.encode_batch(REFERENCE_SEQUENCES, REFERENCE_TOKENS).ids
     model = StoredGenomeModel(
@@ -63,36 +67,47 @@ def outputs(
 
 def encode(
     model: StoredGenomeModel,
-    token_ids: Int[np.ndarray, "sequences tokens"],
+    token_ids: Integer[np.ndarray, "sequences tokens"],
     *,
     layer: int | None = None,
     batch_size: int = 16,
 ) -> Float[np.ndarray, "sequences tokens dim"]:
     """Embeddings after the final LayerNorm, or after a layer (counted from 1)."""
-    encoder = model.config.encoder
-    network = nucleotide_transformer.build_encoder(
-        encoder, layers=() if layer is None else (layer,)
-    )
-
-    def function(token_ids: Integer[Array, "sequences tokens"]):
-        encoding = network.apply(model.params, None, token_ids)
-        return encoding.embeddings if layer is None else encoding.layers[layer]
-
-    shape = (token_ids.shape[1], encoder.dim)
-    return _over_sequences(function, token_ids, shape, encoder, batch_size)
+    shape = (token_ids.shape[1], model.config.encoder.dim)
+    function = _encoder(model.config.encoder, layer)
+    return _over_sequences(function, model, token_ids, shape, batch_size)
 
 
 def score(
     model: StoredGenomeModel,
-    token_ids: Int[np.ndarray, "sequences tokens"],
+    token_ids: Integer[np.ndarray, "sequences tokens"],
     *,
     batch_size: int = 16,
 ) -> Float[np.ndarray, " sequences"]:
     """Scores of a model that has a scorer; only their differences mean something."""
-    encoder, scorer = model.config.encoder, model.config.scorer
+    function = _scorer(model.config.encoder, model.config.scorer)
+    return _over_sequences(function, model, token_ids, (), batch_size)
+
+
+# Kept from call to call: compiling takes longer than encoding a few sequences.
+@functools.lru_cache(maxsize=8)
+def _encoder(encoder: NucleotideTransformerConfig, layer: int | None) -> _Function:
+    network = nucleotide_transformer.build_encoder(
+        encoder, layers=() if layer is None else (layer,)
+    )
+
+    def function(params: Params, token_ids: Integer[Array, "sequences tokens"]):
+        encoding = network.apply(params, None, token_ids)
+        return encoding.embeddings if layer is None else encoding.layers[layer]
+
+    return jax.jit(function)
+
+
+@functools.lru_cache(maxsize=8)
+def _scorer(encoder: NucleotideTransformerConfig, scorer: ScorerConfig) -> _Function:
     task = RegionRanking(RegionRankingConfig(encoder=encoder, scorer=scorer))
 
-    def function(token_ids: Integer[Array, "sequences tokens"]):
+    def function(params: Params, token_ids: Integer[Array, "sequences tokens"]):
         rows = np.arange(len(token_ids), dtype=np.int32)
         batch = RegionBatch(
             token_ids=token_ids[:, None],
@@ -101,27 +116,27 @@ def score(
             row=rows,
             span_index=rows,
         )
-        return task.predict(model.params, {}, batch)[:, 0]
+        return task.predict(params, {}, batch)[:, 0]
 
-    return _over_sequences(function, token_ids, (), encoder, batch_size)
+    return jax.jit(function)
 
 
 def _over_sequences(
-    function: Callable[[Array], Array],
+    function: _Function,
+    model: StoredGenomeModel,
     token_ids: np.ndarray,
     shape: tuple[int, ...],
-    encoder: NucleotideTransformerConfig,
     batch_size: int,
 ) -> np.ndarray:
     """Applies a function to batches of one size; the last is filled up with PAD."""
-    compiled = jax.jit(function)
+    params = jax.device_put(model.params)
     batch_size = min(batch_size, max(len(token_ids), 1))
     found = np.empty((len(token_ids), *shape), np.float32)
     for start in range(0, len(token_ids), batch_size):
         rows = token_ids[start : start + batch_size].astype(np.int32)
         filling = ((0, batch_size - len(rows)), (0, 0))
-        batch = np.pad(rows, filling, constant_values=encoder.pad_id)
-        found[start : start + len(rows)] = compiled(batch)[: len(rows)]
+        batch = np.pad(rows, filling, constant_values=model.config.encoder.pad_id)
+        found[start : start + len(rows)] = function(params, batch)[: len(rows)]
     return found
 
 
