@@ -11,13 +11,14 @@ import scipy.sparse as sp
 from scmultimodal import cli, datasets
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.evaluation import projection
-from scmultimodal.models import CellModel
+from scmultimodal.models import CellModel, GenomeModel
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.readers import join_modalities
 from scmultimodal.weights import export
 from scmultimodal.workflows import cell_types, presets
 from scmultimodal.workflows.finetune import FinetuneConfig
 from tests import builders
+from tests.weights import crafted_pickles, published_folders
 
 SCORES = ["accuracy", "mcc", "macro_f1", "weighted_f1"]
 
@@ -344,7 +345,7 @@ def test_stopped_by_hand(inputs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "scmultimodal: stopped\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "finetune", "prepare-ranking"])
+@pytest.mark.parametrize("command", ["demo", "finetune", "prepare-ranking", "convert"])
 def test_help_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
@@ -563,3 +564,69 @@ def test_spans_do_not_replace_what_is_no_spans(regions, tmp_path, capsys):
     assert cli.main([*command, "--overwrite"]) == 2
     assert "is not a prepared dataset" in capsys.readouterr().err
     assert [file.name for file in out.iterdir()] == ["thesis.txt"]
+
+
+# Published weights to ours.
+
+
+@pytest.mark.parametrize("layout", ["jax", "torch"])
+def test_convert_end_to_end(tmp_path, capsys, layout):
+    write = getattr(published_folders, f"write_{layout}")
+    folder = write(tmp_path / "nt", published_folders.weights())
+    out = tmp_path / "models" / "nt"
+    for _ in range(2):  # The second replaces the first.
+        assert cli.main(["convert", "--model", str(folder), "--out", str(out)]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "2 layers of 8, 2-mers, 1,491 parameters",
+            f"model {out}",
+        ]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "reference.safetensors",
+    ]
+    model = GenomeModel.load(out)
+    assert model.self_check() <= 1e-6
+    published = GenomeModel.from_nucleotide_transformer(folder)
+    token_ids = model.tokenizer.encode_batch(["ACGTTGCANAC"], 9).ids
+    np.testing.assert_array_equal(model.encode(token_ids), published.encode(token_ids))
+
+
+def poisoned(folder):
+    folder = published_folders.write_jax(folder, published_folders.weights())
+    data = crafted_pickles.LIVE["builtins.exec"](str(folder.parent / "ran"))
+    (folder / "jax_model" / "pytree_ckpt.joblib").write_bytes(data)
+
+
+def incomplete(folder):
+    arrays = published_folders.weights()
+    del arrays["attention_layer_1/fc2"]
+    published_folders.write_torch(folder, arrays)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (poisoned, ["pytree_ckpt.joblib", "'builtins.exec'", "nothing in it was run"]),
+        (incomplete, ["model.safetensors", "lacks the arrays attention_layer_1/fc2/w"]),
+        (lambda folder: folder.mkdir(), ["has neither model*.safetensors nor"]),
+        (lambda folder: folder.touch(), ["is no folder", "Give the published folder"]),
+    ],
+    ids=["poisoned", "incomplete", "empty", "file"],
+)
+def test_convert_of_what_is_no_model(tmp_path, capsys, make, words):
+    make(tmp_path / "nt")
+    out = tmp_path / "out"
+    command = ["convert", "--model", str(tmp_path / "nt"), "--out", str(out)]
+    line = refused(capsys, out, command)
+    for word in words:
+        assert word in line
+    assert [path.name for path in tmp_path.iterdir()] == ["nt"]
+
+
+def test_convert_spares_the_published_folder(tmp_path, capsys):
+    folder = published_folders.write_torch(tmp_path, published_folders.weights())
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert cli.main(["convert", "--model", str(folder), "--out", str(folder)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
