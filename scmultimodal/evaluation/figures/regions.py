@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from matplotlib import ticker
 
 from scmultimodal.evaluation import ranking
 from scmultimodal.evaluation.figures import style
@@ -73,6 +74,9 @@ def region_values(
         look = {"histtype": "step", "linewidth": 1.4, "color": colour}
         axes.hist(part, edges, weights=shares, label=split, **look)
     axes.set_xscale("log")
+    # Within two decades the powers of ten alone would label next to nothing.
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     axes.yaxis.set_major_formatter("{x:.0%}")

@@ -59,6 +59,16 @@ def test_values_have_a_line_for_each_split(tmp_path, values):
     assert [seen(path, c) > 50 for c in style.COLOURS[:3]] == [True, True, False]
 
 
+def test_values_within_a_decade_have_a_scale(tmp_path):
+    """Numbers stand below the axis from its left to its right."""
+    values = {"a": np.float32([0.1, 0.2, 0.3, 0.39])}
+    pixels = image.imread(regions.region_values(values, tmp_path / "v.png"))[..., :3]
+    grey = pixels.mean(-1) < 0.7
+    axis = np.flatnonzero(grey.sum(1) > 0.7 * grey.shape[1])[-1]
+    columns = np.flatnonzero(grey[axis + 10 : axis + 30].any(0)) / grey.shape[1]
+    assert np.ptp(columns) > 0.3
+
+
 def test_bars_are_as_high_as_the_rankers_are_good(tmp_path):
     path = regions.feature_rankers(
         report({"train": 0.2, "test": 0.4}), tmp_path / "r.png"
