@@ -34,6 +34,9 @@ def _letter_codes() -> UInt8[np.ndarray, " bytes"]:
 _CODES = _letter_codes()
 
 
+Padding = Literal["end", "random"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizedBatch:
     """Sequences as rows of token ids.
@@ -130,7 +133,7 @@ class KmerTokenizer:
         sequences: Sequence[str],
         length: int,
         *,
-        padding: Literal["end", "random"] = "end",
+        padding: Padding = "end",
         seed: int | Sequence[int] = 0,
         overflow: Literal["cut", "raise"] = "cut",
     ) -> TokenizedBatch:

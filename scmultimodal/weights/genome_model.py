@@ -66,7 +66,8 @@ class StoredGenomeModel:
     Attributes:
         config: what it is.
         params: {module: {name: array}}.
-        reference: "token_ids" [sequences, tokens], and outputs by name.
+        reference: "token_ids" [sequences, tokens], with a scorer "scored_token_ids"
+            too, and outputs by name.
     """
 
     config: GenomeModelConfig

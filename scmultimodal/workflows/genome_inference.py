@@ -49,10 +49,12 @@ def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
 
 def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel:
     """A model, with what it makes of a few sequences for others to compare with."""
-    token_ids = config.tokenizer.encode_batch(REFERENCE_SEQUENCES, REFERENCE_TOKENS).ids
-    model = StoredGenomeModel(
-        config=config, params=params, reference={"token_ids": token_ids}
-    )
+    encode_batch = config.tokenizer.encode_batch
+    reference = {"token_ids": encode_batch(REFERENCE_SEQUENCES, REFERENCE_TOKENS).ids}
+    if config.num_tokens is not None:
+        scored = encode_batch(REFERENCE_SEQUENCES, config.num_tokens).ids
+        reference["scored_token_ids"] = scored
+    model = StoredGenomeModel(config=config, params=params, reference=reference)
     return dataclasses.replace(
         model, reference={**model.reference, **outputs(model, model.reference)}
     )
@@ -62,7 +64,10 @@ def outputs(
     model: StoredGenomeModel, reference: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What a model makes of the tokens in a reference."""
-    return {"embeddings": encode(model, reference["token_ids"])}
+    found = {"embeddings": encode(model, reference["token_ids"])}
+    if "scored_token_ids" in reference:
+        found["scores"] = score(model, reference["scored_token_ids"])
+    return found
 
 
 def encode(
@@ -130,7 +135,6 @@ def _over_sequences(
 ) -> np.ndarray:
     """Applies a function to batches of one size; the last is filled up with PAD."""
     params = jax.device_put(model.params)
-    batch_size = min(batch_size, max(len(token_ids), 1))
     found = np.empty((len(token_ids), *shape), np.float32)
     for start in range(0, len(token_ids), batch_size):
         rows = token_ids[start : start + batch_size].astype(np.int32)

@@ -1,0 +1,1 @@
+"""Studies of the genome model (SPEC 3)."""

@@ -1,0 +1,94 @@
+"""The spans of a ranking study: made from public tracks, or prepared before."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from experiments.genome_model import examples
+from experiments.genome_model.examples import ExamplesConfig
+from scmultimodal import datasets
+from scmultimodal.data.region_store import RegionStore
+from scmultimodal.evaluation import kmer_ranker, ranking
+from scmultimodal.genome.composition import FEATURES
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.weights import genome_model
+from scmultimodal.weights.genome_model import StoredGenomeModel
+from scmultimodal.workflows import genome_inference
+
+RIDGE = "ridge on 5-mers"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which spans.
+
+    Attributes:
+        spans: a folder that `scmultimodal prepare-ranking` wrote; None makes them from
+            DNase over 65 regions.
+        examples: of those, which: two peaks and a gap "near", within 3 kb, or "wide",
+            within 65 kb.
+        make: how tracks become examples.
+    """
+
+    spans: Path | None = None
+    examples: Literal["near", "wide"] = "wide"
+    make: ExamplesConfig = dataclasses.field(default_factory=ExamplesConfig)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Spans to rank, and lists of windows to train on before, if there are any."""
+
+    spans: RegionStore
+    signal: RegionStore | None
+
+
+def load(config: DataConfig, out: Path, *, with_signal: bool) -> Loaded:
+    """Opens the spans of a study, or makes them below `out`."""
+    if config.spans is not None:
+        return Loaded(spans=RegionStore.open(config.spans), signal=None)
+    tracks = datasets.dnase_regions()
+    spans = examples.prepare(tracks, config.examples, config.make, out / "spans")
+    signal = None
+    if with_signal:
+        signal = examples.prepare(tracks, "signal", config.make, out / "signal")
+    return Loaded(spans=spans, signal=signal)
+
+
+def load_start(path: Path | None) -> StoredGenomeModel | None:
+    """A model to start from: a folder of ours, or a published one."""
+    if path is None:
+        return None
+    if (path / "hyperparams.json").is_file() or (path / "jax_model").is_dir():
+        return genome_inference.from_published(path, source=path.name)
+    return genome_model.load(path)
+
+
+def baselines(
+    store: RegionStore,
+    *,
+    fit_on: Integer[np.ndarray, " rows"],
+    score_on: Integer[np.ndarray, " scored"],
+) -> dict[str, Float32[np.ndarray, "scored 3"]]:
+    """What ranks without a network: one feature each, and ridge on 5-mers."""
+    features = ranking.one_feature_rankers(
+        store.features, store.values, FEATURES, fit_on=fit_on
+    )
+    found = {name: scores[score_on] for name, scores in features.items()}
+    tokenizer = KmerTokenizer(store.manifest["config"].get("vocabulary", "v2"))
+    rows = np.concatenate([fit_on, score_on])
+    tokens = store.tokens[rows].reshape(-1, store.tokens.shape[-1])
+    frequencies = kmer_ranker.strandless_frequencies(
+        list(map(tokenizer.decode, tokens))
+    )
+    found[RIDGE] = kmer_ranker.ridge_scores(
+        frequencies.reshape(len(rows), 3, -1),
+        store.values[rows],
+        store.group[rows],
+        fit_on=np.arange(len(fit_on)),
+        score_on=np.arange(len(fit_on), len(rows)),
+    )
+    return found

@@ -1,0 +1,161 @@
+"""Batches of regions to be ranked: tokens as prepared, or read anew and turned."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Int, Int32, Integer, UInt16
+
+from scmultimodal.data.region_store import RegionStore
+from scmultimodal.data.sampling import FILLER
+from scmultimodal.genome.composition import reverse_complement
+from scmultimodal.genome.kmers import KmerTokenizer, Padding
+from scmultimodal.schemas.batches import RegionBatch
+from scmultimodal.schemas.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Turning:
+    """How training varies what it shows of a sequence; the order stays the same.
+
+    Attributes:
+        reverse_complement: shows either strand at random.
+        crop_bp: shows a stretch that is this much shorter, at a random place, so that
+            k-mers are read in every frame; a multiple of k. Shorter sequences stay.
+    """
+
+    reverse_complement: bool = False
+    crop_bp: int = 0
+
+    def __post_init__(self):
+        if self.crop_bp < 0:
+            raise InputError("crop_bp", f"is {self.crop_bp}", "Give 0 or more")
+
+    def views(self, k: int) -> tuple["View", ...]:
+        """What a judgement averages over: every frame of k-mers, each strand."""
+        first = max(0, self.crop_bp // 2 - k // 2)
+        starts = range(first, min(first + k, self.crop_bp + 1))
+        strands = (False, True) if self.reverse_complement else (False,)
+        return tuple(View(start, turned) for turned in strands for start in starts)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One way to show a sequence: where its stretch begins, and on which strand."""
+
+    start: int = 0
+    turned: bool = False
+
+
+class RegionBatchBuilder:
+    """Makes batches of prepared spans."""
+
+    def __init__(
+        self,
+        store: RegionStore,
+        tokenizer: KmerTokenizer,
+        turning: Turning | None = None,
+        *,
+        seed: int = 0,
+    ):
+        """Prepares the builder; nothing is read yet.
+
+        Args:
+            store: prepared spans.
+            tokenizer: what their tokens were made with.
+            turning: how training varies the sequences; None leaves them as prepared.
+            seed: of the varying.
+
+        Raises:
+            InputError: a crop that is no multiple of k, or leaves nothing.
+        """
+        self.store, self.tokenizer, self.seed = store, tokenizer, seed
+        self.turning = turning or Turning()
+        version = store.manifest["config"].get("spans", {}).get("version")
+        self._padding: Padding = "random" if version == "v2" else "end"
+        kmers, rest = divmod(self.turning.crop_bp, tokenizer.k)
+        self.num_tokens = store.manifest["num_tokens"] - kmers
+        if rest or self.num_tokens < 2:
+            raise InputError(
+                "crop_bp",
+                f"is {self.turning.crop_bp}",
+                f"Give a multiple of {tokenizer.k} below the length of a region",
+            )
+
+    def build(
+        self, spans: Integer[np.ndarray, " batch"], *, step: int | None = None
+    ) -> RegionBatch:
+        """A batch of spans, −1 at rows that only fill it up.
+
+        Args:
+            spans: rows of the store.
+            step: varies what is shown by (seed, step); None shows the first view.
+        """
+        real = spans != FILLER
+        prepared = self.store.tokens[spans[real]]
+        flat = prepared.reshape(-1, prepared.shape[-1])
+        if step is None:
+            view = self.turning.views(self.tokenizer.k)[0]
+            return self._batch(spans, self._show(flat, view))
+        rng = np.random.Generator(np.random.Philox([self.seed, step]))
+        size = (len(spans), self.store.tokens.shape[1])
+        starts = rng.integers(0, self.turning.crop_bp + 1, size)[real].ravel()
+        turned = rng.integers(0, 2, size)[real].ravel() > 0
+        turned &= self.turning.reverse_complement
+        ids = self._turn(flat, starts, turned, seed=(self.seed, step))
+        return self._batch(spans, ids)
+
+    def views(
+        self, token_ids: UInt16[np.ndarray, "sequences prepared"]
+    ) -> Iterator[Int32[np.ndarray, "sequences tokens"]]:
+        """Prepared sequences in every view that a judgement averages over."""
+        for view in self.turning.views(self.tokenizer.k):
+            yield self._show(token_ids, view)
+
+    def _show(
+        self, token_ids: UInt16[np.ndarray, "sequences prepared"], view: View
+    ) -> Int32[np.ndarray, "sequences tokens"]:
+        starts = np.full(len(token_ids), view.start)
+        turned = np.full(len(token_ids), view.turned)
+        return self._turn(token_ids, starts, turned, seed=(self.seed,))
+
+    def _turn(
+        self,
+        token_ids: UInt16[np.ndarray, "sequences prepared"],
+        starts: Int[np.ndarray, " sequences"],
+        turned: Bool[np.ndarray, " sequences"],
+        *,
+        seed: tuple[int, ...],
+    ) -> Int32[np.ndarray, "sequences tokens"]:
+        """Each sequence from its start on, on either strand, as tokens again."""
+        if self.turning == Turning():
+            return token_ids.astype(np.int32)
+        crop = self.turning.crop_bp
+        sequences = []
+        for ids, start, turn in zip(token_ids, starts, turned, strict=True):
+            sequence = self.tokenizer.decode(ids)
+            if len(sequence) > crop:
+                sequence = sequence[start : start + len(sequence) - crop]
+            sequences.append(reverse_complement(sequence) if turn else sequence)
+        return self.tokenizer.encode_batch(
+            sequences, self.num_tokens, padding=self._padding, seed=seed
+        ).ids
+
+    def _batch(
+        self,
+        spans: Integer[np.ndarray, " batch"],
+        token_ids: Int32[np.ndarray, "sequences tokens"],
+    ) -> RegionBatch:
+        real, regions = spans != FILLER, self.store.tokens.shape[1]
+        shape = (len(spans), regions, self.num_tokens)
+        ids = np.full(shape, self.tokenizer.pad_id, np.int32)
+        values = np.zeros((len(spans), regions), np.float32)
+        ids[real] = token_ids.reshape(-1, *shape[1:])
+        values[real] = self.store.values[spans[real]]
+        return RegionBatch(
+            token_ids=ids,
+            values=values,
+            span_mask=real,
+            row=np.arange(len(spans), dtype=np.int32),
+            span_index=spans.astype(np.int32),
+        )

@@ -1,0 +1,104 @@
+"""Rankers side by side: intervals by group, and gains on the same spans."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from scmultimodal.evaluation import intervals, ranking
+from scmultimodal.evaluation.intervals import Interval
+from scmultimodal.evaluation.ranking import RankingScores
+
+Scores = Float[np.ndarray, "spans regions"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankerResult:
+    """What one ranker reached.
+
+    Attributes:
+        name: of the ranker.
+        scores: means over the spans.
+        full_order: share of spans in the right order, with its interval.
+        gains: paired difference of that share to each ranker named.
+    """
+
+    name: str
+    scores: RankingScores
+    full_order: Interval
+    gains: dict[str, Interval]
+
+    def as_row(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dataclasses.asdict(self)
+
+
+def judge(
+    rankers: Mapping[str, Scores],
+    values: Scores,
+    groups: Integer[np.ndarray, " spans"],
+    *,
+    over: Sequence[str] = (),
+) -> list[RankerResult]:
+    """Judges rankers on the same spans; intervals by resampling groups.
+
+    Equal scores are wrong for a ranker that is judged. In `over`, a feature that is
+    coarse gets the share of orders that guessing between equals would get right.
+
+    Args:
+        rankers: name -> scores of all spans.
+        values: what the regions should be ordered by.
+        groups: of the spans: chromosome or region.
+        over: rankers whose gain over them is asked of every other.
+    """
+    due = {
+        name: ranking.full_order(rankers[name], values, equal_scores="chance")
+        for name in over
+    }
+    results = []
+    for name, scores in rankers.items():
+        right = due.get(name, ranking.full_order(scores, values))
+        results.append(
+            RankerResult(
+                name=name,
+                scores=ranking.score(scores, values),
+                full_order=intervals.cluster_interval(right, groups),
+                gains={
+                    other: intervals.paired_difference(right, theirs, groups)
+                    for other, theirs in due.items()
+                    if other != name
+                },
+            )
+        )
+    return results
+
+
+def format_table(results: Sequence[RankerResult]) -> str:
+    """Rankers as rows, for a terminal."""
+    over = list(dict.fromkeys(name for r in results for name in r.gains))
+    rows = [["ranker", "full order", "95 %", "pairwise", "ndcg", "mrr"]]
+    rows[0] += [f"gain over {name}" for name in over]
+    for result in results:
+        share, scores = result.full_order, result.scores
+        row = [result.name, f"{share.mean:.3f}", _bounds(share)]
+        row += [f"{x:.3f}" for x in (scores.pairwise, scores.ndcg, scores.mrr)]
+        for name in over:
+            gain = result.gains.get(name)
+            row.append("" if gain is None else f"{gain.mean:+.3f} {_bounds(gain)}")
+        rows.append(row)
+    rows.append(["chance", f"{ranking.CHANCE:.3f}", *[""] * (len(rows[0]) - 2)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _bounds(interval: Interval) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"

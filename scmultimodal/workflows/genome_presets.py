@@ -1,0 +1,75 @@
+"""Numbers of the genome model: the study's, and small ones for two CPU cores."""
+
+import dataclasses
+
+from scmultimodal.data.region_loading import Turning
+from scmultimodal.modules.heads.accessibility import ScorerConfig
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
+from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.ranking import RankingConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenomePreset:
+    """The numbers of one size.
+
+    Attributes:
+        kmers: masked-k-mer pre-training.
+        signal: training on the signal of windows at random places; None goes without.
+        ranking: training by ranking.
+    """
+
+    kmers: KmerPretrainConfig
+    signal: RankingConfig | None
+    ranking: RankingConfig
+
+
+STUDY = GenomePreset(kmers=KmerPretrainConfig(), signal=None, ranking=RankingConfig())
+
+_SHAPE = NucleotideTransformerConfig(
+    dim=64, num_layers=2, num_heads=4, hidden=128, max_tokens=86
+)
+_SCORER = ScorerConfig(name="linear", transformer_hidden=64, convolution_hidden=64)
+_TURNING = Turning(reverse_complement=True, crop_bp=12)
+
+SMALL = GenomePreset(
+    kmers=KmerPretrainConfig(
+        shape=_SHAPE,
+        window_bp=510,
+        steps=2_000,
+        batch_size=64,
+        evaluate_every=500,
+        checkpoint_every=500,
+        optimizer=OptimizerConfig(
+            learning_rate=2e-3, weight_decay=1e-2, warmup_steps=100
+        ),
+    ),
+    signal=RankingConfig(
+        shape=_SHAPE,
+        scorer=_SCORER,
+        turning=_TURNING,
+        steps=800,
+        evaluate_every=200,
+        checkpoint_every=200,
+        keep_best=None,
+        optimizer=OptimizerConfig(
+            learning_rate=2e-3, weight_decay=1e-2, warmup_steps=50
+        ),
+    ),
+    ranking=RankingConfig(
+        shape=_SHAPE,
+        scorer=_SCORER,
+        turning=_TURNING,
+        steps=150,
+        evaluate_every=50,
+        checkpoint_every=150,
+        keep_best=None,
+        optimizer=OptimizerConfig(
+            learning_rate=5e-4, weight_decay=1e-2, warmup_steps=20
+        ),
+    ),
+)
+
+GENOME_PRESETS: dict[PresetName, GenomePreset] = {"small": SMALL, "study": STUDY}

@@ -1,0 +1,241 @@
+"""Masked-k-mer pre-training of an encoder of DNA, from a FASTA alone."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Int32
+
+from scmultimodal.data import atomic
+from scmultimodal.data.sequence_windows import Stretch, WindowSampler
+from scmultimodal.evaluation import kmer_baselines
+from scmultimodal.genome.fasta import Genome
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import TokenBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.masked_kmers import MaskedKmers, MaskedKmersConfig
+from scmultimodal.training import loop
+from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
+from scmultimodal.weights import genome_model
+from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
+from scmultimodal.workflows import genome_inference, provenance
+
+_VALIDATION, _TABLE = 1, 2
+"""Streams of random numbers beside that of the training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KmerPretrainConfig:
+    """Masked-k-mer pre-training.
+
+    Attributes:
+        shape: of the encoder.
+        vocabulary: of the tokens.
+        k: letters of a k-mer.
+        window_bp: length of a window.
+        mask_share: of the k-mers, the share to predict; 80 % of those become the mask
+            token, 10 % a random k-mer, 10 % stay.
+        reverse_complement: shows either strand at random.
+        held_out: share of each stretch, at its end, that is validated on; where
+            stretches to validate on are given, nothing is cut off.
+        validation_windows: windows validated on; the same at every validation.
+        table_windows: training windows that the frequency tables are made of.
+        steps: updates in all.
+        batch_size: windows of a batch, over all devices.
+        evaluate_every: steps between validations.
+        checkpoint_every: steps between checkpoints; None saves at the end.
+        resume: "auto" goes on where the folder has a checkpoint.
+        seed: of parameters, windows and masks.
+        optimizer: AdamW.
+    """
+
+    shape: NucleotideTransformerConfig = dataclasses.field(
+        default_factory=NucleotideTransformerConfig
+    )
+    vocabulary: Literal["v1", "v2"] = "v2"
+    k: int = 6
+    window_bp: int = 3_000
+    mask_share: float = 0.15
+    reverse_complement: bool = True
+    held_out: float = 0.05
+    validation_windows: int = 1_024
+    table_windows: int = 20_000
+    steps: int = 100_000
+    batch_size: int = 256
+    evaluate_every: int | None = 1_000
+    checkpoint_every: int | None = 1_000
+    resume: Literal["auto", "never"] = "auto"
+    seed: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=1e-4, weight_decay=1e-2, warmup_steps=1_000
+        )
+    )
+
+    def __post_init__(self):
+        if not 0 < self.held_out < 1:
+            raise InputError(
+                "held_out", f"is {self.held_out}", "Give a share between 0 and 1"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pre-trained encoder, and what it must be measured by.
+
+    Attributes:
+        model: the encoder, its LM head among the parameters.
+        losses: validation cross-entropy in nats of a hidden k-mer: "model", "unigram"
+            and "unigram by GC", by the frequency tables of the training windows.
+    """
+
+    model: StoredGenomeModel
+    losses: dict[str, float]
+
+
+def run(
+    fasta: Path,
+    config: KmerPretrainConfig,
+    out: Path,
+    *,
+    train: Sequence[Stretch] | None = None,
+    validation: Sequence[Stretch] | None = None,
+) -> Pretrained:
+    """Pre-trains on windows of a genome.
+
+    Writes metrics, checkpoints, `losses.json` and `model/` into `out`. A model whose
+    loss is above that of "unigram by GC" has learnt no more than composition.
+
+    Args:
+        fasta: the genome.
+        config: the numbers.
+        out: the run folder.
+        train: stretches to train on; None takes all but the end of each record.
+        validation: stretches to validate on; None takes those ends.
+
+    Raises:
+        InputError: no stretch holds a window.
+    """
+    tokenizer = KmerTokenizer(config.vocabulary, config.k)
+    task = MaskedKmers(
+        MaskedKmersConfig(
+            encoder=config.shape,
+            first_kmer=tokenizer.vocabulary.index("A" * config.k),
+            num_kmers=4**config.k,
+            mask_share=config.mask_share,
+        )
+    )
+    with Genome.open(fasta) as genome:
+        shown, held_out = _parts(genome, config, train, validation)
+
+        def sampler(stretches: Sequence[Stretch]) -> WindowSampler:
+            return WindowSampler(
+                genome,
+                stretches,
+                tokenizer,
+                window_bp=config.window_bp,
+                reverse_complement=config.reverse_complement,
+                seed=config.seed,
+            )
+
+        windows = sampler(shown)
+        # Read before the training does: a genome serves one thread at a time.
+        judged = sampler(held_out).tokens(
+            (config.seed, 0, _VALIDATION), config.validation_windows
+        )
+        table = windows.tokens((config.seed, 0, _TABLE), config.table_windows)
+        result = loop.fit(
+            task,
+            train_batches=lambda step: windows.batch(step, config.batch_size),
+            validation_batches=lambda: _in_order(judged, config.batch_size),
+            config=loop.LoopConfig(
+                num_steps=config.steps,
+                seed=config.seed,
+                evaluate_every=config.evaluate_every,
+                checkpoint_every=config.checkpoint_every,
+                resume=config.resume,
+            ),
+            folder=out,
+            optimizer=shorten_warmup(config.optimizer, config.steps),
+            run_config={"kmers": configs.to_json(config), "fasta": Path(fasta).name},
+            describe="pre-train on k-mers",
+        )
+    last = [r for r in result.history if r["split"] == "validation"][-1]
+    losses = {"model": last["loss"], **_of_tables(table, judged, tokenizer)}
+    model = genome_inference.with_reference(
+        GenomeModelConfig(
+            encoder=config.shape,
+            tokens=config.vocabulary,
+            k=config.k,
+            provenance={
+                **provenance.of_code(),
+                "stage": "masked k-mers",
+                "fasta": Path(fasta).name,
+                "losses": losses,
+            },
+        ),
+        jax.device_get(result.state.params),
+    )
+    genome_model.save(model, out / "model")
+    atomic.write_text(out / "losses.json", json.dumps(losses, indent=1) + "\n")
+    return Pretrained(model=model, losses=losses)
+
+
+def format_losses(losses: dict[str, Any]) -> str:
+    """The model's loss beside those of the frequency tables."""
+    width = max(map(len, losses))
+    return "\n".join(f"{n:<{width}}  {loss:.4f} nats" for n, loss in losses.items())
+
+
+def _parts(
+    genome: Genome,
+    config: KmerPretrainConfig,
+    train: Sequence[Stretch] | None,
+    validation: Sequence[Stretch] | None,
+) -> tuple[Sequence[Stretch], Sequence[Stretch]]:
+    records = [Stretch(*piece[:3]) for piece in genome.pieces]
+    shown = records if train is None else train
+    if validation is not None:
+        return shown, validation
+    least = config.window_bp
+    cuts = [s.end - max(least, int((s.end - s.start) * config.held_out)) for s in shown]
+    parts = [(s, cut) for s, cut in zip(shown, cuts, strict=True) if cut > s.start]
+    return (
+        [s._replace(end=cut) for s, cut in parts],
+        [s._replace(start=cut) for s, cut in parts],
+    )
+
+
+def _in_order(
+    ids: Int32[np.ndarray, "windows tokens"], size: int
+) -> Iterable[TokenBatch]:
+    """All windows once; the last batch is filled up with its first windows."""
+    for first in range(0, len(ids), size):
+        rows = np.arange(first, first + size)
+        yield TokenBatch(
+            token_ids=ids[rows % len(ids)],
+            sequence_mask=rows < len(ids),
+            row=rows.astype(np.int32),
+        )
+
+
+def _of_tables(
+    train: Int32[np.ndarray, "windows tokens"],
+    judged: Int32[np.ndarray, "windows tokens"],
+    tokenizer: KmerTokenizer,
+) -> dict[str, float]:
+    vocabulary = tokenizer.vocabulary
+    tables = {
+        "unigram": kmer_baselines.unigram(train, vocabulary),
+        "unigram by GC": kmer_baselines.unigram_by_gc(train, vocabulary),
+    }
+    return {
+        name: float(np.nanmean(table.cross_entropy(judged)))
+        for name, table in tables.items()
+    }

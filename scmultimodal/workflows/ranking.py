@@ -1,0 +1,280 @@
+"""Fine-tuning of an encoder of DNA by ranking regions, and what it then says."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from scmultimodal.data.region_loading import RegionBatchBuilder, Turning
+from scmultimodal.data.region_store import RegionStore
+from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.modules.heads.accessibility import ScorerConfig
+from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.ops.ranking import LabelKind, LossName
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import RegionBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
+from scmultimodal.training import loop
+from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
+from scmultimodal.weights import genome_model
+from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
+from scmultimodal.workflows import genome_inference, provenance
+
+SCORED_AT_ONCE = 4_096
+"""Sequences that are turned and kept in memory together."""
+
+EncoderTraining = Literal["trained", "frozen"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankingConfig:
+    """Training by ranking; defaults are the study's (SPEC 3.3).
+
+    Attributes:
+        shape: of a fresh encoder, where none is given to start from.
+        scorer: the head.
+        encoder: "trained" with the head, or "frozen".
+        layer_decay: with a trained encoder, each layer below another learns at this
+            part of its rate.
+        loss: which of Rax's losses.
+        labels: what a region's relevance is: its rank in the span, or its value.
+        l2: of the weights, in the loss; the study's decay may also be decoupled, as
+            the optimiser's is.
+        turning: how training varies what it shows of a sequence.
+        steps: updates in all.
+        batch_size: spans of a batch, over all devices.
+        evaluate_every: steps between validations; None validates at the end.
+        checkpoint_every: steps between checkpoints; None saves at the end.
+        keep_best: metric by which the validation spans choose what is kept; None
+            keeps the last.
+        resume: "auto" goes on where the folder has a checkpoint.
+        seed: of the head, of batches and of what is shown.
+        optimizer: Adam, with decoupled weight decay.
+    """
+
+    shape: NucleotideTransformerConfig = dataclasses.field(
+        default_factory=NucleotideTransformerConfig
+    )
+    scorer: ScorerConfig = dataclasses.field(default_factory=ScorerConfig)
+    encoder: EncoderTraining = "trained"
+    layer_decay: float = 1.0
+    loss: LossName = "softmax"
+    labels: LabelKind = "ranks"
+    l2: float = 0.0
+    turning: Turning = dataclasses.field(default_factory=Turning)
+    steps: int = 5_000
+    batch_size: int = 64
+    evaluate_every: int | None = 500
+    checkpoint_every: int | None = 500
+    keep_best: Literal["full_order", "pairwise", "ndcg", "mrr"] | None = "full_order"
+    resume: Literal["auto", "never"] = "auto"
+    seed: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=5e-5, weight_decay=1e-3, decay="constant"
+        )
+    )
+
+    def __post_init__(self):
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(
+                "layer_decay", f"is {self.layer_decay}", "Give a number in (0, 1]"
+            )
+
+
+def run(
+    store: RegionStore,
+    config: RankingConfig,
+    out: Path,
+    *,
+    start: StoredGenomeModel | None = None,
+    train: Integer[np.ndarray, " spans"] | None = None,
+    validation: Integer[np.ndarray, " spans"] | None = None,
+    describe: str = "rank",
+) -> StoredGenomeModel:
+    """Trains encoder and head to order the regions of spans.
+
+    Writes metrics, checkpoints and `model/` into `out`.
+
+    Args:
+        store: prepared spans.
+        config: the numbers.
+        out: the run folder.
+        start: whose encoder to start from, and whose head where it is the same;
+            None starts afresh.
+        train: rows of the store; None takes its training spans.
+        validation: rows of the store; None takes its validation spans.
+        describe: what the progress bar says.
+
+    Raises:
+        InputError: no span to train on, or another vocabulary than the encoder's.
+    """
+    train = store.split("train") if train is None else train
+    validation = store.split("validation") if validation is None else validation
+    if not len(train):
+        raise InputError(store.path, "has no training span", "prepare more spans")
+    builder = make_builder(store, config, start)
+    task = make_task(config, start)
+    sampler = EpochSampler(train, config.batch_size, seed=config.seed)
+    result = loop.fit(
+        task,
+        train_batches=lambda step: builder.build(sampler.batch(step), step=step),
+        validation_batches=(
+            (lambda: in_order(builder, validation, config.batch_size))
+            if len(validation)
+            else None
+        ),
+        config=loop.LoopConfig(
+            num_steps=config.steps,
+            seed=config.seed,
+            evaluate_every=config.evaluate_every,
+            checkpoint_every=config.checkpoint_every,
+            keep_best=config.keep_best if len(validation) else None,
+            resume=config.resume,
+        ),
+        folder=out,
+        optimizer=optimizer_of(config, task.config.encoder.num_layers),
+        initial=_initial(task, builder, train, config, start),
+        run_config={
+            "ranking": configs.to_json(config),
+            "spans": store.manifest["files"]["tokens.npy"],
+            "train": len(train),
+            "start": None if start is None else start.config.provenance,
+        },
+        describe=describe,
+    )
+    model = genome_inference.with_reference(
+        GenomeModelConfig(
+            encoder=task.config.encoder,
+            tokens=builder.tokenizer.version,
+            k=builder.tokenizer.k,
+            scorer=config.scorer,
+            num_tokens=builder.num_tokens,
+            provenance={
+                **provenance.of_code(),
+                "stage": "ranked",
+                "spans": store.manifest["provenance"],
+                "turning": configs.to_json(config.turning),
+                "start": None if start is None else start.config.provenance,
+            },
+        ),
+        jax.device_get(result.state.params),
+    )
+    genome_model.save(model, out / "model")
+    return model
+
+
+def make_task(config: RankingConfig, start: StoredGenomeModel | None) -> RegionRanking:
+    """The objective, with the encoder that is started from."""
+    return RegionRanking(
+        RegionRankingConfig(
+            encoder=config.shape if start is None else start.config.encoder,
+            scorer=config.scorer,
+            loss=config.loss,
+            labels=config.labels,
+            l2=config.l2,
+        )
+    )
+
+
+def make_builder(
+    store: RegionStore, config: RankingConfig, start: StoredGenomeModel | None
+) -> RegionBatchBuilder:
+    """Makes batches of prepared spans, for a vocabulary that the encoder knows.
+
+    Raises:
+        InputError: the spans have other tokens than the encoder.
+    """
+    tokenizer = KmerTokenizer(store.manifest["config"].get("vocabulary", "v2"))
+    encoder = config.shape if start is None else start.config.encoder
+    if encoder.vocabulary_size != tokenizer.vocabulary_size:
+        raise InputError(
+            store.path,
+            f"has {tokenizer.vocabulary_size} tokens, and the encoder "
+            f"{encoder.vocabulary_size}",
+            "prepare the spans with the vocabulary of the encoder",
+        )
+    return RegionBatchBuilder(store, tokenizer, config.turning, seed=config.seed)
+
+
+def in_order(
+    builder: RegionBatchBuilder, spans: Integer[np.ndarray, " spans"], batch_size: int
+) -> Iterable[RegionBatch]:
+    """All spans once, in the first view."""
+    return map(builder.build, sequential_batches(spans, batch_size))
+
+
+def optimizer_of(config: RankingConfig, num_layers: int) -> OptimizerConfig:
+    """The optimiser, with the rates of a frozen encoder or of one layer by layer."""
+    optimizer = shorten_warmup(config.optimizer, config.steps)
+    if config.encoder == "frozen":
+        rates = (("nucleotide_transformer/.*", 0.0), (".*", 1.0))
+    elif config.layer_decay < 1:
+        layers = (
+            (
+                f"nucleotide_transformer/layer_{i}/.*",
+                config.layer_decay ** (num_layers - i),
+            )
+            for i in range(num_layers)
+        )
+        below = config.layer_decay ** (num_layers + 1)
+        rates = (*layers, ("nucleotide_transformer/.*_embedding", below), (".*", 1.0))
+    else:
+        return optimizer
+    return dataclasses.replace(optimizer, rates=rates)
+
+
+def scores(
+    model: StoredGenomeModel,
+    builder: RegionBatchBuilder,
+    spans: Integer[np.ndarray, " spans"],
+    *,
+    batch_size: int = 192,
+) -> Float32[np.ndarray, "spans regions"]:
+    """Scores of spans, the mean over every view that the builder has of them."""
+    tokens = builder.store.tokens[spans]
+    # Spans share regions: each sequence is scored once.
+    different, where = np.unique(
+        tokens.reshape(-1, tokens.shape[-1]), axis=0, return_inverse=True
+    )
+    found = np.zeros(len(different), np.float32)
+    for first in range(0, len(different), SCORED_AT_ONCE):
+        part = slice(first, first + SCORED_AT_ONCE)
+        views = [
+            genome_inference.score(model, ids, batch_size=batch_size)
+            for ids in builder.views(different[part])
+        ]
+        found[part] = np.mean(views, axis=0)
+    return found[where.reshape(tokens.shape[:2])]
+
+
+def _initial(
+    task: RegionRanking,
+    builder: RegionBatchBuilder,
+    spans: Integer[np.ndarray, " spans"],
+    config: RankingConfig,
+    start: StoredGenomeModel | None,
+) -> tuple[genome_model.Tree, genome_model.Tree]:
+    """Fresh parameters, those of `start` in their place."""
+    example = builder.build(spans[:1])
+    fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
+    params, network_state = jax.device_get(fresh)
+    if start is not None:
+        same_head = (start.config.scorer, start.config.num_tokens) == (
+            config.scorer,
+            builder.num_tokens,
+        )
+        taken = {
+            name: start.params[name]
+            for name in params
+            if name in start.params
+            and (same_head or name.startswith("nucleotide_transformer"))
+        }
+        params = {**params, **taken}
+    return params, network_state
