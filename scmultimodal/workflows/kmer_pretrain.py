@@ -120,7 +120,7 @@ def run(
         validation: stretches to validate on; None takes those ends.
 
     Raises:
-        InputError: no stretch holds a window.
+        InputError: no stretch holds a window, or one is both trained and validated on.
     """
     tokenizer = KmerTokenizer(config.vocabulary, config.k)
     task = MaskedKmers(
@@ -163,7 +163,12 @@ def run(
             ),
             folder=out,
             optimizer=shorten_warmup(config.optimizer, config.steps),
-            run_config={"kmers": configs.to_json(config), "fasta": Path(fasta).name},
+            run_config={
+                "kmers": configs.to_json(config),
+                "fasta": Path(fasta).name,
+                "train": list(map(list, shown)),
+                "validation": list(map(list, held_out)),
+            },
             describe="pre-train on k-mers",
         )
     last = [r for r in result.history if r["split"] == "validation"][-1]
@@ -201,15 +206,32 @@ def _parts(
 ) -> tuple[Sequence[Stretch], Sequence[Stretch]]:
     records = [Stretch(*piece[:3]) for piece in genome.pieces]
     shown = records if train is None else train
-    if validation is not None:
-        return shown, validation
-    least = config.window_bp
-    cuts = [s.end - max(least, int((s.end - s.start) * config.held_out)) for s in shown]
-    parts = [(s, cut) for s, cut in zip(shown, cuts, strict=True) if cut > s.start]
-    return (
-        [s._replace(end=cut) for s, cut in parts],
-        [s._replace(start=cut) for s, cut in parts],
-    )
+    if validation is None:
+        sizes = [int((s.end - s.start) * config.held_out) for s in shown]
+        cuts = [
+            s.end - max(config.window_bp, size)
+            for s, size in zip(shown, sizes, strict=True)
+        ]
+        parts = [(s, cut) for s, cut in zip(shown, cuts, strict=True) if cut > s.start]
+        shown = [s._replace(end=cut) for s, cut in parts]
+        validation = [s._replace(start=cut) for s, cut in parts]
+    _require_apart(shown, validation)
+    return shown, validation
+
+
+def _require_apart(train: Sequence[Stretch], validation: Sequence[Stretch]) -> None:
+    held_out: dict[str, list[Stretch]] = {}
+    for stretch in validation:
+        held_out.setdefault(stretch.chrom, []).append(stretch)
+    for chrom, first, last in train:
+        for other in held_out.get(chrom, ()):
+            start, end = max(first, other.start), min(last, other.end)
+            if start < end:
+                raise InputError(
+                    f"{chrom}:{start}-{end}",
+                    "would be both trained and validated on",
+                    "Give stretches of their own to each, and no piece twice",
+                )
 
 
 def _in_order(

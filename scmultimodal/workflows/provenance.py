@@ -1,11 +1,14 @@
 """Which code and which data a result comes from."""
 
+import hashlib
 import importlib.metadata
 import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import scmultimodal
 from scmultimodal.data import atomic
@@ -70,6 +73,15 @@ def write_config(out: Path, config: Mapping[str, Any]) -> None:
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists, paths are text."""
     return json.loads(json.dumps(config, default=str))
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """sha256 of arrays: the same where types, shapes and numbers are."""
+    found = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(array.data)
+    return found.hexdigest()
 
 
 def git_revision() -> str | None:

@@ -143,9 +143,15 @@ def run(
         initial=_initial(task, builder, train, config, start),
         run_config={
             "ranking": configs.to_json(config),
-            "spans": store.manifest["files"]["tokens.npy"],
-            "train": len(train),
-            "start": None if start is None else start.config.provenance,
+            "spans": {
+                name: store.manifest["files"][name]
+                for name in ("tokens.npy", "values.npy")
+            },
+            "train": provenance.digest(train),
+            "validation": provenance.digest(validation),
+            "start": None
+            if start is None
+            else provenance.digest(*jax.tree.leaves(start.params)),
         },
         describe=describe,
     )
@@ -224,7 +230,7 @@ def optimizer_of(config: RankingConfig, num_layers: int) -> OptimizerConfig:
             for i in range(num_layers)
         )
         below = config.layer_decay ** (num_layers + 1)
-        rates = (*layers, ("nucleotide_transformer/.*_embedding", below), (".*", 1.0))
+        rates = (*layers, ("nucleotide_transformer/.*embedding.*", below), (".*", 1.0))
     else:
         return optimizer
     return dataclasses.replace(optimizer, rates=rates)
