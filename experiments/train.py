@@ -12,7 +12,13 @@ import tyro
 
 from scmultimodal.schemas.errors import InputError
 
-STUDIES = ("cell_model.pretraining", "cell_model.cell_type")
+STUDIES = (
+    "cell_model.pretraining",
+    "cell_model.cell_type",
+    "genome_model.kmer_pretraining",
+    "genome_model.region_ranking",
+    "genome_model.ranking_grid",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

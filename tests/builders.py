@@ -1,6 +1,7 @@
 """The one place that fakes data for tests."""
 
 import dataclasses
+import gzip
 import struct
 import zlib
 from pathlib import Path
@@ -19,8 +20,10 @@ from scipy import sparse
 from scmultimodal import datasets
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.region_chunks import RegionChunk
+from scmultimodal.data.region_store import RegionStore, write_region_store
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
@@ -389,4 +392,75 @@ def _region_chunk(size: int, num_tokens: int, rng: np.random.Generator) -> Regio
         features=rng.random((size, 3, 4)).astype(np.float32),
         cut=rng.random((size, 3)) < 0.1,
         unknown=size,
+    )
+
+
+def accessible_genome(
+    folder: Path, *, regions: int = 6, bins: int = 400, tracks: int = 2
+) -> datasets.AccessibleGenome:
+    """Random DNA with peaks of signal where a motif was planted, between flanks."""
+    rng, bin_bp, flank = np.random.default_rng(0), 32, 6_400
+    length = bins * bin_bp + 2 * flank
+    signal = rng.random((regions, bins, tracks), np.float32) / 10
+    records, rows = {}, []
+    for region in range(regions):
+        start = 10_000 + region * 2 * length
+        letters = list(dna(length, seed=region))
+        for place in rng.choice(np.arange(5, bins - 5, 9), bins // 25, replace=False):
+            height = 1 + 4 * rng.random()
+            signal[region, place : place + 3] += np.float32(height)
+            first = flank + int(place) * bin_bp
+            letters[first : first + 12 * int(height)] = "GGAACC" * 2 * int(height)
+        records[f"chr1:{start}-{start + length}"] = "".join(letters)
+        split = ("train", "train", "validation", "test")[region % 4]
+        rows.append(("chr1", start, start + length, split, start + flank))
+    (folder / "genome.fa.gz").write_bytes(gzip.compress(fasta(records)))
+    table = pd.DataFrame(rows, columns=["chrom", "start", "end", "split", "target"])
+    table["target_end"] = table["target"] + bins * bin_bp
+    return datasets.AccessibleGenome(
+        name="made up",
+        fasta=folder / "genome.fa.gz",
+        regions=table.rename(columns={"target": "target_start"}),
+        signal=signal,
+        bin_bp=bin_bp,
+        tracks=tuple(f"track{number}" for number in range(tracks)),
+    )
+
+
+def region_store(
+    path: Path,
+    sequences: list[list[str]],
+    values: Any,
+    *,
+    num_tokens: int,
+    version: str = "v1",
+    vocabulary: str = "v2",
+    split: Any = 0,
+) -> RegionStore:
+    """A store of given sequences, three to a span; every span is its own group."""
+    tokens = KmerTokenizer(vocabulary).encode_batch(
+        [sequence for span in sequences for sequence in span],
+        num_tokens,
+        padding="random" if version == "v2" else "end",
+    )
+    (chunk,) = region_chunks(len(sequences), num_tokens=num_tokens)
+    columns = chunk.spans.columns() | {
+        "values": np.asarray(values, np.float32),
+        "group": np.arange(len(sequences), dtype=np.int32),
+        "split": np.full(len(sequences), split, np.uint8),
+    }
+    shape = (len(sequences), 3, num_tokens)
+    chunk = dataclasses.replace(
+        chunk,
+        spans=SpanTable(**columns),
+        tokens=tokens.ids.astype(np.uint16).reshape(shape),
+    )
+    return write_region_store(
+        path,
+        [chunk],
+        num_tokens=num_tokens,
+        chromosomes=["chr1", "chr2"],
+        samples=["T", "B"],
+        config={"spans": {"version": version}, "vocabulary": vocabulary},
+        provenance={"source": "tests"},
     )

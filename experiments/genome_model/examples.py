@@ -112,7 +112,7 @@ def _span_config(
 
 def _peaks(data: AccessibleGenome, track: int, config: ExamplesConfig) -> RegionTable:
     """The peaks of one track; no closed window may lie where nothing was measured."""
-    regions, name = data.regions, data.tracks[track]
+    regions = data.regions
     signal = BinnedSignal(
         data.signal[:, :, track],
         regions["chrom"].tolist(),
@@ -125,10 +125,10 @@ def _peaks(data: AccessibleGenome, track: int, config: ExamplesConfig) -> Region
         for low, high in (("start", "target_start"), ("target_end", "end"))
     ]
     return RegionTable.build(
-        name,
+        data.name,
         peaks,
         peaks[["value"]].to_numpy(),
-        [name],
+        [data.tracks[track]],
         closed_to_gaps=pd.concat(flanks),
     )
 

@@ -20,8 +20,8 @@ class RankerResult:
 
     Attributes:
         name: of the ranker.
-        scores: means over the spans.
-        full_order: share of spans in the right order, with its interval.
+        scores: means over the spans; equal scores are wrong.
+        full_order: share of spans in the right order, equal scores guessed between.
         gains: paired difference of that share to each ranker named.
     """
 
@@ -44,8 +44,8 @@ def judge(
 ) -> list[RankerResult]:
     """Judges rankers on the same spans; intervals by resampling groups.
 
-    Equal scores are wrong for a ranker that is judged. In `over`, a feature that is
-    coarse gets the share of orders that guessing between equals would get right.
+    Regions of equal score count by what guessing between them would get right: a
+    coarse feature, such as a CpG count, gets its due, and a constant is worth chance.
 
     Args:
         rankers: name -> scores of all spans.
@@ -53,23 +53,23 @@ def judge(
         groups: of the spans: chromosome or region.
         over: rankers whose gain over them is asked of every other.
     """
-    due = {
-        name: ranking.full_order(rankers[name], values, equal_scores="chance")
-        for name in over
+    right = {
+        name: ranking.full_order(scores, values, equal_scores="chance")
+        for name, scores in rankers.items()
     }
     results = []
     for name, scores in rankers.items():
-        right = due.get(name, ranking.full_order(scores, values))
+        gains = {
+            other: intervals.paired_difference(right[name], right[other], groups)
+            for other in over
+            if other != name
+        }
         results.append(
             RankerResult(
                 name=name,
                 scores=ranking.score(scores, values),
-                full_order=intervals.cluster_interval(right, groups),
-                gains={
-                    other: intervals.paired_difference(right, theirs, groups)
-                    for other, theirs in due.items()
-                    if other != name
-                },
+                full_order=intervals.cluster_interval(right[name], groups),
+                gains=gains,
             )
         )
     return results

@@ -8,7 +8,7 @@ from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerCon
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.ranking import RankingConfig
+from scmultimodal.workflows.ranking import RankingConfig, SignalConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,16 +17,18 @@ class GenomePreset:
 
     Attributes:
         kmers: masked-k-mer pre-training.
-        signal: training on the signal of windows at random places; None goes without.
+        signal: training on the signal of windows at random places, before.
         ranking: training by ranking.
     """
 
     kmers: KmerPretrainConfig
-    signal: RankingConfig | None
+    signal: SignalConfig
     ranking: RankingConfig
 
 
-STUDY = GenomePreset(kmers=KmerPretrainConfig(), signal=None, ranking=RankingConfig())
+STUDY = GenomePreset(
+    kmers=KmerPretrainConfig(), signal=SignalConfig(), ranking=RankingConfig()
+)
 
 _SHAPE = NucleotideTransformerConfig(
     dim=64, num_layers=2, num_heads=4, hidden=128, max_tokens=86
@@ -46,14 +48,8 @@ SMALL = GenomePreset(
             learning_rate=2e-3, weight_decay=1e-2, warmup_steps=100
         ),
     ),
-    signal=RankingConfig(
-        shape=_SHAPE,
-        scorer=_SCORER,
-        turning=_TURNING,
+    signal=SignalConfig(
         steps=800,
-        evaluate_every=200,
-        checkpoint_every=200,
-        keep_best=None,
         optimizer=OptimizerConfig(
             learning_rate=2e-3, weight_decay=1e-2, warmup_steps=50
         ),

@@ -88,14 +88,40 @@ class RankingConfig:
             )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SignalConfig:
+    """Training on windows at random places, by their signal, before ranking peaks.
+
+    Attributes:
+        steps: updates; 0 goes without.
+        optimizer: of these.
+    """
+
+    steps: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+
+    def ranking(self, config: RankingConfig) -> RankingConfig:
+        """The numbers of this training: those of the ranking, but for its own."""
+        return dataclasses.replace(
+            config,
+            steps=self.steps,
+            optimizer=self.optimizer,
+            encoder="trained",
+            layer_decay=1.0,
+            evaluate_every=max(1, self.steps // 4),
+            checkpoint_every=max(1, self.steps // 4),
+            keep_best=None,
+        )
+
+
 def run(
     store: RegionStore,
     config: RankingConfig,
     out: Path,
     *,
     start: StoredGenomeModel | None = None,
-    train: Integer[np.ndarray, " spans"] | None = None,
-    validation: Integer[np.ndarray, " spans"] | None = None,
+    train: Integer[np.ndarray, " shown"] | None = None,
+    validation: Integer[np.ndarray, " judged"] | None = None,
     describe: str = "rank",
 ) -> StoredGenomeModel:
     """Trains encoder and head to order the regions of spans.

@@ -1,0 +1,57 @@
+"""Masked-6-mer pre-training of an encoder of DNA, from a FASTA (SPEC 3.5).
+
+    python -m experiments.train genome_model.kmer_pretraining \\
+        --fasta hg38.fa.gz --out runs/kmers
+
+The end of every record is held out. Beside the held-out loss stand those of frequency
+tables: a model above "unigram by GC" has learnt no more than composition, and is not
+worth starting from. runs/kmers/model serves as --start of the ranking studies.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scmultimodal.schemas import configs
+from scmultimodal.workflows import genome_presets, kmer_pretrain, provenance
+from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
+from scmultimodal.workflows.presets import PresetName
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """All numbers of a masked-k-mer pre-training."""
+
+    out: Path
+    """Run folder."""
+    fasta: Path
+    """The genome: plain, bgzip or gzip."""
+    preset: PresetName = "small"
+    """Whose numbers to start from."""
+    kmers: Annotated[KmerPretrainConfig, tyro.conf.arg(name="")]
+    """The training."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+def default(preset: PresetName) -> Study:
+    """The numbers of a preset; `out` and `fasta` are left to the command line."""
+    return Study(
+        out=tyro.MISSING,
+        fasta=tyro.MISSING,
+        preset=preset,
+        kmers=genome_presets.GENOME_PRESETS[preset].kmers,
+    )
+
+
+def run(study: Study) -> None:
+    """Pre-trains, and prints the losses."""
+    config = configs.to_json(study)
+    provenance.check_config(study.out, config, resume=study.kmers.resume == "auto")
+    provenance.write_config(study.out, config)
+    found = kmer_pretrain.run(study.fasta, study.kmers, study.out)
+    print(f"\nHidden k-mers of held-out windows of {study.fasta.name}")
+    print(kmer_pretrain.format_losses(found.losses))
+    print(f"model   {study.out / 'model'}")

@@ -1,0 +1,21 @@
+"""What the ranking studies share."""
+
+import dataclasses
+
+from scmultimodal.modules.heads.accessibility import ScorerName
+from scmultimodal.workflows.ranking import EncoderTraining, RankingConfig
+
+
+def with_head(
+    config: RankingConfig,
+    head: ScorerName,
+    encoder: EncoderTraining | None = None,
+    seed: int | None = None,
+) -> RankingConfig:
+    """The same with another head, treatment of the encoder, or seed."""
+    return dataclasses.replace(
+        config,
+        scorer=dataclasses.replace(config.scorer, name=head),
+        encoder=encoder or config.encoder,
+        seed=config.seed if seed is None else seed,
+    )

@@ -1,0 +1,224 @@
+"""Studies of the genome model: examples from tracks, the command line, tiny runs."""
+
+import importlib
+import json
+import shlex
+
+import haiku as hk
+import jax
+import numpy as np
+import pytest
+
+from experiments import train
+from experiments.genome_model import examples
+from experiments.genome_model.examples import ExamplesConfig
+from scmultimodal.data.region_store import RegionStore
+from scmultimodal.genome.composition import FEATURES
+from scmultimodal.genome.fasta import Genome
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.modules.heads import accessibility
+from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
+from scmultimodal.weights import genome_model
+from tests import builders
+
+SMALL = ExamplesConfig(window_bp=96, shift_factor=3, signal_lists=60)
+TINY = (
+    "--shape.dim 8 --shape.num-layers 1 --shape.num-heads 2 --shape.hidden 8 --steps 2 "
+    "--batch-size 8 --optimizer.warmup-steps 0 --signal.steps 2 "
+    "--signal.optimizer.warmup-steps 0 --data.make.window-bp 96 "
+    "--data.make.shift-factor 2 --data.make.signal-lists 60 "
+    "--scorer.transformer-hidden 4 --scorer.convolution-hidden 4 "
+    "--scorer.convolution-kernel 3 --scorer.convolution-pool 2"
+)
+HEADS = {
+    "linear": 256_513,
+    "transformer": 2_881_793,
+    "unet": 16_778_241,
+    "convolutional": 2_033_041,
+}
+
+
+@pytest.fixture
+def tracks(tmp_path, monkeypatch):
+    made = builders.accessible_genome(tmp_path)
+    monkeypatch.setattr("scmultimodal.datasets.dnase_regions", lambda: made)
+    return made
+
+
+def parsed(name, *arguments):
+    study = importlib.import_module(f"experiments.genome_model.{name}")
+    return train.parse(study, ["--out", "x", *arguments])
+
+
+# Examples.
+
+
+@pytest.mark.parametrize("which", ["near", "wide"])
+def test_peaks_of_a_track_are_ranked_within_it(tracks, tmp_path, which):
+    store = examples.prepare(tracks, which, SMALL, tmp_path / which)
+    span_bp = 3_000 if which == "near" else 400 * 32
+    assert store.samples == ("made up:track0", "made up:track1")
+    assert store.num_spans > 20
+    for row in range(store.num_spans):
+        sample, region = store.spans.sample_index[row], store.group[row]
+        signal = tracks.signal[region, :, sample].astype(np.float64)
+        above = signal > np.percentile(tracks.signal[..., sample], 95)
+        first = tracks.regions["target_start"][region]
+        at_end = tracks.regions["target_end"][region]
+        low, high = store.intervals[row].min(), store.intervals[row].max()
+        assert first <= low + 48
+        assert high <= at_end + 48
+        assert high - low <= span_bp
+        for (start, end), value in zip(
+            store.intervals[row], store.values[row], strict=True
+        ):
+            assert end - start == 96
+            summit = (start + 48 - first - 16) / 32
+            bins = slice(max(0, (start - first) // 32), -(-(end - first) // 32))
+            if value == 0:
+                assert not above[bins].any()
+            else:
+                # The summit is the middle of the highest bin of a peak.
+                assert above[int(summit)]
+                assert summit == int(summit)
+                assert signal[bins].max() == signal[int(summit)]
+
+
+def test_signal_lists_hold_the_mean_of_scaled_tracks(tracks, tmp_path):
+    store = examples.prepare(tracks, "signal", SMALL, tmp_path / "signal")
+    flat = tracks.signal.reshape(-1, 2)
+    level = np.log1p(tracks.signal / np.percentile(flat, 95, axis=0)).mean(-1)
+    bases = np.repeat(level, 32, axis=1)
+    for row in range(store.num_spans):
+        region = store.group[row]
+        first = tracks.regions["target_start"][region]
+        for (start, end), value in zip(
+            store.intervals[row], store.values[row], strict=True
+        ):
+            expected = bases[region, start - first : end - first].mean()
+            np.testing.assert_allclose(value, expected, rtol=1e-5)
+    counts = np.bincount(store.group)
+    assert counts.tolist() == [10] * 6
+    tokenizer = KmerTokenizer()
+    with Genome.open(tracks.fasta) as genome:
+        start, end = store.intervals[7, 1].tolist()
+        assert tokenizer.decode(store.tokens[7, 1]) == genome.fetch("chr1", start, end)
+
+
+def test_no_region_is_in_two_splits(tracks, tmp_path):
+    for which in ("near", "wide", "signal"):
+        store = examples.prepare(tracks, which, SMALL, tmp_path / which)
+        parts = {n: set(store.group[store.split(n)]) for n in ("train", "test")}
+        assert parts["train"] == {0, 1, 4, 5}
+        assert parts["test"] == {3}
+
+
+def test_examples_are_made_once_and_again_for_other_numbers(tracks, tmp_path):
+    first = examples.prepare(tracks, "near", SMALL, tmp_path / "near")
+    stamp = (tmp_path / "near" / "manifest.json").stat().st_mtime_ns
+    examples.prepare(tracks, "near", SMALL, tmp_path / "near")
+    assert (tmp_path / "near" / "manifest.json").stat().st_mtime_ns == stamp
+    other = ExamplesConfig(window_bp=48, shift_factor=3, signal_lists=60)
+    again = examples.prepare(tracks, "near", other, tmp_path / "near")
+    assert again.tokens.shape[-1] < first.tokens.shape[-1]
+
+
+# The command line.
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_study_preset_has_the_published_shape(head):
+    study = parsed("region_ranking", "--preset", "study", "--head", head)
+    assert (study.ranking.batch_size, study.ranking.optimizer.weight_decay) == (
+        64,
+        1e-3,
+    )
+    assert study.ranking.optimizer.learning_rate == 5e-5
+    assert study.signal.steps == 0
+    scorer = accessibility.ScorerConfig(name=study.head)
+    task = RegionRanking(
+        RegionRankingConfig(encoder=study.ranking.shape, scorer=scorer)
+    )
+    batch = builders.region_batch(num_spans=1, num_tokens=501)
+    params, _ = jax.eval_shape(task.init, jax.random.PRNGKey(0), batch)
+    total = hk.data_structures.tree_size(params)
+    assert total == 52_484_608 + HEADS[head]
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
+    out = tmp_path / "run"
+    run = ["genome_model.region_ranking", "--out", str(out), "--head", "linear"]
+    assert train.main([*run, *shlex.split(TINY)]) == 0
+    shown = capsys.readouterr().out
+    assert "test spans of DNase over 65 regions, wide" in shown
+    assert "ridge on 5-mers" in shown
+    model = genome_model.load(out)
+    assert model.config.scorer.name == "linear"
+    assert model.config.provenance["start"]["stage"] == "ranked"
+    # 96 bp, 12 of them cropped: 14 6-mers and CLS.
+    assert model.config.num_tokens == 15
+    summary = json.loads((out / "summary.json").read_text())
+    names = [row["name"] for row in summary["test"]]
+    assert names == ["linear, trained", *FEATURES, "ridge on 5-mers"]
+    spans = RegionStore.open(out / "data" / "spans")
+    judged = sum(row["full_order"]["num_values"] for row in summary["test"][:1])
+    assert 0 < judged <= len(spans.split("test"))
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, capsys):
+    out = tmp_path / "grid"
+    run = ["genome_model.ranking_grid", "--out", str(out), "--folds", "2"]
+    run += ["--heads", "linear", "convolutional", *shlex.split(TINY)]
+    assert train.main(run) == 0
+    assert "out of fold" in capsys.readouterr().out
+    rows = {r["name"]: r for r in json.loads((out / "summary.json").read_text())}
+    heads = [
+        f"{h}, {e}" for h in ("linear", "convolutional") for e in ("trained", "frozen")
+    ]
+    assert set(heads) < set(rows)
+    assert rows["length"]["full_order"]["mean"] == pytest.approx(1 / 6)
+    assert {r["full_order"]["num_groups"] for r in rows.values()} == {6}
+    assert (out / "grid.png").stat().st_size > 10_000
+    # One fold's scores lost: it alone is computed again, and is the same.
+    kept = out / "fold_1" / "seed_0" / "linear_trained" / "scores.npy"
+    before = np.load(kept)
+    kept.unlink()
+    other = out / "fold_0" / "seed_0" / "linear_trained" / "scores.npy"
+    stamp = other.stat().st_mtime_ns
+    assert train.main(run) == 0
+    np.testing.assert_array_equal(np.load(kept), before)
+    assert other.stat().st_mtime_ns == stamp
+
+
+def test_the_folds_of_a_grid_share_no_region(tracks, tmp_path):
+    grid = importlib.import_module("experiments.genome_model.ranking_grid")
+    store = examples.prepare(tracks, "near", SMALL, tmp_path / "near")
+    fold = grid._deal(store, 3)
+    groups = [set(store.group[fold == number]) for number in range(3)]
+    assert sorted(len(g) for g in groups) == [2, 2, 2]
+    assert len(set().union(*groups)) == 6
+
+
+@pytest.mark.parametrize("folds", ["1", "7"])
+def test_folds_that_cannot_be_are_refused(tracks, tmp_path, capsys, folds):
+    run = ["genome_model.ranking_grid", "--out", str(tmp_path / "grid"), "--folds"]
+    assert train.main([*run, folds, *shlex.split(TINY)]) == 2
+    assert f"--folds: is {folds}. Give 2 to 6" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
+    out = tmp_path / "kmers"
+    run = ["genome_model.kmer_pretraining", "--out", str(out)]
+    run += ["--fasta", str(tracks.fasta), "--window-bp", "60", "--steps", "2"]
+    run += shlex.split(
+        "--shape.dim 8 --shape.num-layers 1 --shape.num-heads 2 --shape.hidden 8 "
+        "--batch-size 8 --validation-windows 16 --table-windows 50"
+    )
+    assert train.main(run) == 0
+    assert "unigram by GC" in capsys.readouterr().out
+    losses = json.loads((out / "losses.json").read_text())
+    assert set(losses) == {"model", "unigram", "unigram by GC"}
+    assert genome_model.load(out).config.scorer is None
