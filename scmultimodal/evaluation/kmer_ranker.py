@@ -9,9 +9,10 @@ from sklearn.linear_model import Ridge
 
 from scmultimodal.evaluation import ranking
 from scmultimodal.genome.composition import kmer_frequencies, reverse_complement
+from scmultimodal.schemas.errors import InputError
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Tried penalties, in units of the mean variance of a frequency over all regions."""
+"""Tried penalties, in units of the mean variance of a frequency, times regions."""
 
 
 def strandless_frequencies(
@@ -47,8 +48,17 @@ def ridge_scores(
         fit_on: rows of the spans to fit on.
         score_on: rows of the spans to score.
         penalties: to choose from.
+
+    Raises:
+        InputError: no span to fit on has three different values.
     """
     fit_on = fit_on[~ranking.ties(values[fit_on])]
+    if not len(fit_on):
+        raise InputError(
+            "values",
+            "no span to fit on has three different values",
+            "Fit on at least one",
+        )
     known = np.unique(groups[fit_on])
     aside = np.isin(groups[fit_on], known[::3])
     judge_by = fit_on[aside]
