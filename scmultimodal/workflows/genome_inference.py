@@ -50,7 +50,10 @@ def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
 def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel:
     """A model, with what it makes of a few sequences for others to compare with."""
     encode_batch = config.tokenizer.encode_batch
-    reference = {"token_ids": encode_batch(REFERENCE_SEQUENCES, REFERENCE_TOKENS).ids}
+    length = REFERENCE_TOKENS
+    if config.encoder.learned_positions:
+        length = min(length, config.encoder.max_tokens)
+    reference = {"token_ids": encode_batch(REFERENCE_SEQUENCES, length).ids}
     if config.num_tokens is not None:
         scored = encode_batch(REFERENCE_SEQUENCES, config.num_tokens).ids
         reference["scored_token_ids"] = scored
