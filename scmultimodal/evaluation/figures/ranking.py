@@ -39,7 +39,15 @@ def ranker_bars(
         heights = np.array([share.mean for share in found])
         bounds = np.array([[s.mean - s.low, s.high - s.mean] for s in found]).T
         axes.bar(centres, heights, 0.9 * width, color=style.COLOURS[i], label=kind)
-        axes.errorbar(centres, heights, bounds, fmt="none", ecolor=style.INK, capsize=3)
+        axes.errorbar(
+            centres,
+            heights,
+            bounds,
+            fmt="none",
+            ecolor=style.INK,
+            elinewidth=1,
+            capsize=3,
+        )
         for centre, height in zip(centres, heights, strict=True):
             ink = style.ink_on(style.COLOURS[i])
             axes.text(centre, 0.01, f"{height:.3f}", ha="center", fontsize=7, color=ink)
