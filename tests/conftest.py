@@ -30,3 +30,11 @@ def compiled_once(tmp_path_factory):
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def lightly_compiled():
+    """Programs that run for an instant are not worth optimising: half the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -249,7 +249,7 @@ def _in_order(
 
 def _of_tables(
     train: Int32[np.ndarray, "windows tokens"],
-    judged: Int32[np.ndarray, "windows tokens"],
+    judged: Int32[np.ndarray, "judged tokens"],
     tokenizer: KmerTokenizer,
 ) -> dict[str, float]:
     vocabulary = tokenizer.vocabulary

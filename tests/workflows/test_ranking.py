@@ -21,6 +21,8 @@ from scmultimodal.workflows import genome_inference, ranking
 from scmultimodal.workflows.ranking import RankingConfig
 from tests import builders
 
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
 NUM_TOKENS = 8
 SHAPE = builders.dna_encoder_config(vocabulary_size=4107)
 FAST = OptimizerConfig(learning_rate=0.02, weight_decay=0.0, decay="constant")
