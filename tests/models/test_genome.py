@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.models import GenomeModel
+from scmultimodal.modules import nucleotide_transformer as modules
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
@@ -250,6 +251,34 @@ def test_a_machine_that_computes_something_else_is_noticed(model):
     moved["embeddings"] = moved["embeddings"] * np.nan
     with pytest.raises(InputError, match="differ by nan"):
         GenomeModel(dataclasses.replace(stored, reference=moved)).self_check()
+
+
+def test_the_reference_holds_scores_where_there_is_a_scorer(model, with_scorer):
+    assert set(model._stored.reference) == {"token_ids", "embeddings"}
+    reference = with_scorer._stored.reference
+    assert set(reference) == {"token_ids", "embeddings", "scored_token_ids", "scores"}
+    assert reference["token_ids"].shape == (2, 16)
+    assert reference["scored_token_ids"].shape == (2, 9)
+    scores = with_scorer.score(genome_inference.REFERENCE_SEQUENCES)
+    np.testing.assert_array_equal(reference["scores"], scores)
+    assert scores[0] != scores[1]
+
+
+def test_scores_that_moved_are_noticed(with_scorer):
+    stored = with_scorer._stored
+    moved = {**stored.reference, "scores": stored.reference["scores"] + 0.5}
+    with pytest.raises(InputError, match=r"differ by 0\.5"):
+        GenomeModel(dataclasses.replace(stored, reference=moved)).self_check()
+
+
+def test_the_reference_is_no_longer_than_learned_positions():
+    encoder = builders.dna_encoder_config(learned_positions=True, max_tokens=10)
+    network = modules.build_encoder(encoder)
+    token_ids = np.full((1, 10), 3, np.int32)
+    params = jax.device_get(jax.jit(network.init)(jax.random.PRNGKey(0), token_ids))
+    config = GenomeModelConfig(encoder=encoder, k=2)
+    stored = genome_inference.with_reference(config, params)
+    assert stored.reference["embeddings"].shape == (2, 10, encoder.dim)
 
 
 def test_a_cell_model_is_no_genome_model(model, tmp_path):
