@@ -1,6 +1,7 @@
 """Fine-tuning of an encoder of DNA by ranking regions, and what it then says."""
 
 import dataclasses
+import typing
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -82,6 +83,10 @@ class RankingConfig:
     )
 
     def __post_init__(self):
+        if self.encoder not in typing.get_args(EncoderTraining):
+            raise InputError(
+                "encoder", f"is {self.encoder!r}", "Choose trained or frozen"
+            )
         if not 0 < self.layer_decay <= 1:
             raise InputError(
                 "layer_decay", f"is {self.layer_decay}", "Give a number in (0, 1]"

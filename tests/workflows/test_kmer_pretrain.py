@@ -72,6 +72,7 @@ def asked(tmp_path, monkeypatch):
         def fit(task, *, train_batches, validation_batches, **keywords):
             kept.append([train_batches(step) for step in range(40)])
             kept.append(list(validation_batches()))
+            kept.append(task)
             raise InterruptedError
 
         with monkeypatch.context() as patch:
@@ -184,7 +185,7 @@ def test_the_end_of_each_record_is_held_out(tmp_path, asked, monkeypatch, both):
         ),
     )
     config = dataclasses.replace(CONFIG, reverse_complement=both)
-    trained, validated = asked(fasta, config)
+    trained, validated, _ = asked(fasta, config)
     # A fifth of 300 bp; of chrM, 20 bp at least, and what is left holds no window.
     ends = windows(("chr1", 240, 300), ("chr2", 240, 300), ("chrM", 10, 30))
     starts = windows(("chr1", 0, 240), ("chr2", 0, 240))
@@ -208,7 +209,7 @@ def test_the_end_of_each_record_is_held_out(tmp_path, asked, monkeypatch, both):
 
 def test_windows_that_are_validated_on_come_once(tmp_path, asked):
     fasta = write(tmp_path / "random.fa", RANDOM)
-    _, validated = asked(fasta)
+    _, validated, _ = asked(fasta)
     assert [len(batch.row) for batch in validated] == [16] * 4
     assert np.concatenate([b.row for b in validated]).tolist() == list(range(64))
     mask = np.concatenate([b.sequence_mask for b in validated])
@@ -224,13 +225,29 @@ def test_stretches_of_the_callers_choice(tmp_path, asked):
         "train": [Stretch("chr1", 100, 150)],
         "validation": [Stretch("chr1", 150, 200), Stretch("chr2", 0, 25)],
     }
-    trained, validated = asked(fasta, **parts)
+    trained, validated, _ = asked(fasta, **parts)
     assert decoded(trained) == windows(("chr1", 100, 150))
     assert decoded(validated) <= windows(("chr1", 150, 200), ("chr2", 0, 25))
     # The end of a stretch, where nothing else is said.
-    trained, validated = asked(fasta, train=[Stretch("chr2", 100, 200)])
+    trained, validated, _ = asked(fasta, train=[Stretch("chr2", 100, 200)])
     assert decoded(trained) <= windows(("chr2", 100, 180))
     assert decoded(validated) == windows(("chr2", 180, 200))
+
+
+@pytest.mark.parametrize(("vocabulary", "size"), [("v1", 25), ("v2", 27)])
+def test_kmers_are_hidden_and_nothing_else(tmp_path, asked, vocabulary, size):
+    record = (RANDOM["chr1"][:7] + "N") * 30
+    fasta = write(tmp_path / "with_n.fa", {"chr1": record})
+    shape = builders.dna_encoder_config(vocabulary_size=size)
+    config = dataclasses.replace(
+        CONFIG, shape=shape, vocabulary=vocabulary, mask_share=1.0
+    )
+    (batch, *_), _, task = asked(fasta, config)
+    _, where = task.mask(jax.random.PRNGKey(0), batch)
+    tokens = np.array(KmerTokenizer(vocabulary, 2).vocabulary)[batch.token_ids]
+    is_kmer = np.char.str_len(tokens) == 2
+    assert 0.5 < is_kmer.mean() < 0.9
+    np.testing.assert_array_equal(where, is_kmer)
 
 
 # What cannot be.

@@ -403,3 +403,10 @@ def test_nothing_to_train_on_is_refused(store, tmp_path):
 def test_layers_cannot_stand_still_or_overtake(decay):
     with pytest.raises(InputError, match=f"layer_decay: is {decay}"):
         dataclasses.replace(CONFIG, layer_decay=decay)
+
+
+def test_an_encoder_is_trained_or_frozen():
+    config = dataclasses.replace(CONFIG)
+    object.__setattr__(config, "encoder", "thawed")  # past the type checker of tests
+    with pytest.raises(InputError, match="encoder: is 'thawed'"):
+        config.__post_init__()
