@@ -18,6 +18,8 @@ from scmultimodal.workflows import genome_inference
 from tests import builders
 from tests.weights import published_folders
 
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
 SEQUENCES = ["ACGTTGCA", "GATTACANGA", "T", ""]
 
 
