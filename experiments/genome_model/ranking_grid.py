@@ -34,7 +34,11 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.ranking import EncoderTraining, RankingConfig, SignalConfig
+from scmultimodal.workflows.ranking_config import (
+    EncoderTraining,
+    RankingConfig,
+    SignalConfig,
+)
 from scmultimodal.workflows.stages import stage
 
 Scores = Float[np.ndarray, "spans 3"]

@@ -27,7 +27,7 @@ from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.workflows import genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.ranking import RankingConfig, SignalConfig
+from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from scmultimodal.modules.heads.accessibility import ScorerName
-from scmultimodal.workflows.ranking import EncoderTraining, RankingConfig
+from scmultimodal.workflows.ranking_config import EncoderTraining, RankingConfig
 
 
 def with_head(

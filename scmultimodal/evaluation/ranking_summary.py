@@ -31,8 +31,13 @@ class RankerResult:
     gains: dict[str, Interval]
 
     def as_row(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return dataclasses.asdict(self)
+        """As JSON holds it: a bound that is unknown is None."""
+        return {
+            "name": self.name,
+            "scores": dataclasses.asdict(self.scores),
+            "full_order": _row(self.full_order),
+            "gains": {name: _row(gain) for name, gain in self.gains.items()},
+        }
 
 
 def judge(
@@ -98,6 +103,11 @@ def format_table(results: Sequence[RankerResult]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _row(interval: Interval) -> dict[str, Any]:
+    fields = dataclasses.asdict(interval)
+    return {k: None if np.isnan(v) else v for k, v in fields.items()}
 
 
 def _bounds(interval: Interval) -> str:

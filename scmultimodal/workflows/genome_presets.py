@@ -8,7 +8,7 @@ from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerCon
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.ranking import RankingConfig, SignalConfig
+from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,9 @@ def test_rows_are_json():
     assert row["full_order"]["mean"] == 0.5
     assert row["scores"]["num_ties"] == 1
     assert row["gains"]["coarse"]["num_groups"] == 3
+    one = ranking_summary.judge(RANKERS, VALUES, np.zeros(5, int), over=["coarse"])
+    shown = json.dumps([result.as_row() for result in one], allow_nan=False)
+    assert '"low": null' in shown
 
 
 def test_the_table():

@@ -18,7 +18,7 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import genome_inference, ranking
-from scmultimodal.workflows.ranking import RankingConfig
+from scmultimodal.workflows.ranking_config import RankingConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
