@@ -1,6 +1,7 @@
 """The spans of a ranking study: made from public tracks, or prepared before."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,9 @@ from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import genome_inference
 
+PeakSet = Literal["near", "wide"]
+"""Two peaks and a gap within 3 kb, or within 65 kb."""
+
 RIDGE = "ridge on 5-mers"
 MOST_FITTED = 20_000
 """Spans that a ridge is fitted on at most."""
@@ -30,37 +34,46 @@ class DataConfig:
     Attributes:
         spans: a folder that `scmultimodal prepare-ranking` wrote; None makes them from
             DNase over 65 regions.
-        examples: of those, which: two peaks and a gap "near", within 3 kb, or "wide",
-            within 65 kb.
         make: how tracks become examples.
     """
 
     spans: Path | None = None
-    examples: Literal["near", "wide"] = "wide"
     make: ExamplesConfig = dataclasses.field(default_factory=ExamplesConfig)
 
     @property
     def name(self) -> str:
         """For titles."""
-        if self.spans is not None:
-            return self.spans.name
-        return f"DNase over 65 regions, {self.examples}"
+        return "DNase over 65 regions" if self.spans is None else self.spans.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """Spans to rank, and lists of windows to train on before, if there are any."""
+    """Spans to rank, and what there is to train on before.
 
-    spans: RegionStore
+    Attributes:
+        spans: name -> spans of one kind.
+        signal: lists of windows at random places; None where they are not asked for.
+    """
+
+    spans: dict[str, RegionStore]
     signal: RegionStore | None
 
 
-def load(config: DataConfig, out: Path, *, with_signal: bool) -> Loaded:
-    """Opens the spans of a study, or makes them below `out`."""
+def load(
+    config: DataConfig,
+    out: Path,
+    *,
+    peaks: Sequence[PeakSet],
+    with_signal: bool,
+) -> Loaded:
+    """Opens the spans of a study, or makes those of `peaks` below `out`."""
     if config.spans is not None:
-        return Loaded(spans=RegionStore.open(config.spans), signal=None)
+        return Loaded(spans={"given": RegionStore.open(config.spans)}, signal=None)
     tracks = datasets.dnase_regions()
-    spans = examples.prepare(tracks, config.examples, config.make, out / "spans")
+    spans = {
+        which: examples.prepare(tracks, which, config.make, out / which)
+        for which in peaks
+    }
     signal = None
     if with_signal:
         signal = examples.prepare(tracks, "signal", config.make, out / "signal")

@@ -20,7 +20,7 @@ from typing import Annotated
 import tyro
 
 from experiments.genome_model import data, stages
-from experiments.genome_model.data import RIDGE, DataConfig
+from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
@@ -44,6 +44,8 @@ class Study:
     """Encoder to start from: a model folder of ours, or a published one."""
     data: DataConfig
     """Which spans."""
+    examples: PeakSet = "wide"
+    """Of those made from DNase: two peaks and a gap within 3 kb, or within 65 kb."""
     signal: SignalConfig
     """Training on windows at random places, before."""
     ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
@@ -70,8 +72,12 @@ def run(study: Study) -> None:
     provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
     start = data.load_start(study.start)
     loaded = data.load(
-        study.data, study.out / "data", with_signal=study.signal.steps > 0
+        study.data,
+        study.out / "data",
+        peaks=(study.examples,),
+        with_signal=study.signal.steps > 0,
     )
+    ((kind, spans),) = loaded.spans.items()
     provenance.write_config(study.out, config)
     numbers = stages.with_head(study.ranking, study.head)
     if loaded.signal is not None:
@@ -82,27 +88,25 @@ def run(study: Study) -> None:
             start=start,
             describe="train on signal",
         )
-    model = ranking.run(loaded.spans, numbers, study.out, start=start)
-    builder = ranking.make_builder(loaded.spans, numbers, model)
+    model = ranking.run(spans, numbers, study.out, start=start)
+    builder = ranking.make_builder(spans, numbers, model)
     name, summary = f"{study.head}, {study.ranking.encoder}", {}
     for split in ("validation", "test"):
-        rows = loaded.spans.split(split)
+        rows = spans.split(split)
         if not len(rows):
             continue
         rankers = {
             name: ranking.scores(model, builder, rows),
-            **data.baselines(
-                loaded.spans, fit_on=loaded.spans.split("train"), score_on=rows
-            ),
+            **data.baselines(spans, fit_on=spans.split("train"), score_on=rows),
         }
         results = ranking_summary.judge(
             rankers,
-            loaded.spans.values[rows],
-            loaded.spans.group[rows],
+            spans.values[rows],
+            spans.group[rows],
             over=("gc", RIDGE),
         )
         summary[split] = [result.as_row() for result in results]
-        print(f"\n{len(rows):,} {split} spans of {study.data.name}")
+        print(f"\n{len(rows):,} {split} spans of {study.data.name}, {kind}")
         print(ranking_summary.format_table(results))
     atomic.write_text(study.out / "summary.json", json.dumps(summary, indent=1) + "\n")
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")

@@ -51,7 +51,7 @@ SMALL = GenomePreset(
     signal=SignalConfig(
         steps=800,
         optimizer=OptimizerConfig(
-            learning_rate=2e-3, weight_decay=1e-2, warmup_steps=50
+            learning_rate=1e-3, weight_decay=1e-2, warmup_steps=50
         ),
     ),
     ranking=RankingConfig(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.genome_model import examples
+from experiments.genome_model import examples, out_of_fold
 from experiments.genome_model.examples import ExamplesConfig
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.genome.composition import FEATURES
@@ -161,7 +161,7 @@ def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     summary = json.loads((out / "summary.json").read_text())
     names = [row["name"] for row in summary["test"]]
     assert names == ["linear, trained", *FEATURES, "ridge on 5-mers"]
-    spans = RegionStore.open(out / "data" / "spans")
+    spans = RegionStore.open(out / "data" / "wide")
     judged = sum(row["full_order"]["num_values"] for row in summary["test"][:1])
     assert 0 < judged <= len(spans.split("test"))
 
@@ -173,19 +173,21 @@ def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, caps
     run += ["--heads", "linear", "convolutional", *shlex.split(TINY)]
     assert train.main(run) == 0
     assert "out of fold" in capsys.readouterr().out
-    rows = {r["name"]: r for r in json.loads((out / "summary.json").read_text())}
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary) == {"near", "wide"}
+    rows = {result["name"]: result for result in summary["near"]}
     heads = [
         f"{h}, {e}" for h in ("linear", "convolutional") for e in ("trained", "frozen")
     ]
     assert set(heads) < set(rows)
     assert rows["length"]["full_order"]["mean"] == pytest.approx(1 / 6)
     assert {r["full_order"]["num_groups"] for r in rows.values()} == {6}
-    assert (out / "grid.png").stat().st_size > 10_000
+    assert (out / "grid_wide.png").stat().st_size > 10_000
     # One fold's scores lost: it alone is computed again, and is the same.
-    kept = out / "fold_1" / "seed_0" / "linear_trained" / "scores.npy"
+    kept = out / "fold_1" / "seed_0" / "near" / "linear_trained" / "scores.npy"
     before = np.load(kept)
     kept.unlink()
-    other = out / "fold_0" / "seed_0" / "linear_trained" / "scores.npy"
+    other = out / "fold_0" / "seed_0" / "near" / "linear_trained" / "scores.npy"
     stamp = other.stat().st_mtime_ns
     assert train.main(run) == 0
     np.testing.assert_array_equal(np.load(kept), before)
@@ -193,12 +195,15 @@ def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, caps
 
 
 def test_the_folds_of_a_grid_share_no_region(tracks, tmp_path):
-    grid = importlib.import_module("experiments.genome_model.ranking_grid")
-    store = examples.prepare(tracks, "near", SMALL, tmp_path / "near")
-    fold = grid._deal(store, 3)
-    groups = [set(store.group[fold == number]) for number in range(3)]
-    assert sorted(len(g) for g in groups) == [2, 2, 2]
-    assert len(set().union(*groups)) == 6
+    spans = {
+        which: examples.prepare(tracks, which, SMALL, tmp_path / which)
+        for which in ("near", "wide")
+    }
+    fold_of = out_of_fold.deal(spans, 3)
+    assert np.bincount(fold_of).tolist() == [2, 2, 2]
+    # A region is in one fold, whichever spans are judged.
+    alone = out_of_fold.deal({"near": spans["near"]}, 3)
+    np.testing.assert_array_equal(alone, fold_of)
 
 
 @pytest.mark.parametrize("folds", ["1", "7"])
