@@ -118,13 +118,21 @@ class MaskedKmers:
         *,
         is_training: bool,
     ) -> task.LossOutput:
-        """See `Task.loss`. Metrics: accuracy."""
+        """See `Task.loss`.
+
+        Metrics: hidden_loss and hidden_accuracy, where the mask token stood. The loss
+        includes k-mers that were left as they are, which a model may copy: it cannot
+        be compared with what another makes of the context alone.
+        """
         del is_training  # The network has no dropout.
         visible, where = self.mask(rng, batch)
         where &= jnp.asarray(batch.sequence_mask)[:, None]
         logits = self.predict(params, network_state, visible)
         values = losses.token_cross_entropy(logits=logits, labels=batch.token_ids)
         correct = logits.argmax(-1) == batch.token_ids
-        accuracy = metrics.share_true(values=correct, where=where)
-        total = jnp.where(where, values, 0).sum()
-        return (total, accuracy[1]), (network_state, {"accuracy": accuracy})
+        hidden = where & (visible.token_ids == self.config.encoder.mask_id)
+        accuracy = metrics.share_true(values=correct, where=hidden)
+        hidden_loss = jnp.where(hidden, values, 0).sum(), accuracy[1]
+        total = jnp.where(where, values, 0).sum(), where.sum().astype(jnp.float32)
+        measured = {"hidden_loss": hidden_loss, "hidden_accuracy": accuracy}
+        return total, (network_state, measured)

@@ -91,8 +91,9 @@ class Pretrained:
 
     Attributes:
         model: the encoder, its LM head among the parameters.
-        losses: validation cross-entropy in nats of a hidden k-mer: "model", "unigram"
-            and "unigram by GC", by the frequency tables of the training windows.
+        losses: validation cross-entropy in nats of a k-mer: "model", where the mask
+            token stood; "unigram" and "unigram by GC", by the frequency tables of the
+            training windows.
     """
 
     model: StoredGenomeModel
@@ -172,7 +173,7 @@ def run(
             describe="pre-train on k-mers",
         )
     last = [r for r in result.history if r["split"] == "validation"][-1]
-    losses = {"model": last["loss"], **_of_tables(table, judged, tokenizer)}
+    losses = {"model": last["hidden_loss"], **_of_tables(table, judged, tokenizer)}
     model = genome_inference.with_reference(
         GenomeModelConfig(
             encoder=config.shape,

@@ -90,16 +90,20 @@ def test_loss_and_accuracy_by_hand(trained):
     visible, where = task.mask(RNG, batch)
     logits = np.asarray(task.predict(params, state, visible))
     logp = np.asarray(jax.nn.log_softmax(logits))
-    expected, right, count = 0, 0, 0
+    expected, hidden, right, count, masked = 0, 0, 0, 0, 0
     for sequence, token in zip(*np.nonzero(where), strict=True):
         if sequence != 3:
             true = batch.token_ids[sequence, token]
-            expected -= logp[sequence, token, true]
-            right += logits[sequence, token].argmax() == true
-            count += 1
-    assert weight == count
+            loss = -logp[sequence, token, true]
+            expected, count = expected + loss, count + 1
+            if visible.token_ids[sequence, token] == 2:
+                right += logits[sequence, token].argmax() == true
+                hidden, masked = hidden + loss, masked + 1
+    assert weight == count > masked > 0
     np.testing.assert_allclose(total, expected, rtol=1e-5)
-    assert metrics == {"accuracy": (right, count)}
+    assert metrics["hidden_accuracy"] == (right, masked)
+    np.testing.assert_allclose(metrics["hidden_loss"], (hidden, masked), rtol=1e-5)
+    assert len(metrics) == 2
 
 
 def test_an_empty_batch_has_no_weight_and_a_finite_gradient(trained):
@@ -146,7 +150,7 @@ def test_learns_what_the_neighbours_tell():
     (loss, weight), (_, metrics) = task.loss(
         params, state, RNG, batch(10_000), is_training=False
     )
-    right, of = metrics["accuracy"]
+    right, of = metrics["hidden_accuracy"]
     assert right / of > 0.9
     assert loss / weight < 0.5 < np.log(NUM)
 

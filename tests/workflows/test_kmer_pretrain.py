@@ -104,7 +104,7 @@ def test_more_is_learnt_than_composition(pretrained):
         r for r in read_metrics(folder / "metrics.jsonl") if r["split"] == "validation"
     ]
     assert [r["step"] for r in validated] == [50, 100, 150]
-    assert losses["model"] == validated[-1]["loss"] < validated[0]["loss"]
+    assert losses["model"] == validated[-1]["hidden_loss"] < validated[0]["hidden_loss"]
     table = kmer_pretrain.format_losses(losses)
     assert table.splitlines() == [
         f"model          {losses['model']:.4f} nats",
