@@ -408,7 +408,7 @@ def test_prepare_ranking_end_to_end(regions, tmp_path, capsys, given):
     assert store.samples == (("type0", "type1") if given == "tracks" else ("B", "T"))
     assert store.tokens.shape == (store.num_spans, 3, 99)
     assert min(len(store.split(n)) for n in ("train", "validation", "test")) > 0
-    assert f"{store.num_spans} spans of " in printed
+    assert f"{store.num_spans} spans; " in printed
     table = printed.split("\n\n")[1].splitlines()
     assert table[0].split() == ["train", "validation", "test"]
     assert table[1].split()[1:] == [

@@ -271,8 +271,8 @@ def _say(found: Sequence[ChromosomeSpans], within: int, regions: int) -> list[st
         for reason, count in zip(DROPPED, dropped, strict=True)
         if count
     ]
-    said = [f"{spans:,} spans of {within:,} of {regions:,} regions"]
-    return [*said, f"left out: {', '.join(reasons)}"] if reasons else said
+    said = [f"{spans:,} spans", f"{within:,} of {regions:,} regions lie in a part"]
+    return [*said, f"spans left out: {', '.join(reasons)}"] if reasons else said
 
 
 def _choices(

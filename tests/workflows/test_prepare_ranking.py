@@ -335,7 +335,10 @@ def test_the_report_by_hand(fasta, tmp_path, capsys):
     assert report["samples"] == {"cells": {"train": 3}}
     printed = capsys.readouterr().out
     assert "1 regions without a sequence are left out" in printed
-    assert "3 spans of 10 of 12 regions; left out: 1 gap too short" in printed
+    assert (
+        "3 spans; 10 of 12 regions lie in a part; spans left out: 1 gap too short"
+        in printed
+    )
 
 
 def test_shares_of_a_region_that_a_boundary_cuts_add_up(fasta, tmp_path):
