@@ -169,8 +169,8 @@ def _attention(
     logits = product("bthk,bThk->bhtT", query, key, dtype) * key.shape[-1] ** -0.5
     allowed = token_mask[:, None, :, None] & token_mask[:, None, None, :]
     weights = jax.nn.softmax(jnp.where(allowed, logits, _NEVER))
-    attended = product("bhtT,bThk->bthk", weights, value, dtype)
-    out = product("bthk,hkD->btD", attended, parameters.output, dtype)
+    attended = product("bhtT,bThk->bhtk", weights, value, dtype)
+    out = product("bhtk,hkD->btD", attended, parameters.output, dtype)
     return out + parameters.output_bias, weights
 
 

@@ -11,4 +11,4 @@ def stage(name: str) -> Iterator[list[str]]:
     start, found = time.monotonic(), []
     yield found
     seconds = f"{time.monotonic() - start:,.0f} s"
-    print(f"{name:<26}{'; '.join([*found, seconds])}", flush=True)
+    print(f"{name:<25} {'; '.join([*found, seconds])}", flush=True)
