@@ -14,7 +14,6 @@ from scmultimodal import datasets
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.evaluation import kmer_ranker, ranking
 from scmultimodal.genome.composition import FEATURES
-from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import genome_inference
@@ -32,8 +31,8 @@ class DataConfig:
     """Which spans.
 
     Attributes:
-        spans: a folder that `scmultimodal prepare-ranking` wrote; None makes them from
-            DNase over 65 regions.
+        spans: a folder that `scmultimodal prepare-ranking` wrote, which holds no signal
+            to train on before; None makes them from DNase over 65 regions.
         make: how tracks become examples.
     """
 
@@ -117,11 +116,6 @@ def frequencies(
     store: RegionStore, rows: Integer[np.ndarray, " rows"]
 ) -> Float32[np.ndarray, "rows 3 kmers"]:
     """Strandless 5-mer frequencies of regions."""
-    tokenizer = KmerTokenizer(store.manifest["config"].get("vocabulary", "v2"))
-    tokens = store.tokens[rows]
-    # Spans share regions: each is counted once.
-    different, where = np.unique(
-        tokens.reshape(-1, tokens.shape[-1]), axis=0, return_inverse=True
-    )
-    found = kmer_ranker.strandless_frequencies(list(map(tokenizer.decode, different)))
-    return found[where.reshape(tokens.shape[:2])]
+    different, where = store.sequences(rows)
+    letters = [store.tokenizer.decode(tokens) for tokens in different]
+    return kmer_ranker.strandless_frequencies(letters)[where]

@@ -13,7 +13,7 @@ train on before ranking; nothing is judged by it.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +86,7 @@ def prepare(
             _span_config(data, which, config),
             out,
             provenance=provenance,
-            regions=data.regions[["chrom", "start", "end", "split"]],
+            regions=_places(data),
             overwrite=True,
         )
 
@@ -140,8 +140,8 @@ def _write_signal(
     out: Path,
     provenance: dict,
 ) -> RegionStore:
-    spans = _signal_spans(data, genome, config)
     chromosomes = list(region_splits.by_region(_places(data), genome))
+    spans = _signal_spans(data, chromosomes, config)
     tokenizer = KmerTokenizer(config.vocabulary)
 
     def chunks() -> Iterator[RegionChunk]:
@@ -169,7 +169,7 @@ def _write_signal(
 
 
 def _signal_spans(
-    data: AccessibleGenome, genome: Genome, config: ExamplesConfig
+    data: AccessibleGenome, chromosomes: Sequence[str], config: ExamplesConfig
 ) -> SpanTable:
     """Lists of windows at random places of one region, the same number for each."""
     rng = np.random.default_rng((config.seed, 1))
@@ -180,7 +180,6 @@ def _signal_spans(
     first = rng.integers(0, measured - config.window_bp + 1, shape)
     start = regions["target_start"].to_numpy()[group]
     low = start[:, None] + first
-    chromosomes = list(region_splits.by_region(_places(data), genome))
     index = np.array([chromosomes.index(chrom) for chrom in regions["chrom"]])
     split = np.array([SPLITS.index(name) for name in regions["split"]])
     return SpanTable(

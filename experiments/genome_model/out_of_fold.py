@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float, Integer
 
-from experiments.genome_model import data, stages
+from experiments.genome_model import data, variants
 from experiments.genome_model.data import Loaded
 from scmultimodal.data import atomic
 from scmultimodal.data.region_store import RegionStore
@@ -53,19 +53,17 @@ def scores(
     fold_of = deal(loaded.spans, study.folds)
     found: dict[str, dict[str, Scores]] = {kind: {} for kind in loaded.spans}
     for fold in range(study.folds):
-        is_held_out = fold_of == fold
+        regions = np.flatnonzero(fold_of == fold)
         for kind, spans in loaded.spans.items():
-            shown, held_out = _parts(spans, is_held_out)
+            shown, held_out = _parts(spans, regions)
             parts = data.baselines(spans, fit_on=shown, score_on=held_out)
             _fill(found[kind], parts, held_out, spans)
         for seed in study.seeds:
             folder = study.out / f"fold_{fold}" / f"seed_{seed}"
-            encoder = _before(study, loaded, start, is_held_out, folder, seed)
+            encoder = _before(study, loaded, start, regions, folder, seed)
             for kind, spans in loaded.spans.items():
-                parts = _by_heads(
-                    study, spans, encoder, is_held_out, folder / kind, seed
-                )
-                _fill(found[kind], parts, _parts(spans, is_held_out)[1], spans)
+                parts = _by_heads(study, spans, encoder, regions, folder / kind, seed)
+                _fill(found[kind], parts, _parts(spans, regions)[1], spans)
     return found
 
 
@@ -79,16 +77,16 @@ def deal(
         raise InputError(
             "--folds", f"is {folds}", f"Give 2 to {len(present)}, one a region at most"
         )
-    fold_of = np.zeros(number, np.int64)
+    fold_of = np.full(number, -1)  # A region without a span is in no fold.
     fold_of[present] = np.random.default_rng(0).permutation(len(present)) % folds
     return fold_of
 
 
 def _parts(
-    spans: RegionStore, is_held_out: Bool[np.ndarray, " regions"]
+    spans: RegionStore, regions: Integer[np.ndarray, " regions"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the spans that are shown, and of those that are held out."""
-    out = is_held_out[spans.group]
+    """Rows of the spans that are shown, and of those in the regions held out."""
+    out = np.isin(spans.group, regions)
     return np.flatnonzero(~out), np.flatnonzero(out)
 
 
@@ -96,21 +94,20 @@ def _before(
     study: Grid,
     loaded: Loaded,
     start: StoredGenomeModel | None,
-    is_held_out: Bool[np.ndarray, " regions"],
+    regions: Integer[np.ndarray, " regions"],
     folder: Path,
     seed: int,
 ) -> StoredGenomeModel | None:
     """The encoder that every head starts from, trained on signal if there is any."""
     if loaded.signal is None:
         return start
-    # A region without a span is in no fold: nothing is judged by it.
-    shown, held_out = _parts(
-        loaded.signal, np.pad(is_held_out, (0, loaded.signal.group.max() + 1))
-    )
+    shown, held_out = _parts(loaded.signal, regions)
     with stage(f"{folder.parent.name}: signal"):
         return ranking.run(
             loaded.signal,
-            study.signal.ranking(stages.with_head(study.ranking, "linear", seed=seed)),
+            study.signal.ranking(
+                variants.with_head(study.ranking, "linear", seed=seed)
+            ),
             folder / "signal",
             start=start,
             train=shown,
@@ -123,15 +120,15 @@ def _by_heads(
     study: Grid,
     spans: RegionStore,
     encoder: StoredGenomeModel | None,
-    is_held_out: Bool[np.ndarray, " regions"],
+    regions: Integer[np.ndarray, " regions"],
     folder: Path,
     seed: int,
 ) -> dict[str, Scores]:
     found = {}
-    shown, held_out = _parts(spans, is_held_out)
+    shown, held_out = _parts(spans, regions)
     for head, training in itertools.product(study.heads, study.encoders):
-        name = stages.name_of(head, training, seed, study.seeds)
-        config = stages.with_head(study.ranking, head, training, seed)
+        name = variants.name_of(head, training, seed, study.seeds)
+        config = variants.with_head(study.ranking, head, training, seed)
         with stage(f"{folder.parent.parent.name}, {folder.name}: {name}") as said:
             found[name] = _train(
                 config, spans, encoder, shown, held_out, folder / f"{head}_{training}"

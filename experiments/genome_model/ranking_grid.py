@@ -19,17 +19,16 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
-from jaxtyping import Float
 
-from experiments.genome_model import data, out_of_fold, stages
+from experiments.genome_model import data, out_of_fold, variants
 from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.evaluation.ranking_summary import RankerResult
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import genome_presets, provenance
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import (
@@ -37,8 +36,6 @@ from scmultimodal.workflows.ranking_config import (
     RankingConfig,
     SignalConfig,
 )
-
-Scores = Float[np.ndarray, "spans 3"]
 
 LINES = ("length", "gc", "cpg", RIDGE)
 
@@ -89,6 +86,16 @@ def run(study: Study) -> None:
     """Trains whatever is not trained yet, judges, draws and prints the table."""
     from scmultimodal.evaluation.figures import ranking as figures
 
+    given, plain = study.ranking, default(study.preset).ranking
+    fields = ("encoder", "seed")
+    if given.scorer.name != plain.scorer.name or any(
+        getattr(given, field) != getattr(plain, field) for field in fields
+    ):
+        raise InputError(
+            "--scorer.name, --encoder and --seed",
+            "are not read by this study",
+            "name them by --heads, --encoders and --seeds",
+        )
     config = configs.to_json(study)
     provenance.check_config(study.out, config, resume=True)
     start = data.load_start(study.start)
@@ -128,7 +135,7 @@ def _bars(
     for head in study.heads:
         kinds = list(itertools.product(study.encoders, study.seeds))
         results = [
-            by_name[stages.name_of(head, encoder, seed, study.seeds)]
+            by_name[variants.name_of(head, encoder, seed, study.seeds)]
             for encoder, seed in kinds
         ]
         labels = [result.name.removeprefix(f"{head}, ") for result in results]

@@ -19,12 +19,13 @@ from typing import Annotated
 
 import tyro
 
-from experiments.genome_model import data, stages
+from experiments.genome_model import data, variants
 from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
@@ -68,6 +69,8 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Trains, judges on the validation and test spans, and prints the tables."""
+    if study.ranking.scorer.name != default(study.preset).ranking.scorer.name:
+        raise InputError("--scorer.name", "is not read by this study", "use --head")
     config = configs.to_json(study)
     provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
     start = data.load_start(study.start)
@@ -79,7 +82,7 @@ def run(study: Study) -> None:
     )
     ((kind, spans),) = loaded.spans.items()
     provenance.write_config(study.out, config)
-    numbers = stages.with_head(study.ranking, study.head)
+    numbers = variants.with_head(study.ranking, study.head)
     if loaded.signal is not None:
         start = ranking.run(
             loaded.signal,

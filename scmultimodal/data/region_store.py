@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64, UInt16
+from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt16
 
 from scmultimodal.data import atomic, manifest
 from scmultimodal.data.region_chunks import RegionChunk
 from scmultimodal.data.shards import REMEDY
 from scmultimodal.genome.composition import FEATURES
+from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import SPLITS
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.genome.spans import NUM_REGIONS
@@ -126,6 +127,24 @@ class RegionStore:
     def group(self) -> Int32[np.ndarray, " spans"]:
         """What a fold or split keeps together: number of the chromosome or region."""
         return self.spans.group
+
+    @property
+    def tokenizer(self) -> KmerTokenizer:
+        """What the tokens were made with."""
+        return KmerTokenizer(self.manifest["config"].get("vocabulary", "v2"))
+
+    def sequences(
+        self, rows: Integer[np.ndarray, " chosen"]
+    ) -> tuple[UInt16[np.ndarray, "different tokens"], Int64[np.ndarray, "chosen 3"]]:
+        """The different sequences of some spans, and which of them each region is.
+
+        Spans share regions: what is computed of a sequence is computed once.
+        """
+        tokens = self.tokens[rows]
+        different, where = np.unique(
+            tokens.reshape(-1, tokens.shape[-1]), axis=0, return_inverse=True
+        )
+        return different, where.reshape(tokens.shape[:2])
 
     def split(self, name: str) -> Int64[np.ndarray, " chosen"]:
         """Returns the spans of "train", "validation", "test" or "none".

@@ -11,7 +11,6 @@ from jaxtyping import Float32, Integer
 from scmultimodal.data.region_loading import RegionBatchBuilder
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.data.sampling import EpochSampler, sequential_batches
-from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import RegionBatch
 from scmultimodal.schemas.errors import InputError
@@ -136,7 +135,7 @@ def make_builder(
     Raises:
         InputError: the spans have other tokens than the encoder.
     """
-    tokenizer = KmerTokenizer(store.manifest["config"].get("vocabulary", "v2"))
+    tokenizer = store.tokenizer
     encoder = config.shape if start is None else start.config.encoder
     if encoder.vocabulary_size != tokenizer.vocabulary_size:
         raise InputError(
@@ -183,11 +182,7 @@ def scores(
     batch_size: int = 192,
 ) -> Float32[np.ndarray, "spans regions"]:
     """Scores of spans, the mean over every view that the builder has of them."""
-    tokens = builder.store.tokens[spans]
-    # Spans share regions: each sequence is scored once.
-    different, where = np.unique(
-        tokens.reshape(-1, tokens.shape[-1]), axis=0, return_inverse=True
-    )
+    different, where = builder.store.sequences(spans)
     found = np.zeros(len(different), np.float32)
     for first in range(0, len(different), SCORED_AT_ONCE):
         part = slice(first, first + SCORED_AT_ONCE)
@@ -196,7 +191,7 @@ def scores(
             for ids in builder.views(different[part])
         ]
         found[part] = np.mean(views, axis=0)
-    return found[where.reshape(tokens.shape[:2])]
+    return found[where]
 
 
 def _initial(

@@ -227,3 +227,19 @@ def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
     losses = json.loads((out / "losses.json").read_text())
     assert set(losses) == {"model", "unigram", "unigram by GC"}
     assert genome_model.load(out).config.scorer is None
+
+
+@pytest.mark.parametrize(
+    ("study", "flags"),
+    [
+        ("ranking_grid", ["--seed", "3"]),
+        ("ranking_grid", ["--encoder", "frozen"]),
+        ("ranking_grid", ["--scorer.name", "unet"]),
+        ("region_ranking", ["--scorer.name", "unet"]),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_refused(tmp_path, capsys, study, flags):
+    run = [f"genome_model.{study}", "--out", str(tmp_path / "run"), *flags]
+    assert train.main(run) == 2
+    assert "not read by this study" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
