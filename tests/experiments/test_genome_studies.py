@@ -145,7 +145,7 @@ def test_the_study_preset_has_the_published_shape(head):
     assert total == 52_484_608 + HEADS[head]
 
 
-@pytest.mark.usefixtures("compiled_fast")
+@pytest.mark.usefixtures("lightly_compiled")
 def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     out = tmp_path / "run"
     run = ["genome_model.region_ranking", "--out", str(out), "--head", "linear"]
@@ -166,7 +166,7 @@ def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     assert 0 < judged <= len(spans.split("test"))
 
 
-@pytest.mark.usefixtures("compiled_fast")
+@pytest.mark.usefixtures("lightly_compiled")
 def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, capsys):
     out = tmp_path / "grid"
     run = ["genome_model.ranking_grid", "--out", str(out), "--folds", "2"]
@@ -213,7 +213,7 @@ def test_folds_that_cannot_be_are_refused(tracks, tmp_path, capsys, folds):
     assert f"--folds: is {folds}. Give 2 to 6" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("compiled_fast")
+@pytest.mark.usefixtures("lightly_compiled")
 def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
     out = tmp_path / "kmers"
     run = ["genome_model.kmer_pretraining", "--out", str(out)]

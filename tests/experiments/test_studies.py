@@ -113,7 +113,7 @@ def test_a_flag_that_is_unknown_or_missing_stops_the_run(capsys):
     assert "--out" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("compiled_fast")
+@pytest.mark.usefixtures("lightly_compiled")
 def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     out = tmp_path / "run"
     run = ["cell_model.pretraining", "--out", str(out), *shlex.split(TINY)]

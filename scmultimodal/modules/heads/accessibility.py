@@ -5,6 +5,7 @@ before. All read padding too. Where SPEC names no nonlinearity it is swish, as i
 encoder and the U-Net.
 """
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -77,10 +78,11 @@ class Scorer(hk.Module):
         flat = hk.Flatten()(self._features(embeddings))
         return hk.Linear(1, name="score")(flat)[:, 0]
 
+    @abc.abstractmethod
     def _features(
         self, x: Float[Array, "sequences tokens dim"]
     ) -> Float[Array, "sequences ..."]:
-        raise NotImplementedError
+        """What the last map reads."""
 
 
 class LinearScorer(Scorer):
