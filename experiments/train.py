@@ -11,6 +11,7 @@ import sys
 import tyro
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.workflows import process
 
 STUDIES = (
     "cell_model.pretraining",
@@ -29,8 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(__doc__, "Studies: " + ", ".join(STUDIES), sep="\n", file=sys.stderr)
         return 0 if asked in ("-h", "--help") else 2
     study = importlib.import_module(f"experiments.{arguments[0]}")
+    numbers = parse(study, arguments[1:])
+    process.prepare()
     try:
-        study.run(parse(study, arguments[1:]))
+        study.run(numbers)
     except (InputError, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise

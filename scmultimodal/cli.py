@@ -5,7 +5,6 @@ import inspect
 import re
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +15,7 @@ from scmultimodal.genome import region_splits
 from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
+from scmultimodal.workflows import process
 
 QUICK_CELLS = 2_000
 Config = TypeVar("Config")
@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
         args=arguments,
     )
     try:
-        _prepare_process()
+        process.prepare()
         _RUNNERS[type(command)](command)
     except (InputError, KeyboardInterrupt) as error:
         if command.debug:
@@ -396,21 +396,6 @@ _RUNNERS = {
     PrepareRanking: run_prepare_ranking,
     Convert: run_convert,
 }
-
-
-def _prepare_process() -> None:
-    """Keeps compiled programs between runs, and the terminal free of noise."""
-    import jax
-
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    # Duplicate names end in one line of ours.
-    warnings.filterwarnings("ignore", message=".*names are not unique")
-    if jax.config.jax_compilation_cache_dir is None:
-        import pooch
-
-        folder = pooch.os_cache("scmultimodal") / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 if __name__ == "__main__":
