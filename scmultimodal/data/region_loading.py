@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32, Integer, UInt16
+from jaxtyping import Bool, Int, Int32, Integer
 
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.data.sampling import FILLER
@@ -47,6 +47,84 @@ class View:
     turned: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceTurner:
+    """Shows prepared sequences as a turning has them, as tokens again.
+
+    Training, judging and `GenomeModel.score` all show sequences through this.
+
+    Attributes:
+        tokenizer: what their tokens were made with.
+        prepared_tokens: tokens of a prepared sequence, CLS included.
+        turning: how what is shown varies.
+        padding: of what is shown; without turning it stays as prepared.
+    """
+
+    tokenizer: KmerTokenizer
+    prepared_tokens: int
+    turning: Turning = Turning()
+    padding: Padding = "end"
+
+    def __post_init__(self):
+        k, crop = self.tokenizer.k, self.turning.crop_bp
+        if crop % k or self.num_tokens < 2:
+            raise InputError(
+                "crop_bp",
+                f"is {crop}",
+                f"Give a multiple of {k} below the length of a region",
+            )
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of what is shown, CLS included."""
+        return self.prepared_tokens - self.turning.crop_bp // self.tokenizer.k
+
+    def views(
+        self, token_ids: Integer[np.ndarray, "sequences prepared"], *, seed: int = 0
+    ) -> Iterator[Int32[np.ndarray, "sequences tokens"]]:
+        """Prepared sequences in every view that a judgement averages over."""
+        for view in self.turning.views(self.tokenizer.k):
+            yield self.show(token_ids, view, seed=seed)
+
+    def show(
+        self,
+        token_ids: Integer[np.ndarray, "sequences prepared"],
+        view: View,
+        *,
+        seed: int = 0,
+    ) -> Int32[np.ndarray, "sequences tokens"]:
+        """Prepared sequences in one view; the seed is of the padding."""
+        starts = np.full(len(token_ids), view.start)
+        turned = np.full(len(token_ids), view.turned)
+        return self.turn(token_ids, starts, turned, seed=(seed,))
+
+    def turn(
+        self,
+        token_ids: Integer[np.ndarray, "sequences prepared"],
+        starts: Int[np.ndarray, " sequences"],
+        turned: Bool[np.ndarray, " sequences"],
+        *,
+        seed: tuple[int, ...],
+    ) -> Int32[np.ndarray, "sequences tokens"]:
+        """Each sequence from its start on, on either strand.
+
+        Where a sequence holds N, some views need a few tokens more than there are, and
+        lack as many letters at the end (at most k − 1 for each N).
+        """
+        if self.turning == Turning():
+            return token_ids.astype(np.int32)
+        crop = self.turning.crop_bp
+        sequences = []
+        for ids, start, turn in zip(token_ids, starts, turned, strict=True):
+            sequence = self.tokenizer.decode(ids)
+            if len(sequence) > crop:
+                sequence = sequence[start : start + len(sequence) - crop]
+            sequences.append(reverse_complement(sequence) if turn else sequence)
+        return self.tokenizer.encode_batch(
+            sequences, self.num_tokens, padding=self.padding, seed=seed
+        ).ids
+
+
 class RegionBatchBuilder:
     """Makes batches of prepared spans."""
 
@@ -70,17 +148,23 @@ class RegionBatchBuilder:
             InputError: a crop that is no multiple of k, or leaves nothing.
         """
         self.store, self.tokenizer, self.seed = store, tokenizer, seed
-        self.turning = turning or Turning()
         version = store.manifest["config"].get("spans", {}).get("version")
-        self._padding: Padding = "random" if version == "v2" else "end"
-        kmers, rest = divmod(self.turning.crop_bp, tokenizer.k)
-        self.num_tokens = store.manifest["num_tokens"] - kmers
-        if rest or self.num_tokens < 2:
-            raise InputError(
-                "crop_bp",
-                f"is {self.turning.crop_bp}",
-                f"Give a multiple of {tokenizer.k} below the length of a region",
-            )
+        self.turner = SequenceTurner(
+            tokenizer=tokenizer,
+            prepared_tokens=store.manifest["num_tokens"],
+            turning=turning or Turning(),
+            padding="random" if version == "v2" else "end",
+        )
+
+    @property
+    def turning(self) -> Turning:
+        """How training varies the sequences."""
+        return self.turner.turning
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a sequence in a batch, CLS included."""
+        return self.turner.num_tokens
 
     def build(
         self, spans: Integer[np.ndarray, " batch"], *, step: int | None = None
@@ -96,50 +180,20 @@ class RegionBatchBuilder:
         flat = prepared.reshape(-1, prepared.shape[-1])
         if step is None:
             view = self.turning.views(self.tokenizer.k)[0]
-            return self._batch(spans, self._show(flat, view))
+            return self._batch(spans, self.turner.show(flat, view, seed=self.seed))
         rng = np.random.Generator(np.random.Philox([self.seed, step]))
         size = (len(spans), self.store.tokens.shape[1])
         starts = rng.integers(0, self.turning.crop_bp + 1, size)[real].ravel()
         turned = rng.integers(0, 2, size)[real].ravel() > 0
         turned &= self.turning.reverse_complement
-        ids = self._turn(flat, starts, turned, seed=(self.seed, step))
+        ids = self.turner.turn(flat, starts, turned, seed=(self.seed, step))
         return self._batch(spans, ids)
 
     def views(
-        self, token_ids: UInt16[np.ndarray, "sequences prepared"]
+        self, token_ids: Integer[np.ndarray, "sequences prepared"]
     ) -> Iterator[Int32[np.ndarray, "sequences tokens"]]:
         """Prepared sequences in every view that a judgement averages over."""
-        for view in self.turning.views(self.tokenizer.k):
-            yield self._show(token_ids, view)
-
-    def _show(
-        self, token_ids: UInt16[np.ndarray, "sequences prepared"], view: View
-    ) -> Int32[np.ndarray, "sequences tokens"]:
-        starts = np.full(len(token_ids), view.start)
-        turned = np.full(len(token_ids), view.turned)
-        return self._turn(token_ids, starts, turned, seed=(self.seed,))
-
-    def _turn(
-        self,
-        token_ids: UInt16[np.ndarray, "sequences prepared"],
-        starts: Int[np.ndarray, " sequences"],
-        turned: Bool[np.ndarray, " sequences"],
-        *,
-        seed: tuple[int, ...],
-    ) -> Int32[np.ndarray, "sequences tokens"]:
-        """Each sequence from its start on, on either strand, as tokens again."""
-        if self.turning == Turning():
-            return token_ids.astype(np.int32)
-        crop = self.turning.crop_bp
-        sequences = []
-        for ids, start, turn in zip(token_ids, starts, turned, strict=True):
-            sequence = self.tokenizer.decode(ids)
-            if len(sequence) > crop:
-                sequence = sequence[start : start + len(sequence) - crop]
-            sequences.append(reverse_complement(sequence) if turn else sequence)
-        return self.tokenizer.encode_batch(
-            sequences, self.num_tokens, padding=self._padding, seed=seed
-        ).ids
+        return self.turner.views(token_ids, seed=self.seed)
 
     def _batch(
         self,

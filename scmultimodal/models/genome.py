@@ -2,8 +2,11 @@
 
 import os
 import re
+import typing
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -14,6 +17,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published
 from scmultimodal.workflows import genome_inference
+
+Overflow = Literal["warn", "cut", "raise"]
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -111,14 +116,29 @@ class GenomeModel:
         )
 
     def score(
-        self, sequences: Sequence[str], *, batch_size: int = 16
+        self,
+        sequences: Sequence[str],
+        *,
+        overflow: Overflow = "warn",
+        batch_size: int = 16,
     ) -> Float32[np.ndarray, " sequences"]:
         """How accessible each sequence is; only differences mean something.
 
-        Sequences beyond the model's number of tokens lose their end.
+        A score is what the accuracy of the model was measured by: the mean over every
+        frame of k-mers and both strands, if training varied them. A sequence is padded
+        at the end, so that its score does not depend on the others.
+
+        Args:
+            sequences: DNA; give as many bp as the regions that the model was trained
+                on, with the peak in the middle where it was there.
+            overflow: what happens where sequences have more tokens than the model
+                reads: "warn" leaves their ends out and says how many these are, "cut"
+                says nothing, "raise" raises.
+            batch_size: sequences per step.
 
         Raises:
-            InputError: the model has no scorer, or a sequence is no DNA.
+            InputError: the model has no scorer, a sequence is no DNA, or is too long
+                where `overflow` is "raise".
         """
         if self.config.num_tokens is None:
             raise InputError(
@@ -127,8 +147,17 @@ class GenomeModel:
                 "train one: python -m experiments.train genome_model.region_ranking",
             )
         _check_batch_size(batch_size)
-        tokens = self.tokenizer.encode_batch(sequences, self.config.num_tokens)
-        return genome_inference.score(self._stored, tokens.ids, batch_size=batch_size)
+        if overflow not in typing.get_args(Overflow):
+            raise InputError(
+                "overflow", f"is {overflow!r}", "Choose warn, cut or raise"
+            )
+        length = self.config.turner.prepared_tokens
+        tokens = self.tokenizer.encode_batch(sequences, length)
+        if tokens.cut and overflow != "cut":
+            self._report(tokens.cut, len(sequences), overflow)
+        return genome_inference.score_views(
+            self._stored, tokens.ids, batch_size=batch_size
+        )
 
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.
@@ -147,6 +176,19 @@ class GenomeModel:
                 "copy the model again, or convert it anew on this machine",
             )
         return worst
+
+    def _report(self, cut: int, count: int, overflow: Overflow) -> None:
+        """Says that sequences lose their end."""
+        length = self.config.turner.prepared_tokens
+        problem = (
+            f"{cut:,} of {count:,} have more than the {length:,} tokens that the model "
+            f"reads, which are {self.config.k * (length - 1):,} bp without N"
+        )
+        if overflow == "raise":
+            raise InputError(
+                "sequences", problem, "Shorten them, or let overflow='cut' do so"
+            )
+        warnings.warn(f"sequences: {problem}; their ends are left out.", stacklevel=3)
 
     def _check(self, token_ids: ArrayLike) -> np.ndarray:
         encoder = self.config.encoder

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scmultimodal.data.region_loading import SequenceTurner, Turning
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
 from scmultimodal.weights.folder import Tree
 
@@ -33,6 +35,8 @@ class GenomeModelConfig:
         k: letters of a k-mer.
         scorer: shape of the accessibility head; None where there is none.
         num_tokens: tokens that the head reads.
+        turning: how training varied what the head reads of a sequence; a score is the
+            mean over its views, as a judgement is.
         provenance: where the weights come from; for people.
     """
 
@@ -41,6 +45,7 @@ class GenomeModelConfig:
     k: int = 6
     scorer: ScorerConfig | None = None
     num_tokens: int | None = None
+    turning: Turning = dataclasses.field(default_factory=Turning)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -52,11 +57,31 @@ class GenomeModelConfig:
             )
         if (self.scorer is None) != (self.num_tokens is None):
             raise ValueError("scorer and num_tokens go together")
+        if self.num_tokens is not None:
+            _ = self.turner  # refuses a crop that is no multiple of k
 
     @property
     def tokenizer(self) -> KmerTokenizer:
         """Sequences to the tokens that the encoder knows."""
         return KmerTokenizer(self.tokens, self.k)
+
+    @property
+    def turner(self) -> SequenceTurner:
+        """Shows sequences to the head in every view, as judgements do.
+
+        It pads at the end, which those who padded at random in training have seen too:
+        a score depends on nothing but its sequence.
+
+        Raises:
+            ValueError: the model has no head.
+        """
+        if self.num_tokens is None:
+            raise ValueError("a model without a scorer shows no sequences")
+        return SequenceTurner(
+            tokenizer=self.tokenizer,
+            prepared_tokens=self.num_tokens + self.turning.crop_bp // self.k,
+            turning=self.turning,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +116,19 @@ def save(model: StoredGenomeModel, folder: str | os.PathLike) -> Path:
     return folder
 
 
+def is_model(folder: str | os.PathLike) -> bool:
+    """Whether a folder is, or holds as a run does, a model that was written here.
+
+    Raises:
+        InputError: a config.json that cannot be read.
+    """
+    folder = Path(folder)
+    config = folder / folders.CONFIG
+    if config.is_file():
+        return "format" in folders.read_json(config)
+    return (folder / "model" / folders.CONFIG).is_file()
+
+
 def load(folder: str | os.PathLike) -> StoredGenomeModel:
     """Reads a model folder and checks every file against its sha256.
 
@@ -101,6 +139,12 @@ def load(folder: str | os.PathLike) -> StoredGenomeModel:
         InputError: a file that is missing, damaged or of another version.
     """
     folder = folders.find(folder)
+    if not is_model(folder):
+        raise InputError(
+            folder,
+            "was not written by scmultimodal",
+            "Read a published model by GenomeModel.from_nucleotide_transformer",
+        )
     fields = folders.open_checked(
         folder,
         format=FORMAT,

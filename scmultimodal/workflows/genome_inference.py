@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Float32, Integer
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.modules import nucleotide_transformer
@@ -18,6 +18,7 @@ from scmultimodal.schemas.batches import Array, RegionBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
 from scmultimodal.tasks.task import Params
+from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published
 from scmultimodal.weights.folder import Tree
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
@@ -27,6 +28,25 @@ _Function = Callable[[Params, Array], Array]
 
 REFERENCE_SEQUENCES = ("ACGTTGCAAGGCTTANACCGT", "GATTACAGATTACA")
 REFERENCE_TOKENS = 16
+_PUBLISHED = ("model*.safetensors", "jax_model", "pytree_ckpt.joblib")
+"""A published folder has one of these."""
+
+
+def open_any(path: Path | str) -> StoredGenomeModel:
+    """Reads a model folder or run folder of ours, or a published model of any layout.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: the folder holds no model, or a broken or unsafe one.
+    """
+    path = Path(path)
+    if not genome_model.is_model(path) and any(
+        next(path.glob(name), None) for name in _PUBLISHED
+    ):
+        return from_published(path, source=path.resolve().name)
+    return genome_model.load(path)
 
 
 def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
@@ -95,6 +115,17 @@ def score(
     """Scores of a model that has a scorer; only their differences mean something."""
     function = _scorer(model.config.encoder, model.config.scorer)
     return _over_sequences(function, model, token_ids, (), batch_size)
+
+
+def score_views(
+    model: StoredGenomeModel,
+    token_ids: Integer[np.ndarray, "sequences prepared"],
+    *,
+    batch_size: int = 16,
+) -> Float32[np.ndarray, " sequences"]:
+    """Scores of prepared sequences, the mean over every view of the model's turning."""
+    views = model.config.turner.views(token_ids)
+    return np.mean([score(model, ids, batch_size=batch_size) for ids in views], axis=0)
 
 
 # Kept from call to call: compiling takes longer than encoding a few sequences.
