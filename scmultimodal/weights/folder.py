@@ -134,11 +134,14 @@ def read_tensors(path: Path, remedy: str = REMEDY) -> dict[str, np.ndarray]:
     """Reads a safetensors file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or holds numbers that numpy has no type for.
     """
     try:
         return safetensors_numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:  # BF16, F8 and their like
+        problem = f"holds numbers of a type that numpy does not know ({error})"
+        raise InputError(path, problem, "store its tensors as float32") from error
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(path, f"cannot be read ({error})", remedy) from error
 
 
