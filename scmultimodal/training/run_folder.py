@@ -97,13 +97,19 @@ class RunFolder:
         return state.replace(**kept), step
 
     def report_batch(self, step: int, batch: Any) -> Path | None:
-        """Lists the cells of a batch that broke a step, where the batch knows them."""
-        cells = getattr(batch, "cell_index", None)
-        if cells is None:
+        """Lists what a batch that broke a step was made of, where the batch knows it.
+
+        Its fields named `…_index` say so: positions in the dataset.
+        """
+        indices = {
+            name: np.asarray(index).tolist()
+            for name, index in getattr(batch, "__dict__", {}).items()
+            if name.endswith("_index") and index is not None
+        }
+        if not indices:
             return None
         path = self.folder / f"diverged_step_{step}.json"
-        cells = np.asarray(cells).tolist()
-        path.write_text(json.dumps({"step": step, "cell_index": cells}))
+        path.write_text(json.dumps({"step": step, **indices}))
         return path
 
     def close(self) -> None:
