@@ -30,10 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(__doc__, "Studies: " + ", ".join(STUDIES), sep="\n", file=sys.stderr)
         return 0 if asked in ("-h", "--help") else 2
     study = importlib.import_module(f"experiments.{arguments[0]}")
-    numbers = parse(study, arguments[1:])
     process.prepare()
     try:
-        study.run(numbers)
+        study.run(parse(study, arguments[1:]))
     except (InputError, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
@@ -16,7 +17,7 @@ from scmultimodal.evaluation import kmer_ranker, ranking
 from scmultimodal.genome.composition import FEATURES
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import StoredGenomeModel
-from scmultimodal.workflows import genome_inference
+from scmultimodal.workflows import genome_inference, provenance
 
 PeakSet = Literal["near", "wide"]
 """Two peaks and a gap within 3 kb, or within 65 kb."""
@@ -86,6 +87,16 @@ def load_start(path: Path | None) -> StoredGenomeModel | None:
     if (path / "hyperparams.json").is_file() or (path / "jax_model").is_dir():
         return genome_inference.from_published(path, source=path.name)
     return genome_model.load(path)
+
+
+def identity(config: DataConfig, start: StoredGenomeModel | None) -> dict[str, Any]:
+    """What stands behind the paths that a run is given: a resume wants the same."""
+    found: dict[str, Any] = {}
+    if start is not None:
+        found["start_sha256"] = provenance.digest(*jax.tree.leaves(start.params))
+    if config.spans is not None:
+        found["spans_files"] = RegionStore.open(config.spans).manifest["files"]
+    return found
 
 
 def baselines(

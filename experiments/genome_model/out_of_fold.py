@@ -35,6 +35,7 @@ class Grid(Protocol):
     heads: Sequence[ScorerName]
     encoders: Sequence[EncoderTraining]
     folds: int
+    only_folds: Sequence[int]
     seeds: Sequence[int]
     signal: SignalConfig
     ranking: RankingConfig
@@ -52,7 +53,7 @@ def scores(
     """
     fold_of = deal(loaded.spans, study.folds)
     found: dict[str, dict[str, Scores]] = {kind: {} for kind in loaded.spans}
-    for fold in range(study.folds):
+    for fold in study.only_folds or range(study.folds):
         regions = np.flatnonzero(fold_of == fold)
         for kind, spans in loaded.spans.items():
             shown, held_out = _parts(spans, regions)
@@ -60,9 +61,9 @@ def scores(
             _fill(found[kind], parts, held_out, spans)
         for seed in study.seeds:
             folder = study.out / f"fold_{fold}" / f"seed_{seed}"
-            encoder = _before(study, loaded, start, regions, folder, seed)
+            encoders = _encoders(study, loaded, start, regions, folder, seed)
             for kind, spans in loaded.spans.items():
-                parts = _by_heads(study, spans, encoder, regions, folder / kind, seed)
+                parts = _by_heads(study, spans, encoders, regions, folder / kind, seed)
                 _fill(found[kind], parts, _parts(spans, regions)[1], spans)
     return found
 
@@ -90,43 +91,46 @@ def _parts(
     return np.flatnonzero(~out), np.flatnonzero(out)
 
 
-def _before(
+def _encoders(
     study: Grid,
     loaded: Loaded,
     start: StoredGenomeModel | None,
     regions: Integer[np.ndarray, " regions"],
     folder: Path,
     seed: int,
-) -> StoredGenomeModel | None:
-    """The encoder that every head starts from, trained on signal if there is any."""
-    if loaded.signal is None:
-        return start
-    shown, held_out = _parts(loaded.signal, regions)
-    with stage(f"{folder.parent.name}: signal"):
-        return ranking.run(
-            loaded.signal,
-            study.signal.ranking(
-                variants.with_head(study.ranking, "linear", seed=seed)
-            ),
-            folder / "signal",
-            start=start,
-            train=shown,
-            validation=held_out[::16],
-            describe="train on signal",
-        )
+) -> dict[EncoderTraining, StoredGenomeModel | None]:
+    """What the heads start from: a frozen encoder has seen no accessibility at all."""
+    encoders: dict[EncoderTraining, StoredGenomeModel | None] = dict.fromkeys(
+        study.encoders, start
+    )
+    if "trained" in encoders and loaded.signal is not None:
+        shown, held_out = _parts(loaded.signal, regions)
+        with stage(f"{folder.parent.name}: signal"):
+            encoders["trained"] = ranking.run(
+                loaded.signal,
+                study.signal.ranking(
+                    variants.with_head(study.ranking, "linear", seed=seed)
+                ),
+                folder / "signal",
+                start=start,
+                train=shown,
+                validation=held_out[::16],
+                describe="train on signal",
+            )
+    return encoders
 
 
 def _by_heads(
     study: Grid,
     spans: RegionStore,
-    encoder: StoredGenomeModel | None,
+    encoders: Mapping[EncoderTraining, StoredGenomeModel | None],
     regions: Integer[np.ndarray, " regions"],
     folder: Path,
     seed: int,
 ) -> dict[str, Scores]:
     found = {}
     shown, held_out = _parts(spans, regions)
-    for head, training in itertools.product(study.heads, study.encoders):
+    for head, (training, encoder) in itertools.product(study.heads, encoders.items()):
         name = variants.name_of(head, training, seed, study.seeds)
         config = variants.with_head(study.ranking, head, training, seed)
         with stage(f"{folder.parent.parent.name}, {folder.name}: {name}") as said:

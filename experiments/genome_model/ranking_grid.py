@@ -6,9 +6,10 @@
         --start runs/kmers/model --out runs/grid
 
 The regions are dealt into folds; every span is judged by models that saw no label of
-its region. In each fold the encoder is first trained on the signal of windows at random
-places (`--signal.steps 0` goes without), then once more with each head. Intervals
-resample regions. The run goes on where it stopped.
+its region. A frozen encoder is that of `--start`, untouched. A trained one is in each
+fold first trained on the signal of windows at random places (`--signal.steps 0` goes
+without), then once more with each head. Every head begins anew. Intervals resample
+regions. The run goes on where it stopped.
 
 `small`, five folds and both kinds of examples take some two hours on two CPU cores.
 """
@@ -26,6 +27,7 @@ from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.evaluation.ranking_summary import RankerResult
+from scmultimodal.genome.composition import FEATURES
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
@@ -37,7 +39,7 @@ from scmultimodal.workflows.ranking_config import (
     SignalConfig,
 )
 
-LINES = ("length", "gc", "cpg", RIDGE)
+LINES = (*FEATURES, RIDGE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,9 @@ class Study:
     """Of those made from DNase: two peaks and a gap within 3 kb, or within 65 kb."""
     folds: int = 5
     """Parts that the regions (or chromosomes) are dealt into."""
+    only_folds: tuple[int, ...] = ()
+    """Train for these alone, counted from 0, and judge nothing: several processes or
+    machines share a grid so. Once all are done, run it without this."""
     seeds: tuple[int, ...] = (0,)
     """Of heads and batches; every one is a run of its own. Folds are the same."""
     start: Path | None = None
@@ -86,19 +91,23 @@ def run(study: Study) -> None:
     """Trains whatever is not trained yet, judges, draws and prints the table."""
     from scmultimodal.evaluation.figures import ranking as figures
 
-    given, plain = study.ranking, default(study.preset).ranking
-    fields = ("encoder", "seed")
-    if given.scorer.name != plain.scorer.name or any(
-        getattr(given, field) != getattr(plain, field) for field in fields
-    ):
+    variants.refuse_unread(
+        study.ranking,
+        default(study.preset).ranking,
+        {"scorer.name": "--heads", "encoder": "--encoders", "seed": "--seeds"},
+        start=study.start is not None,
+    )
+    if not set(study.only_folds) <= set(range(study.folds)):
         raise InputError(
-            "--scorer.name, --encoder and --seed",
-            "are not read by this study",
-            "name them by --heads, --encoders and --seeds",
+            "--only-folds",
+            f"is {' '.join(map(str, study.only_folds))}",
+            f"name folds from 0 to {study.folds - 1}",
         )
-    config = configs.to_json(study)
-    provenance.check_config(study.out, config, resume=True)
     start = data.load_start(study.start)
+    config = configs.to_json(study)
+    del config["only_folds"]
+    config |= data.identity(study.data, start)
+    provenance.check_config(study.out, config, resume=True)
     loaded = data.load(
         study.data,
         study.out / "data",
@@ -107,6 +116,9 @@ def run(study: Study) -> None:
     )
     provenance.write_config(study.out, config)
     scores = out_of_fold.scores(study, loaded, start)
+    if study.only_folds:
+        print("folds trained; without --only-folds the grid is judged")
+        return
     summary = {}
     for kind, spans in loaded.spans.items():
         results = ranking_summary.judge(

@@ -25,7 +25,6 @@ from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
@@ -69,11 +68,15 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Trains, judges on the validation and test spans, and prints the tables."""
-    if study.ranking.scorer.name != default(study.preset).ranking.scorer.name:
-        raise InputError("--scorer.name", "is not read by this study", "use --head")
-    config = configs.to_json(study)
-    provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
+    variants.refuse_unread(
+        study.ranking,
+        default(study.preset).ranking,
+        {"scorer.name": "--head"},
+        start=study.start is not None,
+    )
     start = data.load_start(study.start)
+    config = configs.to_json(study) | data.identity(study.data, start)
+    provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
     loaded = data.load(
         study.data,
         study.out / "data",

@@ -1,9 +1,11 @@
 """What the ranking studies share."""
 
 import dataclasses
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 
 from scmultimodal.modules.heads.accessibility import ScorerName
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows.ranking_config import EncoderTraining, RankingConfig
 
 
@@ -25,3 +27,38 @@ def with_head(
 def name_of(head: str, encoder: str, seed: int, seeds: Sequence[int]) -> str:
     """What a trained head is called; the seed is said where there are several."""
     return f"{head}, {encoder}" + (f", seed {seed}" if len(seeds) > 1 else "")
+
+
+def refuse_unread(
+    given: RankingConfig,
+    plain: RankingConfig,
+    fields: Mapping[str, str],
+    *,
+    start: bool,
+) -> None:
+    """Refuses flags that a study would pass over in silence.
+
+    Args:
+        given: the numbers of a run.
+        plain: those of its preset.
+        fields: {field that the study does not read: flag to use instead}.
+        start: an encoder is given, whose shape is its own.
+
+    Raises:
+        InputError: one of them was changed.
+    """
+    for field, instead in fields.items():
+        value = operator.attrgetter(field)
+        if value(given) != value(plain):
+            raise InputError(
+                f"--{field}", "is not read by this study", f"use {instead}"
+            )
+    for field in dataclasses.fields(given.shape) if start else ():
+        name = field.name
+        changed = getattr(given.shape, name) != getattr(plain.shape, name)
+        if changed and name not in ("dtype", "remat"):
+            raise InputError(
+                f"--shape.{name.replace('_', '-')}",
+                "is not read with --start, whose encoder has its shape",
+                "leave one of them out",
+            )

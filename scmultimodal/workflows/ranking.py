@@ -44,8 +44,8 @@ def run(
         store: prepared spans.
         config: the numbers.
         out: the run folder.
-        start: whose encoder to start from, and whose head where it is the same;
-            None starts afresh.
+        start: whose encoder to start from; None starts afresh. The head is always new,
+            so that heads are compared on equal terms.
         train: rows of the store; None takes its training spans.
         validation: rows of the store; None takes its validation spans.
         describe: what the progress bar says.
@@ -115,10 +115,15 @@ def run(
 
 
 def make_task(config: RankingConfig, start: StoredGenomeModel | None) -> RegionRanking:
-    """The objective, with the encoder that is started from."""
+    """The objective. An encoder that is started from is computed as `shape` says."""
+    encoder = config.shape
+    if start is not None:
+        encoder = dataclasses.replace(
+            start.config.encoder, dtype=encoder.dtype, remat=encoder.remat
+        )
     return RegionRanking(
         RegionRankingConfig(
-            encoder=config.shape if start is None else start.config.encoder,
+            encoder=encoder,
             scorer=config.scorer,
             loss=config.loss,
             labels=config.labels,
@@ -201,20 +206,15 @@ def _initial(
     config: RankingConfig,
     start: StoredGenomeModel | None,
 ) -> tuple[genome_model.Tree, genome_model.Tree]:
-    """Fresh parameters, those of `start` in their place."""
+    """Fresh parameters, the encoder of `start` in its place."""
     example = builder.build(spans[:1])
     fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
     params, network_state = jax.device_get(fresh)
     if start is not None:
-        same_head = (start.config.scorer, start.config.num_tokens) == (
-            config.scorer,
-            builder.num_tokens,
-        )
-        taken = {
-            name: start.params[name]
-            for name in params
-            if name in start.params
-            and (same_head or name.startswith("nucleotide_transformer"))
-        }
+        taken = {name: start.params[name] for name in params if _of_encoder(name)}
         params = {**params, **taken}
     return params, network_state
+
+
+def _of_encoder(module: str) -> bool:
+    return module.split("/")[0] == "nucleotide_transformer"

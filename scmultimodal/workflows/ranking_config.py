@@ -1,6 +1,7 @@
 """The numbers of a training by ranking (SPEC 3.3)."""
 
 import dataclasses
+import math
 import typing
 from typing import Literal
 
@@ -19,7 +20,8 @@ class RankingConfig:
     """Training by ranking; defaults are the study's (SPEC 3.3).
 
     Attributes:
-        shape: of a fresh encoder, where none is given to start from.
+        shape: of a fresh encoder; of one that is given to start from, `dtype` and
+            `remat` alone.
         scorer: the head.
         encoder: "trained" with the head, or "frozen".
         layer_decay: with a trained encoder, each layer below another learns at this
@@ -72,6 +74,8 @@ class RankingConfig:
             raise InputError(
                 "layer_decay", f"is {self.layer_decay}", "Give a number in (0, 1]"
             )
+        if not 0 <= self.l2 < math.inf:
+            raise InputError("l2", f"is {self.l2}", "Give 0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 import importlib
 import json
 import shlex
+import shutil
+from pathlib import Path
 
 import haiku as hk
 import jax
@@ -22,14 +24,15 @@ from scmultimodal.weights import genome_model
 from tests import builders
 
 SMALL = ExamplesConfig(window_bp=96, shift_factor=3, signal_lists=60)
-TINY = (
-    "--shape.dim 8 --shape.num-layers 1 --shape.num-heads 2 --shape.hidden 8 --steps 2 "
-    "--batch-size 8 --optimizer.warmup-steps 0 --signal.steps 2 "
+SHAPE = "--shape.dim 8 --shape.num-layers 1 --shape.num-heads 2 --shape.hidden 8 "
+STARTED = (
+    "--steps 2 --batch-size 8 --optimizer.warmup-steps 0 --signal.steps 2 "
     "--signal.optimizer.warmup-steps 0 --data.make.window-bp 96 "
     "--data.make.shift-factor 2 --data.make.signal-lists 60 "
     "--scorer.transformer-hidden 4 --scorer.convolution-hidden 4 "
     "--scorer.convolution-kernel 3 --scorer.convolution-pool 2"
 )
+TINY = SHAPE + STARTED
 HEADS = {
     "linear": 256_513,
     "transformer": 2_881_793,
@@ -183,6 +186,14 @@ def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, caps
     assert rows["length"]["full_order"]["mean"] == pytest.approx(1 / 6)
     assert {r["full_order"]["num_groups"] for r in rows.values()} == {6}
     assert (out / "grid_wide.png").stat().st_size > 10_000
+    # A frozen encoder is the one that was started from; a trained one saw the signal.
+    folder = out / "fold_0" / "seed_0"
+    stages = {
+        encoder: genome_model.load(folder / "near" / f"linear_{encoder}")
+        for encoder in ("trained", "frozen")
+    }
+    assert stages["frozen"].config.provenance["start"] is None
+    assert stages["trained"].config.provenance["start"]["stage"] == "ranked"
     # One fold's scores lost: it alone is computed again, and is the same.
     kept = out / "fold_1" / "seed_0" / "near" / "linear_trained" / "scores.npy"
     before = np.load(kept)
@@ -192,6 +203,41 @@ def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, caps
     assert train.main(run) == 0
     np.testing.assert_array_equal(np.load(kept), before)
     assert other.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.usefixtures("lightly_compiled")
+def test_processes_share_a_grid_by_folds(tracks, tmp_path, capsys):
+    out = tmp_path / "grid"
+    run = ["genome_model.ranking_grid", "--out", str(out), "--folds", "2"]
+    run += ["--heads", "linear", "--encoders", "frozen", "--examples", "near"]
+    run += shlex.split(TINY)
+    assert train.main([*run, "--only-folds", "1"]) == 0
+    assert "out of fold" not in capsys.readouterr().out
+    kept = Path("seed_0", "near", "linear_frozen", "scores.npy")
+    assert (out / "fold_1" / kept).is_file()
+    assert not (out / "fold_0").exists()
+    stamp = (out / "fold_1" / kept).stat().st_mtime_ns
+    assert train.main(run) == 0
+    assert "out of fold" in capsys.readouterr().out
+    assert (out / "fold_1" / kept).stat().st_mtime_ns == stamp
+    assert train.main([*run, "--only-folds", "2"]) == 2
+    assert "--only-folds: is 2. name folds from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("lightly_compiled")
+def test_a_grid_does_not_go_on_from_another_start(tracks, tmp_path, capsys):
+    """The path of a start may be the same, and what is there another model."""
+    start, out = tmp_path / "start", tmp_path / "grid"
+    run = ["genome_model.region_ranking", "--out", str(start), *shlex.split(TINY)]
+    assert train.main([*run, "--signal.steps", "0"]) == 0
+    grid = ["genome_model.ranking_grid", "--out", str(out), "--start", str(start)]
+    grid += ["--heads", "linear", "--encoders", "frozen", "--examples", "near"]
+    grid += ["--folds", "2", *shlex.split(STARTED)]
+    assert train.main(grid) == 0
+    shutil.rmtree(start)
+    assert train.main([*run, "--signal.steps", "0", "--seed", "5"]) == 0
+    assert train.main(grid) == 2
+    assert "the run in this folder has start_sha256" in capsys.readouterr().err
 
 
 def test_the_folds_of_a_grid_share_no_region(tracks, tmp_path):
@@ -236,10 +282,26 @@ def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
         ("ranking_grid", ["--encoder", "frozen"]),
         ("ranking_grid", ["--scorer.name", "unet"]),
         ("region_ranking", ["--scorer.name", "unet"]),
+        ("region_ranking", ["--start", "none", "--shape.dim", "16"]),
+        ("ranking_grid", ["--start", "none", "--shape.num-layers", "3"]),
     ],
 )
 def test_a_flag_that_would_be_ignored_is_refused(tmp_path, capsys, study, flags):
     run = [f"genome_model.{study}", "--out", str(tmp_path / "run"), *flags]
     assert train.main(run) == 2
-    assert "not read by this study" in capsys.readouterr().err
+    assert "is not read " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--layer-decay", "0"], "layer_decay: is 0.0. Give a number in (0, 1]"),
+        (["--l2", "-1"], "l2: is -1.0. Give 0 or more"),
+    ],
+)
+def test_numbers_that_cannot_be_end_in_one_line(tmp_path, capsys, flags, words):
+    run = ["genome_model.region_ranking", "--out", str(tmp_path / "run"), *flags]
+    assert train.main(run) == 2
+    assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
