@@ -44,6 +44,11 @@ class ChromosomeSplit:
         """The chromosomes of all parts."""
         return (*self.train, *self.validation, *self.test)
 
+    def named(self, style: intervals.ChromosomeStyle) -> frozenset[str]:
+        """The same, named `chr1` or `1`."""
+        names = pd.Series(self.all(), dtype=str)
+        return frozenset(intervals.rename_chromosomes(names, style))
+
 
 class Territories(NamedTuple):
     """Stretches of one chromosome in which spans may lie; sorted, disjoint.

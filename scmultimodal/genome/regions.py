@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from scmultimodal.genome import intervals
 from scmultimodal.schemas.errors import InputError
@@ -97,6 +97,17 @@ class RegionTable:
             self,
             regions=rename(self.regions),
             closed_to_gaps=rename(self.closed_to_gaps),
+        )
+
+    def keep(self, chosen: Bool[np.ndarray, " regions"]) -> "RegionTable":
+        """Some of the regions; no zero region may be drawn on the others."""
+        others = self.regions[~chosen]
+        closed = [frame[[*_PLACE]] for frame in (self.closed_to_gaps, others)]
+        return dataclasses.replace(
+            self,
+            regions=self.regions[chosen].reset_index(drop=True),
+            values=self.values[chosen],
+            closed_to_gaps=pd.concat(closed, ignore_index=True),
         )
 
     def lengths(self) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import ChromosomeSplit, Territories
 from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import (
-    DROPPED,
     Chromosome,
     ChromosomeSpans,
     SpanTable,
@@ -29,7 +28,7 @@ from scmultimodal.genome.span_table import (
 from scmultimodal.genome.spans import SpanConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import ranking_checks, worker_pool
+from scmultimodal.workflows import ranking_checks, ranking_counts, worker_pool
 from scmultimodal.workflows.stages import stage
 
 CHUNK = 1_024
@@ -45,8 +44,9 @@ class PrepareRankingConfig:
         split: the chromosomes of each part, where no regions are given for that.
         num_tokens: tokens of a region, CLS included.
         vocabulary: of the tokens: that of the published v1 or v2 models.
-        outside: regions on these chromosomes whose sequence the genome lacks are
-            refused, or dropped and counted.
+        outside: regions on these chromosomes, or those of the regions given, whose
+            sequence the genome lacks in whole or in part are refused, or dropped and
+            counted: nothing is computed of them, and nothing else drawn on them.
         skip_empty: leaves out cell types without a span, and says so.
     """
 
@@ -102,9 +102,12 @@ def run(
     samples = ranking_checks.sample_names(tables)
     if regions is None:
         territories = region_splits.by_chromosome(config.split, genome)
-        _check_inside(tables, genome, config)
+        chroms = config.split.named(style)
     else:
         territories = region_splits.by_region(regions, genome)
+        chroms = territories.keys()
+    given = [len(table.regions) for table in tables]
+    tables = _within_genome(tables, genome, chroms, config)
     within = [ranking_checks.within_split(table, territories) for table in tables]
     chromosomes = _chromosomes(tables, territories, config)
     with worker_pool.open_pool(workers if fasta else 1) as pool:
@@ -113,7 +116,7 @@ def run(
             empty = ranking_checks.empty_samples(
                 found, tables, samples, within=within, skip=config.skip_empty
             )
-            said += _say(found, sum(within), sum(len(t.regions) for t in tables))
+            said += ranking_counts.say(found, sum(within), sum(given))
             if empty:
                 said.append(f"none of {', '.join(empty)}")
         with stage("sequences") as said:
@@ -126,7 +129,8 @@ def run(
                 config=configs.to_json(config),
                 provenance=provenance,
                 report=lambda written: (
-                    _describe(written) | _choices(found, tables, within, samples)
+                    _describe(written)
+                    | ranking_counts.choices(found, tables, given, within, samples)
                 ),
                 overwrite=overwrite,
             )
@@ -160,17 +164,22 @@ def draw(store: RegionStore, folder: Path) -> list[Path]:
     ]
 
 
-def _check_inside(
-    tables: Sequence[RegionTable], genome: Genome, config: PrepareRankingConfig
-) -> None:
-    """Raises InputError for regions without a sequence, or says how many there are."""
+def _within_genome(
+    tables: Sequence[RegionTable],
+    genome: Genome,
+    chroms: Collection[str],
+    config: PrepareRankingConfig,
+) -> list[RegionTable]:
+    """The regions with a sequence; says how many have none, or raises InputError."""
     refuse = config.outside == "refuse"
-    lacking = sum(
-        ranking_checks.without_sequence(table, genome, config.split, refuse=refuse)
+    kept = [
+        ranking_checks.within_genome(table, genome, chroms, refuse=refuse)
         for table in tables
-    )
-    if lacking:
+    ]
+    pairs = zip(tables, kept, strict=True)
+    if lacking := sum(len(old.regions) - len(new.regions) for old, new in pairs):
         print(f"{'':<26}{lacking:,} regions without a sequence are left out")
+    return kept
 
 
 def _chromosomes(
@@ -260,45 +269,3 @@ def _describe(store: RegionStore) -> dict[str, Any]:
         sample_index=store.spans.sample_index,
         samples=store.samples,
     )
-
-
-def _say(found: Sequence[ChromosomeSpans], within: int, regions: int) -> list[str]:
-    """How many spans there are, of how many regions, and what was left out."""
-    spans = sum(len(f.table) for f in found)
-    dropped = sum(f.dropped for f in found).sum(axis=0)
-    reasons = [
-        f"{count:,} {reason.replace('_', ' ')}"
-        for reason, count in zip(DROPPED, dropped, strict=True)
-        if count
-    ]
-    said = [f"{spans:,} spans", f"{within:,} of {regions:,} regions lie in a part"]
-    return [*said, f"spans left out: {', '.join(reasons)}"] if reasons else said
-
-
-def _choices(
-    found: Sequence[ChromosomeSpans],
-    tables: Sequence[RegionTable],
-    within: Sequence[int],
-    samples: Sequence[str],
-) -> dict[str, Any]:
-    """What was given and what was dropped."""
-    dropped = sum(f.dropped for f in found)
-    return {
-        "tables": [
-            {
-                "source": table.source,
-                "regions": len(table.regions),
-                "regions_within_split": inside,
-                "mean_length_bp": table.lengths()[0],
-                "sd_length_bp": table.lengths()[1],
-                "open_regions": dict(
-                    zip(table.samples, (table.values > 0).sum(0).tolist(), strict=True)
-                ),
-            }
-            for table, inside in zip(tables, within, strict=True)
-        ],
-        "spans_dropped": {
-            sample: dict(zip(DROPPED, row, strict=True))
-            for sample, row in zip(samples, dropped.tolist(), strict=True)
-        },
-    }

@@ -1,14 +1,13 @@
 """Whether regions, genome and split fit together, and give every sample a span."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scmultimodal.genome import intervals
 from scmultimodal.genome.fasta import Genome
-from scmultimodal.genome.region_splits import ChromosomeSplit, Territories
+from scmultimodal.genome.region_splits import Territories
 from scmultimodal.genome.regions import RegionTable, place_names
 from scmultimodal.genome.span_table import DROPPED, ChromosomeSpans
 from scmultimodal.schemas.errors import InputError
@@ -28,29 +27,34 @@ def sample_names(tables: Sequence[RegionTable]) -> list[str]:
     return names
 
 
-def without_sequence(
-    table: RegionTable, genome: Genome, split: ChromosomeSplit, *, refuse: bool
-) -> int:
-    """How many regions of the split's chromosomes the genome lacks.
+def within_genome(
+    table: RegionTable, genome: Genome, chroms: Collection[str], *, refuse: bool
+) -> RegionTable:
+    """The regions whose sequence the genome holds whole.
 
     Args:
         table: regions, with chromosomes named as in the genome.
         genome: the sequence.
-        split: the chromosomes that matter.
-        refuse: takes none.
+        chroms: the chromosomes that matter; regions on others stay.
+        refuse: leaves none out.
 
     Raises:
-        InputError: there are any, and they are refused.
+        InputError: the genome lacks some and they are refused, or it lacks all.
     """
-    style = intervals.chromosome_style(genome.chromosomes, "genome")
-    named = pd.Series(split.all(), dtype=str)
-    chroms = set(intervals.rename_chromosomes(named, style))
-    regions = table.regions[table.regions["chrom"].isin(chroms)]
+    regions = table.regions
     rows = zip(regions["chrom"], regions["start"], regions["end"], strict=True)
-    missing = np.array([not genome.covers(*row) for row in rows], bool)
-    if missing.any() and refuse:
-        raise _lacks(genome, table, regions[missing])
-    return int(missing.sum())
+    held = np.array([r[0] not in chroms or genome.covers(*r) for r in rows], bool)
+    if held.all():
+        return table
+    if refuse:
+        raise _lacks(genome, table, regions[~held])
+    if not held.any():
+        raise InputError(
+            table.source,
+            f"has no region that the genome holds ({len(held):,} were given)",
+            "Take the FASTA of the assembly that the regions are from",
+        )
+    return table.keep(held)
 
 
 def within_split(table: RegionTable, territories: Mapping[str, Territories]) -> int:

@@ -194,6 +194,22 @@ def test_chromosomes_are_renamed_wherever_they_stand():
     assert named.renamed("plain").regions["chrom"].tolist() == [r[0] for r in rows]
 
 
+def test_what_is_not_kept_is_closed_to_gaps():
+    rows = [("chr1", 10, 20, 1.0), ("chr1", 30, 45, 2.0), ("chr2", 0, 5, 3.0)]
+    frame = pd.DataFrame({"chrom": ["chr3"], "start": [1], "end": [2]})
+    table = builders.region_table(*rows)
+    for closed, before in ((None, []), (frame, [("chr3", 1, 2)])):
+        table = RegionTable.build(
+            "t", table.regions, table.values, ["s"], closed_to_gaps=closed
+        )
+        kept = table.keep(np.array([True, False, True]))
+        assert places(kept.regions) == [("chr1", 10, 20), ("chr2", 0, 5)]
+        assert kept.values.tolist() == [[1], [3]]
+        assert places(kept.closed_to_gaps) == [*before, ("chr1", 30, 45)]
+        assert kept.closed_to_gaps["start"].dtype == np.int64
+        assert kept.lengths() == (7.5, 2.5)
+
+
 INTERVALS = st.lists(
     st.tuples(
         st.sampled_from(["chr1", "chr2"]), st.integers(0, 60), st.integers(1, 20)

@@ -310,14 +310,16 @@ def test_the_report_by_hand(fasta, tmp_path, capsys):
     assert store.spans.start.tolist() == [0, 6_000, 12_000]
     report = store.manifest["report"]
     (given,) = report["tables"]
-    lengths = [end - start for _, start, end, _ in BY_HAND]
+    # Where there is no sequence nothing is measured; chr7_alt is of the data set.
+    lengths = [end - start for _, start, end, _ in BY_HAND if start != 60_000]
     assert given == {
         "source": "hand.tsv",
         "regions": 12,
+        "regions_without_sequence": 1,
         "regions_within_split": 10,
         "mean_length_bp": pytest.approx(np.mean(lengths)),
         "sd_length_bp": pytest.approx(np.std(lengths)),
-        "open_regions": {"cells": 10},
+        "open_regions": {"cells": 9},
     }
     assert report["spans_dropped"] == {
         "cells": {"gap_too_short": 1, "windows_overlap": 0, "used_before": 0}
@@ -359,6 +361,66 @@ def test_shares_of_a_region_that_a_boundary_cuts_add_up(fasta, tmp_path):
     }
     assert found[2_700, 3_000] == 3
     assert found[3_000, 3_200] == 2
+
+
+CHROM = builders.dna(9_100, seed=7)
+"""A chromosome with a piece after its last whole span."""
+BEYOND = [
+    ("chr1", 100, 300, 1.0),
+    ("chr1", 600, 1_000, 2.0),
+    ("chr1", 6_200, 6_300, 1.0),
+    ("chr1", 6_500, 6_700, 3.0),
+    ("chr1", 8_500, 9_500, 9.0),
+]
+WHOLE = pd.DataFrame(
+    [("chr1", 0, 9_100, "train")], columns=["chrom", "start", "end", "split"]
+)
+
+
+@pytest.mark.parametrize("regions", [None, WHOLE], ids=["chromosomes", "regions"])
+def test_a_region_beyond_the_end_is_refused_or_gone(tmp_path, capsys, regions):
+    fasta, out = tmp_path / "short.fa", tmp_path / "out"
+    fasta.write_bytes(builders.fasta({"chr1": CHROM}))
+    given = builders.region_table(*BEYOND, source="far.tsv")
+    line = refusal(fasta, out, given, regions=regions)
+    assert "short.fa: chr1:8500-9500 ends beyond the 9,100 bp of chr1" in line
+    assert "so it is with 1 regions of far.tsv" in line
+    assert "--outside drop" in line
+    spans = SpanConfig(version="v1", shift_factor=10)
+    options = {"regions": regions, "spans": spans, "outside": "drop"}
+    dropped = prepare(fasta, out, given, **options)
+    assert "1 regions without a sequence are left out" in capsys.readouterr().out
+    # None of it is left: neither open, nor closed.
+    assert set(dropped.spans.start.tolist()) >= {0, 6_000}
+    assert dropped.intervals.max() <= 8_500
+    assert dropped.values.max() <= 3
+    table = dropped.manifest["report"]["tables"][0]
+    assert (table["regions"], table["regions_without_sequence"]) == (5, 1)
+    lengths = [end - start for _, start, end, _ in BEYOND[:-1]]
+    assert table["mean_length_bp"] == pytest.approx(np.mean(lengths))
+    assert table["sd_length_bp"] == pytest.approx(np.std(lengths))
+    assert table["open_regions"] == {"cells": 4}
+
+
+def test_a_table_of_another_assembly_is_not_dropped_whole(fasta, tmp_path):
+    far = builders.region_table(("chr1", 60_000, 60_100, 1.0), source="far.tsv")
+    line = refusal(fasta, tmp_path / "out", table(), far, outside="drop")
+    assert "far.tsv: has no region that the genome holds" in line
+
+
+def test_regions_outside_the_pieces_of_a_genome(tmp_path):
+    fasta, out = tmp_path / "pieces.fa", tmp_path / "out"
+    fasta.write_bytes(builders.fasta({"chr1:3000-9000": CHROM[3_000:9_000]}))
+    piece = WHOLE.assign(start=3_000, end=9_000)
+    inside = builders.region_table(*BEYOND[2:4], ("chrUn_1", 0, 50, 1.0))
+    assert prepare(fasta, out, inside, regions=piece).num_spans > 0
+    everywhere = builders.region_table(*BEYOND[:4])
+    line = refusal(fasta, tmp_path / "no", everywhere, regions=piece)
+    assert "so it is with 2 regions" in line
+    store = prepare(
+        fasta, out, everywhere, regions=piece, outside="drop", overwrite=True
+    )
+    assert store.intervals.min() >= 3_000
 
 
 def test_the_report_is_drawn(store, tmp_path):
