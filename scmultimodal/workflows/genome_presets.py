@@ -63,7 +63,7 @@ SMALL = GenomePreset(
         checkpoint_every=150,
         keep_best=None,
         optimizer=OptimizerConfig(
-            learning_rate=5e-4, weight_decay=1e-2, warmup_steps=20
+            learning_rate=1e-3, weight_decay=1e-2, warmup_steps=20
         ),
     ),
 )
