@@ -90,6 +90,7 @@ class GenomeModel:
         token_ids: Integer[np.ndarray, "sequences tokens"],
         *,
         layer: int | None = None,
+        rescale: bool = False,
         batch_size: int = 16,
     ) -> Float32[np.ndarray, "sequences tokens dim"]:
         """A vector for each token of each sequence, PAD rows as in the reference.
@@ -98,11 +99,15 @@ class GenomeModel:
             token_ids: as `tokenizer` makes them; PAD may stand on both sides.
             layer: take the vectors after this layer, counted from 1; 0 is what enters
                 the first. None, and the last, are after the final LayerNorm.
+            rescale: read rows that are longer than those of training, their rotary
+                positions rescaled by how much longer, as SegmentNT does. It depends on
+                the length of the rows, PAD included; no other rows change.
             batch_size: sequences per step.
 
         Raises:
-            InputError: tokens that the model does not know, more of them than it has
-                positions for, or no such layer.
+            InputError: tokens that the model does not know, more of them than it was
+                trained on where `rescale` is false or positions are learned, or no
+                such layer.
         """
         encoder = self.config.encoder
         if layer is not None and not 0 <= layer <= encoder.num_layers:
@@ -110,9 +115,14 @@ class GenomeModel:
                 "layer", f"is {layer}", f"Choose one from 0 to {encoder.num_layers}"
             )
         token_ids = self._check(token_ids)
+        self._check_length(token_ids.shape[1], rescale)
         _check_batch_size(batch_size)
         return genome_inference.encode(
-            self._stored, token_ids, layer=layer, batch_size=batch_size
+            self._stored,
+            token_ids,
+            layer=layer,
+            rescale=rescale,
+            batch_size=batch_size,
         )
 
     def score(
@@ -125,8 +135,8 @@ class GenomeModel:
         """How accessible each sequence is; only differences mean something.
 
         A score is what the accuracy of the model was measured by: the mean over every
-        frame of k-mers and both strands, if training varied them. A sequence is padded
-        at the end, so that its score does not depend on the others.
+        frame of k-mers and both strands, where training varied them; twelve passes, for
+        6-mers. A sequence is padded at the end: its score does not depend on others.
 
         Args:
             sequences: DNA; give as many bp as the regions that the model was trained
@@ -207,13 +217,23 @@ class GenomeModel:
                 f"range from {token_ids.min()} to {token_ids.max()}",
                 f"Use tokenizer: ids go from 0 to {encoder.vocabulary_size - 1}",
             )
-        if encoder.learned_positions and token_ids.shape[1] > encoder.max_tokens:
-            raise InputError(
-                "token_ids",
-                f"has {token_ids.shape[1]} tokens in a row",
-                f"The model has learned positions for {encoder.max_tokens}",
-            )
         return token_ids
+
+    def _check_length(self, num_tokens: int, rescale: bool) -> None:
+        encoder = self.config.encoder
+        if encoder.learned_positions and num_tokens > encoder.max_tokens:
+            problem = f"learned positions for {encoder.max_tokens:,}"
+            remedy = "Give shorter rows"
+        elif not rescale and encoder.for_length(num_tokens) != encoder:
+            problem = f"was trained on {encoder.reach:,}"
+            remedy = "Give shorter rows, or rescale=True to read them all the same"
+        else:
+            return
+        raise InputError(
+            "token_ids",
+            f"has {num_tokens:,} tokens in a row, and the model {problem}",
+            remedy,
+        )
 
 
 def _check_batch_size(batch_size: int) -> None:

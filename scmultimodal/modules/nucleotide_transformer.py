@@ -119,12 +119,18 @@ class NucleotideTransformerConfig:
         """Width of an attention head."""
         return self.dim // self.num_heads if self.key_size is None else self.key_size
 
+    @property
+    def reach(self) -> int:
+        """Tokens that positions are good for: more where they are rescaled already."""
+        return int(self.max_tokens * max(1.0, self.rescaling or 1.0))
+
     def for_length(self, num_tokens: int) -> "NucleotideTransformerConfig":
         """The same model for longer sequences than it was trained on.
 
-        Beyond `max_tokens`, rotary positions are rescaled by how far beyond (SPEC 3.4).
+        Beyond `reach`, rotary positions are rescaled by how many times `max_tokens`
+        there are (SPEC 3.5). A model without rotary positions stays as it is.
         """
-        if not self.rotary or num_tokens <= self.max_tokens:
+        if not self.rotary or num_tokens <= self.reach:
             return self
         return dataclasses.replace(self, rescaling=num_tokens / self.max_tokens)
 

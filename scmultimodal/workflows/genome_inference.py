@@ -98,11 +98,18 @@ def encode(
     token_ids: Integer[np.ndarray, "sequences tokens"],
     *,
     layer: int | None = None,
+    rescale: bool = False,
     batch_size: int = 16,
 ) -> Float[np.ndarray, "sequences tokens dim"]:
-    """Embeddings after the final LayerNorm, or after a layer (counted from 1)."""
-    shape = (token_ids.shape[1], model.config.encoder.dim)
-    function = _encoder(model.config.encoder, layer)
+    """Embeddings after the final LayerNorm, or after a layer (counted from 1).
+
+    Positions are rescaled for rows longer than those of training if `rescale` says so.
+    """
+    encoder = model.config.encoder
+    if rescale:
+        encoder = encoder.for_length(token_ids.shape[1])
+    shape = (token_ids.shape[1], encoder.dim)
+    function = _encoder(encoder, layer)
     return _over_sequences(function, model, token_ids, shape, batch_size)
 
 

@@ -276,6 +276,10 @@ def test_longer_sequences_are_rescaled_by_how_much_longer_they_are():
     assert SMALL.for_length(18).rescaling == 2
     learned = dataclasses.replace(SMALL, rotary=False, learned_positions=True)
     assert learned.for_length(18) is learned
+    rescaled = SMALL.for_length(18)  # trained on 18, such as SegmentNT on 30 kb
+    assert (rescaled.reach, rescaled.for_length(18)) == (18, rescaled)
+    assert rescaled.for_length(10) is rescaled
+    assert rescaled.for_length(27).rescaling == 3
 
 
 @pytest.mark.parametrize(
