@@ -1,12 +1,14 @@
 """The genome model as its user meets it: DNA in, vectors and scores out."""
 
 import dataclasses
+import warnings
 
 import haiku as hk
 import jax
 import numpy as np
 import pytest
 
+from scmultimodal.data.region_loading import RegionBatchBuilder, Turning
 from scmultimodal.models import GenomeModel
 from scmultimodal.modules import nucleotide_transformer as modules
 from scmultimodal.modules.heads.accessibility import ScorerConfig
@@ -14,7 +16,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
 from scmultimodal.weights import genome_model, nucleotide_transformer
 from scmultimodal.weights.genome_model import GenomeModelConfig
-from scmultimodal.workflows import genome_inference
+from scmultimodal.workflows import genome_inference, ranking
 from tests import builders
 from tests.weights import published_folders
 
@@ -185,9 +187,31 @@ def test_more_tokens_than_learned_positions(tmp_path):
     folder = published_folders.write_jax(tmp_path, arrays, 1)
     model = GenomeModel.from_nucleotide_transformer(folder)
     token_ids = np.full((1, published_folders.POSITIONS + 1), 3)
-    with pytest.raises(InputError, match=r"21 tokens in a row.*positions for 20"):
-        model.encode(token_ids)
+    for rescale in (False, True):
+        with pytest.raises(InputError, match=r"21 tokens in a row.*positions for 20"):
+            model.encode(token_ids, rescale=rescale)
     assert model.encode(token_ids[:, 1:]).shape[1] == 20
+
+
+def test_longer_rows_than_those_of_training_are_rescaled_or_refused(model):
+    trained = published_folders.POSITIONS
+    letters = [builders.dna(4 * trained - 2, seed=seed) for seed in range(2)]
+    token_ids = model.tokenizer.encode_batch(letters, 2 * trained).ids
+    with pytest.raises(
+        InputError, match=r"40 tokens in a row.*trained on 20.*rescale="
+    ):
+        model.encode(token_ids)
+    encoder = dataclasses.replace(model.config.encoder, rescaling=2.0)
+    config = dataclasses.replace(model.config, encoder=encoder)
+    knows = GenomeModel(dataclasses.replace(model._stored, config=config))
+    found = model.encode(token_ids, rescale=True)
+    np.testing.assert_array_equal(found, knows.encode(token_ids))
+    within = token_ids[:, :trained]
+    expected = model.encode(within)
+    np.testing.assert_array_equal(model.encode(within, rescale=True), expected)
+    assert np.abs(knows.encode(within) - expected).max() > 1e-4
+    with pytest.raises(InputError, match=r"41 tokens in a row.*trained on 40"):
+        knows.encode(np.pad(token_ids, ((0, 0), (0, 1)), constant_values=1))
 
 
 @pytest.mark.parametrize("change", [np.float32, np.ravel, lambda ids: ids > 3])
@@ -239,6 +263,107 @@ def test_what_is_no_dna(with_scorer):
         with_scorer.score(["ACGT", "AC-T"])
 
 
+@pytest.fixture(scope="module")
+def turned():
+    """Ten tokens are prepared, and the scorer reads nine in twelve views."""
+    turning = Turning(reverse_complement=True, crop_bp=6)
+    encoder = builders.dna_encoder_config(vocabulary_size=4107)
+    scorer = ScorerConfig(name="linear")
+    task = RegionRanking(RegionRankingConfig(encoder=encoder, scorer=scorer))
+    params, _ = jax.jit(task.init)(
+        jax.random.PRNGKey(0), builders.region_batch(num_spans=1, num_tokens=9)
+    )
+    config = GenomeModelConfig(
+        encoder=encoder, scorer=scorer, num_tokens=9, turning=turning
+    )
+    return GenomeModel(genome_inference.with_reference(config, jax.device_get(params)))
+
+
+PREPARED = [
+    [builders.dna(54, seed=1), builders.dna(49, seed=2), builders.dna(5, seed=3)],
+    [builders.dna(12, seed=4) + "N" + builders.dna(24, seed=5), "ACGT" * 12, "G" * 54],
+]
+"""Full, shorter, shorter than a k-mer, with an N, and of few letters."""
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_scores_are_what_accuracy_is_measured_by(turned, tmp_path, loaded, recwarn):
+    store = builders.region_store(
+        tmp_path / "spans", PREPARED, np.zeros((2, 3)), num_tokens=10
+    )
+    turning = turned.config.turning
+    builder = RegionBatchBuilder(store, store.tokenizer, turning)
+    assert len(turning.views(6)) == 12
+    model = GenomeModel.load(turned.save(tmp_path / "m")) if loaded else turned
+    measured = ranking.scores(model._stored, builder, np.arange(2))
+    found = model.score([sequence for span in PREPARED for sequence in span])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, measured.ravel(), rtol=0, atol=1e-6)
+    assert np.diff(np.sort(found)).min() > 1e-4
+    assert not list(recwarn)
+
+
+def test_a_score_depends_on_its_sequence_alone(turned):
+    sequences = [sequence for span in PREPARED for sequence in span]
+    found = turned.score(sequences, overflow="raise")
+    backwards = turned.score(sequences[::-1], batch_size=4)[::-1]
+    np.testing.assert_allclose(backwards, found, rtol=0, atol=1e-6)
+    assert turned.score([]).shape == (0,)
+
+
+def test_sequences_that_lose_their_end_are_counted_or_refused(turned):
+    sequences = [builders.dna(54, seed=1) + end for end in ("", "A", "ACGTACGTA")]
+    said = r"2 of 3 have more than the 10 tokens .* 54 bp without N"
+    with pytest.warns(UserWarning, match=said) as caught:
+        found = turned.score(sequences)
+    assert len(caught) == 1
+    np.testing.assert_allclose(found, found[0], rtol=0, atol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut = turned.score(sequences, overflow="cut")
+        turned.score(sequences[:1])
+        turned.score(sequences[:1], overflow="raise")
+    np.testing.assert_array_equal(cut, found)
+    with pytest.raises(InputError, match=f"sequences: {said}"):
+        turned.score(sequences, overflow="raise")
+
+
+def test_what_is_no_choice_for_those_too_long(turned):
+    """In these tests the annotation speaks first, with a TypeError."""
+    with pytest.raises((InputError, TypeError), match="overflow"):
+        turned.score(["ACGT"], overflow="explode")
+
+
+# Whatever the folder is.
+
+
+def test_every_kind_of_model_folder_is_opened(model, published, tmp_path):
+    arrays = published_folders.weights()
+    torch = published_folders.write_torch(tmp_path / "torch", arrays)
+    model.save(tmp_path / "run" / "model")
+    source = {
+        published: published.name,
+        published / "jax_model": "jax_model",
+        torch: "torch",
+        tmp_path / "run": published.name,
+        tmp_path / "run" / "model": published.name,
+    }
+    for folder, name in source.items():
+        found = genome_inference.open_any(folder)
+        assert found.config.provenance == {"converted_from": name}
+        assert found.params.keys() == model._stored.params.keys()
+
+
+def test_what_is_no_model_folder_says_what_to_give(model, tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match=r"is no model.*give a run folder"):
+            genome_inference.open_any(folder)
+    path = model.save(tmp_path / "model") / "config.json"
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+        genome_inference.open_any(tmp_path / "model")
+
+
 # The stored reference.
 
 
@@ -261,7 +386,8 @@ def test_the_reference_holds_scores_where_there_is_a_scorer(model, with_scorer):
     assert set(reference) == {"token_ids", "embeddings", "scored_token_ids", "scores"}
     assert reference["token_ids"].shape == (2, 16)
     assert reference["scored_token_ids"].shape == (2, 9)
-    scores = with_scorer.score(genome_inference.REFERENCE_SEQUENCES)
+    sequences = genome_inference.REFERENCE_SEQUENCES
+    scores = with_scorer.score(sequences, overflow="cut")
     np.testing.assert_array_equal(reference["scores"], scores)
     assert scores[0] != scores[1]
 

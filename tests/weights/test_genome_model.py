@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from scmultimodal.data.region_loading import Turning
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
@@ -24,6 +25,7 @@ def model():
             k=2,
             scorer=ScorerConfig(name="unet", unet_channels=(4, 6)),
             num_tokens=16,
+            turning=Turning(reverse_complement=True, crop_bp=4),
             provenance={"converted_from": "somewhere"},
         ),
         params={"nucleotide_transformer/x": {"w": rng.normal(size=(3, 2, 1))}},
@@ -78,6 +80,8 @@ def test_damage_names_the_file(model, tmp_path, name, damage):
         (lambda c: c["model"].update(colour=1), "no field 'colour'"),
         (lambda c: c["model"].update(k=3), "27 tokens for 75 of v2 with k = 3"),
         (lambda c: c["model"].update(num_tokens=None), "go together"),
+        (lambda c: c["model"]["turning"].update(crop_bp=3), "crop_bp: is 3"),
+        (lambda c: c["model"]["turning"].update(crop_bp=-2), "crop_bp: is -2"),
         (lambda c: c["model"]["encoder"].update(dim=0), "dim must be positive"),
     ],
 )
@@ -88,6 +92,30 @@ def test_a_config_that_cannot_be_is_refused(model, tmp_path, edit, message):
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         genome_model.load(tmp_path / "model")
+
+
+def test_folders_from_before_turning_read_one_frame_of_one_strand(model, tmp_path):
+    path = genome_model.save(model, tmp_path / "model") / "config.json"
+    content = json.loads(path.read_text())
+    del content["model"]["turning"]
+    path.write_text(json.dumps(content))
+    config = genome_model.load(tmp_path / "model").config
+    assert config == dataclasses.replace(model.config, turning=Turning())
+    assert config.turner.prepared_tokens == config.turner.num_tokens == 16
+
+
+def test_the_crop_is_in_what_is_prepared_and_not_in_what_is_read(model):
+    turner = model.config.turner
+    assert (turner.prepared_tokens, turner.num_tokens) == (18, 16)
+    without = dataclasses.replace(model.config, scorer=None, num_tokens=None)
+    with pytest.raises(ValueError, match="without a scorer"):
+        _ = without.turner
+
+
+def test_a_published_folder_says_how_to_read_it(tmp_path):
+    published(tmp_path / "nt")
+    with pytest.raises(InputError, match="from_nucleotide_transformer"):
+        genome_model.load(tmp_path / "nt")
 
 
 def test_an_older_model_is_replaced_whole(model, tmp_path):
