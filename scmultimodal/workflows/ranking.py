@@ -100,6 +100,7 @@ def run(
             k=builder.tokenizer.k,
             scorer=config.scorer,
             num_tokens=builder.num_tokens,
+            turning=config.turning,
             provenance={
                 **provenance.of_code(),
                 "stage": "ranked",

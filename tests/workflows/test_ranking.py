@@ -144,6 +144,7 @@ def test_the_folder_holds_metrics_and_a_model(store, trained):
     loaded = GenomeModel.load(folder)
     assert loaded.self_check() <= 1e-6
     assert (loaded.config.num_tokens, loaded.config.scorer) == (8, CONFIG.scorer)
+    assert loaded.config.turning == CONFIG.turning
     assert loaded.config.provenance["stage"] == "ranked"
     assert loaded.config.provenance["spans"] == {"source": "tests"}
     assert_same(loaded._stored.params, model.params)
@@ -154,7 +155,7 @@ def test_the_folder_holds_metrics_and_a_model(store, trained):
         "scores",
     }
     sequences, _ = planted(240)
-    builder = RegionBatchBuilder(store, loaded.tokenizer)  # as prepared
+    builder = RegionBatchBuilder(store, loaded.tokenizer, CONFIG.turning)
     scores = ranking.scores(model, builder, np.array([3, 1]))
     found = loaded.score(sequences[3] + sequences[1])
     np.testing.assert_allclose(found, scores.ravel(), rtol=1e-5, atol=1e-6)
