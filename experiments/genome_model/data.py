@@ -23,8 +23,8 @@ PeakSet = Literal["near", "wide"]
 """Two peaks and a gap within 3 kb, or within 65 kb."""
 
 RIDGE = "ridge on 5-mers"
-MOST_FITTED = 20_000
-"""Spans that a ridge is fitted on at most."""
+AT_ONCE = 20_000
+"""Spans whose 5-mers are in memory together; a ridge is fitted on no more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,14 +111,13 @@ def baselines(
     )
     found = {name: scores[score_on] for name, scores in features.items()}
     # Thinned evenly: a ridge on 512 frequencies gains nothing by more.
-    fit_on = fit_on[:: -(-len(fit_on) // MOST_FITTED)]
-    rows = np.concatenate([fit_on, score_on])
-    found[RIDGE] = kmer_ranker.ridge_scores(
-        frequencies(store, rows),
-        store.values[rows],
-        store.group[rows],
-        fit_on=np.arange(len(fit_on)),
-        score_on=np.arange(len(fit_on), len(rows)),
+    fit_on = fit_on[:: -(-len(fit_on) // AT_ONCE)]
+    ridge = kmer_ranker.fit_ridge(
+        frequencies(store, fit_on), store.values[fit_on], store.group[fit_on]
+    )
+    parts = np.array_split(score_on, len(score_on) // AT_ONCE + 1)
+    found[RIDGE] = np.concatenate(
+        [kmer_ranker.ridge_scores(ridge, frequencies(store, rows)) for rows in parts]
     )
     return found
 

@@ -27,52 +27,55 @@ def strandless_frequencies(
     return ((found + found[:, other]) / 2)[:, other >= np.arange(len(kmers))]
 
 
-def ridge_scores(
+def fit_ridge(
     frequencies: Float[np.ndarray, "spans regions kmers"],
     values: Float[np.ndarray, "spans regions"],
     groups: Integer[np.ndarray, " spans"],
     *,
-    fit_on: Integer[np.ndarray, " rows"],
-    score_on: Integer[np.ndarray, " scored"],
     penalties: Sequence[float] = PENALTIES,
-) -> Float[np.ndarray, "scored regions"]:
-    """Scores of a ridge regression of a region's rank in its span on its k-mers.
+) -> Ridge:
+    """Ridge regression of a region's rank in its span on its k-mers.
 
-    The penalty is the one with the best full-order accuracy on a third of the groups
-    that it is fitted on, which are set aside for that.
+    The penalty is the one with the best full-order accuracy on a third of the groups,
+    which are set aside for that.
 
     Args:
         frequencies: of every region's sequence.
         values: what regions are ordered by; a span with a tie is not fitted on.
         groups: what must not be split between fitting and choosing.
-        fit_on: rows of the spans to fit on.
-        score_on: rows of the spans to score.
         penalties: to choose from.
 
     Raises:
-        InputError: no span to fit on has three different values.
+        InputError: no span has three different values.
     """
-    fit_on = fit_on[~ranking.ties(values[fit_on])]
-    if not len(fit_on):
+    rows = np.flatnonzero(~ranking.ties(values))
+    if not len(rows):
         raise InputError(
             "values",
             "no span to fit on has three different values",
             "Fit on at least one",
         )
-    known = np.unique(groups[fit_on])
-    aside = np.isin(groups[fit_on], known[::3])
-    judge_by = fit_on[aside]
+    known = np.unique(groups[rows])
+    aside = np.isin(groups[rows], known[::3])
+    judge_by = rows[aside]
     accuracies = []
     for penalty in penalties if len(known) > 1 else ():
-        model = _fit(frequencies, values, fit_on[~aside], penalty)
+        model = _fit(frequencies, values, rows[~aside], penalty)
         accuracies.append(
             ranking.full_order_accuracy(
-                _predict(model, frequencies[judge_by]), values[judge_by]
+                ridge_scores(model, frequencies[judge_by]), values[judge_by]
             )
         )
     best = int(np.argmax(accuracies)) if accuracies else len(penalties) // 2
-    model = _fit(frequencies, values, fit_on, penalties[best])
-    return _predict(model, frequencies[score_on])
+    return _fit(frequencies, values, rows, penalties[best])
+
+
+def ridge_scores(
+    model: Ridge, frequencies: Float[np.ndarray, "spans regions kmers"]
+) -> Float[np.ndarray, "spans regions"]:
+    """Predicted ranks."""
+    flat = frequencies.reshape(-1, frequencies.shape[-1]).astype(np.float64)
+    return model.predict(flat).reshape(frequencies.shape[:-1])
 
 
 def _fit(
@@ -82,8 +85,3 @@ def _fit(
     x = frequencies[rows].reshape(-1, frequencies.shape[-1]).astype(np.float64)
     scale = x.var(axis=0).mean() * len(x)
     return Ridge(alpha=penalty * scale).fit(x, lower.sum(-1).ravel())
-
-
-def _predict(model: Ridge, frequencies: np.ndarray) -> np.ndarray:
-    flat = frequencies.reshape(-1, frequencies.shape[-1]).astype(np.float64)
-    return model.predict(flat).reshape(frequencies.shape[:-1])
