@@ -79,6 +79,12 @@ def check_intervals(
         )
 
 
+def place_names(frame: pd.DataFrame) -> list[str]:
+    """`chr1:100-200` for every row."""
+    columns = (frame[name].tolist() for name in ("chrom", "start", "end"))
+    return [f"{c}:{s}-{e}" for c, s, e in zip(*columns, strict=True)]
+
+
 def chromosome_style(chroms: Iterable[str], source: object) -> ChromosomeStyle:
     """Tells `chr1` from `1`. Scaffolds such as GL000194.1 fit either style.
 

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Int64
 
 from scmultimodal.genome import intervals
 from scmultimodal.genome.fasta import Genome
-from scmultimodal.genome.regions import check_disjoint, read_intervals
+from scmultimodal.genome.interval_tables import read_intervals
+from scmultimodal.genome.regions import check_disjoint
 from scmultimodal.schemas.errors import InputError
 
 SPLITS = ("train", "validation", "test", "none")

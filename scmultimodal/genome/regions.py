@@ -1,9 +1,6 @@
 """Regions with a value per sample, and tables that hold them."""
 
 import dataclasses
-import gzip
-import io
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,16 +8,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from scmultimodal.genome import intervals
+from scmultimodal.genome import bed_columns, intervals
+from scmultimodal.genome.bed_columns import PLACE, TEXT
+from scmultimodal.genome.interval_tables import REMEDY, read_intervals
 from scmultimodal.schemas.errors import InputError
 
-_REMEDY = (
-    "Give a tab-separated table with a header: chrom, start, end and a column of "
-    "numbers for each sample"
-)
 _VALUES = "Values are finite numbers from 0, 0 where a region is closed"
-_PLACE = ("chrom", "start", "end")
-_BED_TEXT = ("name", "score", "strand")
 _MISSING = ("", ".", "NA", "NaN", "nan")
 
 
@@ -64,11 +57,11 @@ class RegionTable:
         """
         middle = (regions["start"] + regions["end"]) // 2
         summit = regions.get("summit", middle)
-        regions = pd.DataFrame({c: regions[c].to_numpy() for c in _PLACE})
+        regions = pd.DataFrame({c: regions[c].to_numpy() for c in PLACE})
         regions["summit"] = summit.to_numpy()
         if not len(regions) or not samples:
             problem = f"holds {len(regions)} regions and {len(samples)} samples"
-            raise InputError(source, problem, _REMEDY)
+            raise InputError(source, problem, REMEDY)
         intervals.chromosome_style(regions["chrom"], source)
         order = regions.sort_values(["chrom", "start", "end"]).index.to_numpy()
         regions = regions.iloc[order].reset_index(drop=True)
@@ -102,7 +95,7 @@ class RegionTable:
     def keep(self, chosen: Bool[np.ndarray, " regions"]) -> "RegionTable":
         """Some of the regions; no zero region may be drawn on the others."""
         others = self.regions[~chosen]
-        closed = [frame[[*_PLACE]] for frame in (self.closed_to_gaps, others)]
+        closed = [frame[[*PLACE]] for frame in (self.closed_to_gaps, others)]
         return dataclasses.replace(
             self,
             regions=self.regions[chosen].reset_index(drop=True),
@@ -122,64 +115,30 @@ def read_tracks(path: str | Path) -> RegionTable:
     Args:
         path: a tab-separated table, gzipped or not, with a header that names chrom,
             start, end and, where they are known, summit; every other column of
-            numbers is a sample. Or a BED-like
-            file without a header, whose numbers from the fourth column on are samples
-            (of BED6, its score is none).
+            numbers is a sample. Or a BED-like file without a header, whose numbers
+            from the fourth column on are samples (of BED6, its score is none). Or
+            narrowPeak or broadPeak of ENCODE, by name or by shape (see
+            `bed_columns.names`), with signalValue as its one sample.
 
     Raises:
-        InputError: the table cannot be read or breaks a rule of `RegionTable`.
+        InputError: the table cannot be read, may be read in several ways, or breaks
+            a rule of `RegionTable`.
     """
-    table = read_intervals(path)
-    others = table.drop(columns=[*_PLACE, "summit"], errors="ignore")
+    table = bed_columns.as_tracks(Path(path), read_intervals(path))
+    others = table.drop(columns=[*PLACE, "summit"], errors="ignore")
     numbers = others.apply(pd.to_numeric, errors="coerce")
-    texts = [c for c in others if str(c).lower() in _BED_TEXT]
+    texts = [c for c in others if str(c).lower() in TEXT]
     # A column of words is a name; one stray word among numbers is an error.
     words = numbers.isna() & ~others.isin(_MISSING)
     mostly = numbers.notna().sum() > words.sum()
     samples = [c for c in others if mostly[c] and c not in texts]
     if not samples:
-        raise InputError(path, "has no column of values", _REMEDY)
+        raise InputError(path, "has no column of values", REMEDY)
     for name in samples:
         _check_numbers(path, table, name, numbers[name])
     return RegionTable.build(
         path, table, numbers[samples].to_numpy(np.float64), [str(s) for s in samples]
     )
-
-
-def read_intervals(path: str | Path) -> pd.DataFrame:
-    """Reads a table of intervals: chrom, start, end (int64) and what else it holds.
-
-    Raises:
-        InputError: the file is missing, damaged, no table, or a coordinate is bad.
-    """
-    path = Path(path)
-    text = _read_text(path)
-    lines = [
-        line
-        for line in text.splitlines()
-        if line.strip() and not line.startswith(("track", "browser", "##"))
-    ]
-    if not lines:
-        raise InputError(path, "is empty", _REMEDY)
-    fields = lines[0].split("\t")
-    named = not (len(fields) > 2 and fields[1].strip().isdecimal())
-    frame = _parse(path, lines, named)
-    if frame.empty:
-        raise InputError(path, "holds no region below its header", _REMEDY)
-    columns = intervals.interval_columns(frame.columns)
-    if columns is None:
-        problem = f"has no columns chrom, start and end, but {list(frame.columns)[:6]}"
-        raise InputError(path, problem, _REMEDY)
-    frame = frame.rename(columns={old: new for new, old in columns.items()})
-    for name in ("start", "end", *({"summit"} & set(frame))):
-        bad = ~frame[name].str.fullmatch(r"\d+")
-        if bool(bad.any()):
-            value = frame[name][bad].iloc[0]
-            problem = f"{name} {value!r} is not a whole number of bp"
-            raise InputError(path, problem, "Is the file complete?")
-        frame[name] = frame[name].astype(np.int64)
-    intervals.check_intervals(frame, place_names(frame), path)
-    return frame
 
 
 def check_disjoint(regions: pd.DataFrame, source: object) -> None:
@@ -188,22 +147,18 @@ def check_disjoint(regions: pd.DataFrame, source: object) -> None:
     same = regions["chrom"].to_numpy()[1:] == regions["chrom"].to_numpy()[:-1]
     wrong = np.flatnonzero(same & (start[1:] < end[:-1]))
     if wrong.size:
-        pair = place_names(regions.iloc[wrong[0] : wrong[0] + 2])
+        pair = intervals.place_names(regions.iloc[wrong[0] : wrong[0] + 2])
         problem = f"{pair[0]} and {pair[1]} overlap ({wrong.size} such pairs)"
         raise InputError(source, problem, "Merge overlapping regions first")
-
-
-def place_names(frame: pd.DataFrame) -> list[str]:
-    """`chr1:100-200` for every row."""
-    columns = (frame[name].tolist() for name in _PLACE)
-    return [f"{c}:{s}-{e}" for c, s, e in zip(*columns, strict=True)]
 
 
 def _check_summits(source: object, regions: pd.DataFrame) -> None:
     inside = regions["summit"].between(regions["start"], regions["end"] - 1)
     if not bool(inside.all()):
         first = regions[~inside].iloc[[0]]
-        problem = f"summit {first['summit'].iloc[0]} of {place_names(first)[0]}"
+        problem = (
+            f"summit {first['summit'].iloc[0]} of {intervals.place_names(first)[0]}"
+        )
         raise InputError(source, problem, "A summit is a position within its region")
 
 
@@ -212,7 +167,10 @@ def _check_numbers(
 ) -> None:
     rows = np.flatnonzero(numbers.isna())
     if rows.size:
-        value, where = table[name].iloc[rows[0]], place_names(table.iloc[rows[:1]])[0]
+        value, where = (
+            table[name].iloc[rows[0]],
+            intervals.place_names(table.iloc[rows[:1]])[0],
+        )
         problem = f"value {value!r} of {name!r} at {where} ({rows.size} such)"
         raise InputError(path, problem, _VALUES)
 
@@ -226,7 +184,7 @@ def _check_values(
     wrong = np.argwhere(~(np.isfinite(values) & (values >= 0)))
     if wrong.size:
         row, column = wrong[0]
-        where = place_names(regions.iloc[[row]])[0]
+        where = intervals.place_names(regions.iloc[[row]])[0]
         raise InputError(
             source,
             f"value {values[row, column]:g} of {samples[column]!r} at {where}",
@@ -236,46 +194,3 @@ def _check_values(
     if names.has_duplicates:
         first = names[names.duplicated()][0]
         raise InputError(source, f"has two samples {first!r}", "Rename one")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        # gzip.BadGzipFile is an OSError too: a missing file has an errno.
-        problem = "cannot be read" if error.errno else "is damaged"
-        raise InputError(path, f"{problem} ({error})", "Check the file") from error
-    except (EOFError, zlib.error) as error:
-        raise InputError(path, "gzip data end early", "Copy the file again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(path, "is not a text file", _REMEDY) from error
-
-
-def _parse(path: Path, lines: list[str], named: bool) -> pd.DataFrame:
-    width = lines[0].count("\t") + 1
-    for number, line in enumerate(lines, start=1):
-        if line.count("\t") + 1 != width:
-            problem = f"row {number} has {line.count(chr(9)) + 1} columns, not {width}"
-            raise InputError(path, problem, "Is the file complete, with tabs?")
-    lines[0] = lines[0].lstrip("#")
-    frame = pd.read_csv(
-        io.StringIO("\n".join(lines)),
-        sep="\t",
-        header=0 if named else None,
-        dtype=str,
-        keep_default_na=False,
-        quoting=3,
-    )
-    if not named:
-        bed = [*_PLACE]
-        bed += _BED_TEXT if _is_bed6(frame) else []
-        rest = range(1, width - len(bed) + 1)
-        frame.columns = [*bed, *(f"value{i}" for i in rest)][:width]
-    return frame
-
-
-def _is_bed6(frame: pd.DataFrame) -> bool:
-    return frame.shape[1] >= 6 and bool(frame[5].isin(["+", "-", "."]).all())

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scmultimodal.genome import intervals
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.region_splits import Territories
-from scmultimodal.genome.regions import RegionTable, place_names
+from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import DROPPED, ChromosomeSpans
 from scmultimodal.schemas.errors import InputError
 
@@ -124,7 +125,7 @@ def _lacks(genome: Genome, table: RegionTable, missing: pd.DataFrame) -> InputEr
     except InputError as error:
         problem = (
             f"{error.problem}; so it is with {len(missing):,} regions of "
-            f"{table.source}, {place_names(missing[:1])[0]} the first"
+            f"{table.source}, {intervals.place_names(missing[:1])[0]} the first"
         )
         remedy = f"{error.remedy}; `--outside drop` leaves such regions out"
         return InputError(error.source, problem, remedy)

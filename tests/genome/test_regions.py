@@ -88,6 +88,85 @@ def test_bed_without_a_header(tmp_path, row, values):
     assert regions.read_tracks(write(tmp_path, row)).values.tolist() == values
 
 
+NARROW = "chr1\t100\t200\tpeak1\t540\t.\t7.5\t-1\t4.25\t30\n"
+NARROW_2 = "chr1\t300\t401\tpeak2\t20\t+\t2\t3.1\t-1\t-1\n"
+BROAD = "chr1\t100\t200\tpeak1\t540\t.\t7.5\t-1\t4.25\n"
+COUNTS = "chr1\t100\t200\tpeak1\t540\t.\t7\t8\t9\t30\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("T.narrowPeak", NARROW + NARROW_2),
+        ("T.narrowpeak.gz", gzip.compress((NARROW + NARROW_2).encode())),
+        ("T.bed", f"track type=narrowPeak\n{NARROW}{NARROW_2}"),
+        ("T.bed", NARROW_2 + NARROW),
+        (
+            "T.tsv",
+            "#chrom\tchromStart\tchromEnd\tname\tscore\tstrand\tsignalValue\tpValue"
+            f"\tqValue\tpeak\n{NARROW}{NARROW_2}",
+        ),
+    ],
+)
+def test_narrow_peaks(tmp_path, name, text):
+    table = regions.read_tracks(write(tmp_path, text, name))
+    assert places(table.regions) == [("chr1", 100, 200), ("chr1", 300, 401)]
+    assert table.samples == ("signalValue",)
+    assert table.values.tolist() == [[7.5], [2]]
+    # An offset from the start, or -1 where none was called: the middle.
+    assert table.regions["summit"].tolist() == [130, 350]
+
+
+def test_a_name_says_what_whole_numbers_are(tmp_path):
+    table = regions.read_tracks(write(tmp_path, COUNTS, "T.narrowPeak"))
+    assert (table.values.tolist(), table.regions["summit"].tolist()) == ([[7]], [130])
+
+
+@pytest.mark.parametrize("name", ["T.broadPeak", "my.T.broadPeak.gz"])
+def test_broad_peaks(tmp_path, name):
+    text = gzip.compress(BROAD.encode()) if name.endswith("gz") else BROAD
+    table = regions.read_tracks(write(tmp_path, text, name))
+    assert (table.samples, table.values.tolist()) == (("signalValue",), [[7.5]])
+    assert table.regions["summit"].tolist() == [150]
+
+
+def test_four_samples_behind_bed6_are_no_narrow_peaks(tmp_path):
+    text = "chr1\t100\t200\tpeak1\t540\t.\t7.5\t8\t4.25\t0.5\n"
+    table = regions.read_tracks(write(tmp_path, text))
+    assert table.values.tolist() == [[7.5, 8, 4.25, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("T.bed", COUNTS, ["may be narrowPeak or 4 samples", ".narrowPeak", "header"]),
+        # The offset lies beyond the peak.
+        ("T.bed", NARROW.replace("30", "100"), ["may be narrowPeak or 4 samples"]),
+        ("T.bed", BROAD, ["may be broadPeak, BED9 or 3 samples", ".broadPeak"]),
+        ("T.bed", BROAD[:-1] + "\t1\t2\t3\n", ["may be BED12 or 6 samples"]),
+        (
+            "T.narrowPeak",
+            BROAD,
+            ["T.narrowPeak", "is no narrowPeak: 9 columns, not 10"],
+        ),
+        ("T.broadPeak", NARROW, ["is no broadPeak: 10 columns, not 9"]),
+        ("T.narrowPeak", NARROW.replace(".\t7", "?\t7"), ["strand '?' of chr1:100"]),
+        (
+            "T.narrowPeak",
+            NARROW.replace("\t30", "\t3.5"),
+            ["peak '3.5' at chr1:100-200", "whole number"],
+        ),
+        ("T.narrowPeak", NARROW.replace("\t30", "\t100"), ["summit 200 of chr1:100"]),
+        ("T.narrowPeak", NARROW.replace("7.5", "-1"), ["-1 of 'signalValue'"]),
+        ("T.narrowPeak", NARROW.replace("7.5", "x"), ["no column of values"]),
+    ],
+)
+def test_what_may_be_peaks_of_encode(tmp_path, name, text, words):
+    line = refusal(regions.read_tracks, write(tmp_path, text, name))
+    for word in words:
+        assert word in line
+
+
 def test_summits_are_read_and_stand_in_the_middle_otherwise(tmp_path):
     text = "chrom\tstart\tend\tsummit\tx\nchr1\t20\t30\t29\t1\nchr1\t5\t9\t5\t2\n"
     table = regions.read_tracks(write(tmp_path, text))
