@@ -15,7 +15,6 @@ from scmultimodal import datasets
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.evaluation import kmer_ranker, ranking
 from scmultimodal.genome.composition import FEATURES
-from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import genome_inference, provenance
 
@@ -82,11 +81,7 @@ def load(
 
 def load_start(path: Path | None) -> StoredGenomeModel | None:
     """A model to start from: a folder of ours, or a published one."""
-    if path is None:
-        return None
-    if (path / "hyperparams.json").is_file() or (path / "jax_model").is_dir():
-        return genome_inference.from_published(path, source=path.name)
-    return genome_model.load(path)
+    return None if path is None else genome_inference.open_any(path)
 
 
 def identity(config: DataConfig, start: StoredGenomeModel | None) -> dict[str, Any]:

@@ -105,7 +105,6 @@ def run(
                 **provenance.of_code(),
                 "stage": "ranked",
                 "spans": store.manifest["provenance"],
-                "turning": configs.to_json(config.turning),
                 "start": None if start is None else start.config.provenance,
             },
         ),
