@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.modules import embeddings, performer
 from scmultimodal.schemas.batches import Array, CellBatch
+from scmultimodal.schemas.modality import MODALITIES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,11 @@ class CellEncoderConfig:
 class CellEncoding(NamedTuple):
     """What the encoder says of a batch of cells."""
 
-    tokens: Float[Array, "cells tokens dim"]
-    """The joint embedding of each token: what the heads read."""
-    cells: Float[Array, "cells dim"]
-    """Mean over the genes that are non-zero in a present modality (SPEC 5)."""
+    tokens: Float[Array, "cells rows dim"]
+    """The joint embedding of each token that is asked for: what the heads read."""
+    cells: Float[Array, "cells dim"] | None
+    """Mean over the genes that are non-zero in a present modality (SPEC 5); None where
+    some tokens alone are asked for."""
 
 
 class CellEncoder(hk.Module):
@@ -56,27 +58,39 @@ class CellEncoder(hk.Module):
         super().__init__(name=name)
         self.config = config
 
-    def __call__(self, batch: CellBatch) -> CellEncoding:
-        """Encodes the value bins of a batch (masked ones included)."""
-        paths = []
-        if batch.rna is not None:
-            tokens = self._path("rna", batch.rna, batch)
-            paths.append((tokens, batch.rna, batch.rna_present))
-        if batch.atac is not None:
-            tokens = self._path("atac", batch.atac, batch)
-            paths.append((tokens, batch.atac, batch.atac_present))
+    def __call__(
+        self, batch: CellBatch, at: Int[Array, "cells chosen"] | None = None
+    ) -> CellEncoding:
+        """Encodes the value bins of a batch (masked ones included).
+
+        Args:
+            batch: cells.
+            at: the tokens that are asked for; None asks for all, and for the cells.
+        """
+        paths = {
+            modality: (values, getattr(batch, f"{modality}_present"))
+            for modality in MODALITIES
+            if (values := getattr(batch, modality)) is not None
+        }
         tokens = average_present(
-            [path[0] for path in paths], [path[2] for path in paths]
+            [self._path(m, values, batch, at) for m, (values, _) in paths.items()],
+            [present for _, present in paths.values()],
         )
-        nonzero = jnp.stack([(v > 0) & p[:, None] for _, v, p in paths]).any(0)
+        if at is not None:
+            return CellEncoding(tokens=tokens, cells=None)
+        nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
         return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
 
     @hk.transparent
     def _path(
-        self, name: str, values: Integer[Array, "cells tokens"], batch: CellBatch
-    ) -> Float[Array, "cells tokens dim"]:
+        self,
+        name: str,
+        values: Integer[Array, "cells tokens"],
+        batch: CellBatch,
+        at: Int[Array, "cells chosen"] | None,
+    ) -> Float[Array, "cells rows dim"]:
         config = self.config
         x = embeddings.GeneValueEmbedding(
             config.num_genes,
@@ -85,7 +99,7 @@ class CellEncoder(hk.Module):
             name=f"{name}_embedding",
         )(values, batch.gene_ids)
         return performer.Performer(config.path, name=f"{name}_performer")(
-            x, batch.token_mask
+            x, batch.token_mask, at
         )
 
 

@@ -7,7 +7,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from scmultimodal.ops import favor
 from scmultimodal.schemas.batches import Array
@@ -67,27 +67,35 @@ class Performer(hk.Module):
         self,
         x: Float[Array, "cells tokens dim"],
         token_mask: Bool[Array, "cells tokens"] | None,
-    ) -> Float[Array, "cells tokens dim"]:
-        """Encodes tokens; rows at padding are meaningless."""
+        at: Int[Array, "cells chosen"] | None = None,
+    ) -> Float[Array, "cells rows dim"]:
+        """Encodes tokens; rows at padding are meaningless.
+
+        Args:
+            x: the tokens' embeddings.
+            token_mask: True at real tokens.
+            at: the tokens whose rows are wanted; the last layer computes no others.
+        """
         config = self.config
         layers = [
-            PerformerLayer(config, f"layer_{i}") for i in range(config.num_layers)
+            PerformerLayer(config, f"layer_{i}")() for i in range(config.num_layers)
         ]
 
-        def step(x, layer):
-            parameters, projection = layer
-            y = favor.layer(
-                parameters,
-                projection,
+        def apply(x, layer, at=None):
+            return favor.layer(
+                *layer,
                 x,
                 token_mask,
+                at=at,
                 chunk=config.chunk,
                 approximate_gelu=config.approximate_gelu,
             )
-            return y, None
 
-        if layers:
-            x, _ = lax.scan(step, x, _stack([layer() for layer in layers]))
+        whole = layers if at is None else layers[:-1]
+        if whole:
+            x, _ = lax.scan(lambda x, layer: (apply(x, layer), None), x, _stack(whole))
+        if at is not None:
+            x = apply(x, layers[-1], at) if layers else favor.rows_at(x, at)
         return hk.LayerNorm(-1, create_scale=True, create_offset=True, name="norm")(x)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
 from scmultimodal.schemas.batches import Array
 
@@ -99,9 +99,10 @@ def layer(
     x: Float[Array, "cells tokens dim"],
     token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
+    at: Int[Array, "cells chosen"] | None = None,
     chunk: int = 128,
     approximate_gelu: bool = True,
-) -> Float[Array, "cells tokens dim"]:
+) -> Float[Array, "cells rows dim"]:
     """Applies one transformer layer: x + attention, then + feed-forward.
 
     Args:
@@ -110,26 +111,37 @@ def layer(
         x: residual stream.
         token_mask: True at real tokens. A masked token is neither a key nor a value
             and does not move the stabiliser; its own row is computed and meaningless.
+        at: the tokens whose rows are wanted; all are keys all the same. None wants
+            every row.
         chunk: tokens worked on at a time. It changes time and memory, not the result.
         approximate_gelu: tanh approximation of GELU instead of erf.
 
     Returns:
-        The new residual stream.
+        The new residual stream, at the tokens that are wanted.
     """
-    num_tokens = x.shape[1]
     if token_mask is None:
         token_mask = jnp.ones(x.shape[:2], bool)
-    chunk = min(chunk, num_tokens)
-    x, token_mask = _pad_tokens(x, chunk), _pad_tokens(token_mask, chunk)
-    sums = summarise_keys(parameters, projection, x, token_mask, chunk=chunk)
+    sums = summarise_keys(
+        parameters, projection, x, token_mask, chunk=min(chunk, x.shape[1])
+    )
+    rows = x if at is None else rows_at(x, at)
+    num_rows = rows.shape[1]
+    chunk = min(chunk, num_rows)
 
     def attend(x_chunk: Float[Array, "cells chunk dim"]):
         return attend_chunk(
             parameters, projection, sums, x_chunk, approximate_gelu=approximate_gelu
         )
 
-    y = _map_chunks(jax.checkpoint(attend), x, chunk)
-    return y[:, :num_tokens]
+    y = _map_chunks(jax.checkpoint(attend), _pad_tokens(rows, chunk), chunk)
+    return y[:, :num_rows]
+
+
+def rows_at(
+    x: Float[Array, "cells tokens dim"], at: Int[Array, "cells chosen"]
+) -> Float[Array, "cells chosen dim"]:
+    """The rows of chosen tokens of each cell."""
+    return jnp.take_along_axis(x, at[..., None], 1)
 
 
 def summarise_keys(
@@ -140,10 +152,8 @@ def summarise_keys(
     *,
     chunk: int,
 ) -> KeySums:
-    """First pass: the sums over all tokens that linear attention reads.
-
-    `tokens` must be a multiple of `chunk`.
-    """
+    """First pass: the sums over all tokens that linear attention reads."""
+    x, token_mask = _pad_tokens(x, chunk), _pad_tokens(token_mask, chunk)
     cells, heads = x.shape[0], parameters.key.shape[-2]
     features, key_size = projection.shape
     start = KeySums(

@@ -1,5 +1,6 @@
 """Which values the model must predict, and which tokens it never sees."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -61,3 +62,19 @@ def mask_values(
     where = draw(choose, row, num_tokens, share) & (values > 0)
     replaced = where & draw(replace, row, num_tokens, replaced_share)
     return MaskedValues(jnp.where(replaced, mask_value, values), where)
+
+
+def most_chosen(num_tokens: int, share: float) -> int:
+    """How many of a cell's tokens a draw with this share may choose, in practice.
+
+    Mean and six standard deviations: more happens once in a billion cells.
+    """
+    mean = share * num_tokens
+    return min(num_tokens, math.ceil(mean + 6 * math.sqrt(mean * (1 - share))))
+
+
+def positions(
+    where: Bool[Array, "cells tokens"], size: int
+) -> Int[Array, "cells chosen"]:
+    """The first `size` tokens of those in `where`, filled up with others."""
+    return jnp.argsort(~where, axis=-1, stable=True)[:, :size]

@@ -1,11 +1,13 @@
 """Pre-training: predict the masked value bins of a cell (SPEC 2.4)."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Int
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads import reconstruction
@@ -13,6 +15,9 @@ from scmultimodal.ops import losses, masking, metrics
 from scmultimodal.schemas.batches import Array, CellBatch, WeightedSum
 from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.tasks import task
+
+Positions = Mapping[str, Int[Array, "cells chosen"]]
+"""Of each modality, the tokens whose logits are wanted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,14 +57,24 @@ class MaskedReconstruction:
         self.config = config
         self._forward = hk.transform_with_state(self._logits)
 
-    def _logits(self, batch: CellBatch) -> dict[str, Float[Array, "cells tokens bins"]]:
-        tokens = cell_encoder.CellEncoder(self.config.encoder)(batch).tokens
+    def _logits(
+        self, batch: CellBatch, at: Positions | None = None
+    ) -> dict[str, Float[Array, "cells rows bins"]]:
+        """Of each modality, at its own positions (None: at all tokens)."""
+        modalities = [m for m in MODALITIES if getattr(batch, m) is not None]
+        encoder = cell_encoder.CellEncoder(self.config.encoder)
+        if at is None:
+            tokens = dict.fromkeys(modalities, encoder(batch).tokens)
+        else:
+            together = jnp.concatenate([at[m] for m in modalities], 1)
+            ends = np.cumsum([at[m].shape[1] for m in modalities])
+            parts = jnp.split(encoder(batch, together).tokens, ends[:-1], 1)
+            tokens = dict(zip(modalities, parts, strict=True))
         return {
             modality: reconstruction.ReconstructionHead(
                 self.config.encoder.num_bins, name=f"{modality}_reconstruction_head"
-            )(tokens)
-            for modality in MODALITIES
-            if getattr(batch, modality) is not None
+            )(tokens[modality])
+            for modality in modalities
         }
 
     def init(self, rng: jax.Array, batch: CellBatch) -> tuple[task.Params, task.Params]:
@@ -102,11 +117,21 @@ class MaskedReconstruction:
         """See `Task.loss`. Metrics: loss and accuracy of each modality."""
         del is_training  # The network has no dropout.
         visible, masked = self.mask(rng, batch)
-        logits = self.predict(params, network_state, visible)
+        at = {
+            modality: masking.positions(
+                hidden.where,
+                masking.most_chosen(hidden.where.shape[1], self.config.mask_share),
+            )
+            for modality, hidden in masked.items()
+        }
+        logits, _ = self._forward.apply(params, network_state, None, visible, at)
         cell_losses, cell_counts, measured = [], [], {}
         for modality, modality_logits in logits.items():
-            true_bins = getattr(batch, modality)
-            where = masked[modality].where & batch.cell_mask[:, None]
+            true_bins, where = (
+                jnp.take_along_axis(values, at[modality], 1)
+                for values in (getattr(batch, modality), masked[modality].where)
+            )
+            where &= batch.cell_mask[:, None]
             values = losses.token_cross_entropy(
                 logits=modality_logits, labels=true_bins.astype(jnp.int32) - 1
             )

@@ -111,6 +111,30 @@ def test_gradients_do_not_depend_on_the_chunk():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 128])
+def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
+    x, projection = inputs()
+    mask = jnp.asarray(random_mask())
+    at = jnp.asarray([[9, 0, 4, 4], [1, 2, 3, 5], [7, 7, 7, 7]])
+    weights = jnp.arange(4.0)[None, :, None]
+
+    def chosen(p, x):
+        y = favor.layer(p, projection, x, mask, at=at, chunk=chunk)
+        return (weights * y**2).sum(), y
+
+    def whole(p, x):
+        y = favor.rows_at(favor.layer(p, projection, x, mask, chunk=chunk), at)
+        return (weights * y**2).sum(), y
+
+    found, expected = (
+        jax.value_and_grad(f, argnums=(0, 1), has_aux=True)(parameters(), x)
+        for f in (chosen, whole)
+    )
+    assert found[0][1].shape == (CELLS, 4, DIM)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_a_cell_does_not_see_its_neighbours_nor_padding():
     x, projection = inputs()
     mask = jnp.asarray(random_mask())

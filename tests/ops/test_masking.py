@@ -48,3 +48,18 @@ def test_rows_are_masked_differently():
     v = np.ones((2, 300), np.uint8)
     where = np.asarray(mask(v, np.arange(2), share=0.5).where)
     assert 0.3 < (where[0] != where[1]).mean() < 0.7
+
+
+def test_positions_by_hand():
+    where = jnp.asarray([[False, True, False, True, True], [False] * 5])
+    np.testing.assert_array_equal(
+        masking.positions(where, 4), [[1, 3, 4, 0], [0, 1, 2, 3]]
+    )
+    np.testing.assert_array_equal(masking.positions(where, 2)[0], [1, 3])
+
+
+def test_a_draw_stays_below_what_it_may_choose_in_practice():
+    assert masking.most_chosen(10_000, 0.15) == 1_500 + 215
+    assert masking.most_chosen(12, 0.4) == 12
+    drawn = masking.draw(jax.random.PRNGKey(0), jnp.arange(500), 400, 0.15).sum(1)
+    assert drawn.max() <= masking.most_chosen(400, 0.15) < 110
