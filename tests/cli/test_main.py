@@ -1,0 +1,14 @@
+"""What all commands have in common."""
+
+import pytest
+
+from scmultimodal import cli
+
+
+@pytest.mark.parametrize("command", ["demo", "finetune", "prepare-ranking", "convert"])
+def test_help_shows_examples(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"Examples:\n    scmultimodal {command}" in printed

@@ -1,0 +1,219 @@
+"""`scmultimodal prepare-ranking`: what it prints, writes and refuses."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from scmultimodal import cli
+from scmultimodal.data.region_store import RegionStore
+from tests import builders
+
+GENOME = {"chr1": 30_000, "chr20": 15_000, "chr22": 15_000}
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """A folder with genome.fa.gz, tracks.tsv and cells.h5ad: the same regions."""
+    folder = tmp_path_factory.mktemp("regions")
+    text = builders.fasta({name: builders.dna(size) for name, size in GENOME.items()})
+    (folder / "genome.fa.gz").write_bytes(gzip.compress(text))
+    places, values = [], []
+    for chrom, size in GENOME.items():
+        table = builders.open_regions(size, chrom=chrom)
+        places += table.regions[["chrom", "start", "end"]].values.tolist()
+        values += table.values.tolist()
+    rows = [(*p, *v) for p, v in zip(places, values, strict=True)]
+    write_tracks(rows, folder / "tracks.tsv")
+    rates = np.repeat(np.array(values).T, 30, axis=0)
+    cells = builders.annotated(
+        np.random.default_rng(0).poisson(rates), [f"{c}:{s}-{e}" for c, s, e in places]
+    )
+    cells.obs["cell_type"] = np.repeat(["T", "B"], 30)
+    cells.obs["missing"] = np.nan
+    cells.write_h5ad(folder / "cells.h5ad")
+    return folder
+
+
+def write_tracks(rows, path):
+    lines = ["chrom\tstart\tend\ttype0\ttype1"]
+    lines += ["\t".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def ranking(folder, out, **options):
+    """A `prepare-ranking` command on the files of a folder."""
+    options = {"fasta": folder / "genome.fa.gz", "out": out} | options
+    named = [(f"--{name.replace('_', '-')}", str(v)) for name, v in options.items()]
+    return ["prepare-ranking", *(word for pair in named for word in pair)]
+
+
+@pytest.mark.parametrize("given", ["tracks", "atac"])
+def test_prepare_ranking_end_to_end(regions, tmp_path, capsys, given):
+    out = tmp_path / "out"
+    options = {"tracks": {"tracks": regions / "tracks.tsv"}}
+    options["atac"] = {"atac": regions / "cells.h5ad", "label": "cell_type"}
+    command = ranking(regions, out, num_tokens=99, seed=4, **options[given])
+    assert cli.main(command) == 0
+    printed = capsys.readouterr().out
+    store = RegionStore.open(out, verify=True)
+    assert store.samples == (("type0", "type1") if given == "tracks" else ("B", "T"))
+    assert store.tokens.shape == (store.num_spans, 3, 99)
+    assert min(len(store.split(n)) for n in ("train", "validation", "test")) > 0
+    assert f"{store.num_spans} spans; " in printed
+    table = printed.split("\n\n")[1].splitlines()
+    assert table[0].split() == ["train", "validation", "test"]
+    assert table[1].split()[1:] == [
+        str(len(store.split(name))) for name in ("train", "validation", "test")
+    ]
+    assert any(line.startswith("ranked by length") for line in table)
+    pictures = {path.name for path in (out / "report").glob("*.png")}
+    assert pictures == {"lengths.png", "values.png", "one_feature.png", "samples.png"}
+    config, provenance = store.manifest["config"], store.manifest["provenance"]
+    assert (config["num_tokens"], config["spans"]["seed"]) == (99, 4)
+    assert config["spans"]["version"] == "v2"
+    names = [file["name"] for file in provenance["files"]]
+    assert names == [options[given][given].name, "genome.fa.gz"]
+    assert all(len(file["sha256"]) == 64 for file in provenance["files"])
+    if given == "atac":
+        (cells,) = provenance["cells"].values()
+        assert cells["cells_per_type"] == {"B": 30, "T": 30}
+        assert "60 cells, 2 types" in printed
+
+
+def test_options_of_prepare_ranking_arrive(regions, tmp_path):
+    out = tmp_path / "out"
+    split = tmp_path / "split.tsv"
+    split.write_text("chrom\tstart\tend\tsplit\nchr1\t0\t30000\tvalid\n")
+    command = ranking(
+        regions,
+        out,
+        tracks=regions / "tracks.tsv",
+        regions=split,
+        version="v1",
+        fixed_length=120,
+        shift_factor=2,
+    )
+    assert cli.main([*command, "--density", "--no-figures"]) == 0
+    store = RegionStore.open(out)
+    assert store.chromosomes == ("chr1",)
+    assert len(store.split("validation")) == store.num_spans
+    assert set(store.spans.offset.tolist()) == {0, 1_500}
+    assert (store.features[:, :, 0] == 120).all()
+    assert store.manifest["config"]["spans"]["density"] is True
+    assert (store.tokens[:, :, 0] == 3).all()
+    assert not (out / "report").exists()
+    names = [file["name"] for file in store.manifest["provenance"]["files"]]
+    assert names == ["tracks.tsv", "genome.fa.gz", "split.tsv"]
+    again = ranking(regions, out, tracks=regions / "tracks.tsv", shift_factor=1)
+    assert cli.main([*again, "--no-figures"]) == 2
+    assert RegionStore.open(out).manifest == store.manifest
+    assert cli.main([*again, "--no-figures", "--overwrite"]) == 0
+    assert RegionStore.open(out).chromosomes == ("chr1", "chr20", "chr22")
+
+
+def test_regions_and_types_may_be_left_out(regions, tmp_path, capsys, refused):
+    header, *rows = (regions / "tracks.tsv").read_text().splitlines()
+    lines = [f"{header}\tnone", *(f"{row}\t0" for row in rows), "chr3\t0\t9\t1\t1\t0"]
+    tracks, out = tmp_path / "more.tsv", tmp_path / "out"
+    tracks.write_text("\n".join(lines))
+    command = ranking(regions, out, tracks=tracks, shift_factor=1)
+    assert "`--outside drop`" in refused(out, command)
+    command += ["--outside", "drop", "--no-figures"]
+    assert "'none' has no open region" in refused(out, command)
+    assert cli.main([*command, "--skip-empty"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 regions without a sequence are left out" in printed
+    assert "none of none" in printed
+    assert RegionStore.open(out).samples == ("type0", "type1", "none")
+
+
+ROW = ("chr1", 100, 200, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], ["bad.tsv", "holds no region"]),
+        (
+            [(*ROW[:4], "high")] * 2,
+            ["bad.tsv", "chr1:100-200 and chr1:100-200 overlap"],
+        ),
+        ([ROW, ("chr1", 300, 400, 1.0, -1)], ["bad.tsv", "-1", "'type1'", "from 0"]),
+        ([ROW, ("chr1", 300, 400, 1.0, "")], ["value '' of 'type1' at chr1:300-400"]),
+        ([ROW, ("chr1", 150, 400, 1.0, 2)], ["chr1:100-200 and chr1:150-400 overlap"]),
+        ([ROW, ("chr3", 0, 100, 1.0, 2)], ["genome.fa.gz: has no 'chr3'", "bad.tsv"]),
+        (
+            [ROW, ("chr20", 14_990, 15_010, 1.0, 2)],
+            ["genome.fa.gz", "chr20:14990-15010", "bad.tsv", "--outside drop"],
+        ),
+        ([ROW, ("2", 0, 100, 1.0, 2)], ["bad.tsv", "named in two ways"]),
+        ([ROW], ["bad.tsv", "'type0' has no span", "two open regions"]),
+    ],
+)
+def test_bad_tracks(regions, tmp_path, refused, rows, words):
+    bad, out = write_tracks(rows, tmp_path / "bad.tsv"), tmp_path / "out"
+    line = refused(out, ranking(regions, out, tracks=bad))
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ["neither cells nor tracks", "--atac or --tracks"]),
+        ({"atac": "cells.h5ad"}, ["no column of their types", "--label"]),
+        (
+            {"atac": "cells.h5ad", "label": "type"},
+            ["cells.h5ad: obs has no column 'type'", "cell_type"],
+        ),
+        (
+            {"atac": "cells.h5ad", "label": "missing"},
+            ["cells.h5ad: no type of 'missing' has 1 cells"],
+        ),
+        (
+            {"atac": "cells.h5ad", "label": "cell_type", "batch": "lane"},
+            ["cells.h5ad: obs has no column 'lane'"],
+        ),
+        ({"tracks": "none.tsv"}, ["none.tsv: cannot be read", "Check the file"]),
+        ({"tracks": "tracks.tsv", "fasta": "none.fa"}, ["none.fa: cannot be read"]),
+        ({"tracks": "tracks.tsv", "fasta": "tracks.tsv"}, ["tracks.tsv", "FASTA"]),
+        ({"tracks": "tracks.tsv", "regions": "tracks.tsv"}, ["no column 'split'"]),
+        (
+            {"tracks": "tracks.tsv", "test": "chr1"},
+            ["chromosome 'chr1' is named twice", "one part"],
+        ),
+        ({"tracks": "tracks.tsv", "fixed_length": 1_001}, ["fixed_length: is 1001"]),
+        ({"tracks": "tracks.tsv", "num_tokens": 1}, ["num_tokens: is 1"]),
+        ({"tracks": "tracks.tsv", "workers": 0}, ["workers: is 0"]),
+    ],
+)
+def test_bad_options_of_prepare_ranking(regions, tmp_path, refused, options, words):
+    out = tmp_path / "out"
+    files = {"atac", "tracks", "fasta", "regions"}
+    options = {n: regions / v if n in files else v for n, v in options.items()}
+    line = refused(out, ranking(regions, out, **options))
+    for word in words:
+        assert word in line
+
+
+def test_a_genome_that_was_cut_short(regions, tmp_path, refused):
+    cut, out = tmp_path / "cut.fa.gz", tmp_path / "out"
+    whole = (regions / "genome.fa.gz").read_bytes()
+    command = ranking(regions, out, tracks=regions / "tracks.tsv", fasta=cut)
+    for share in (0.01, 0.5, 0.99):
+        cut.write_bytes(whole[: int(share * len(whole))])
+        line = refused(out, command)
+        assert "cut.fa.gz: cannot be read" in line
+        assert "copy it again" in line
+
+
+def test_spans_do_not_replace_what_is_no_spans(regions, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    command = ranking(regions, out, tracks=regions / "tracks.tsv")
+    assert cli.main([*command, "--overwrite"]) == 2
+    assert "is not a prepared dataset" in capsys.readouterr().err
+    assert [file.name for file in out.iterdir()] == ["thesis.txt"]
