@@ -98,8 +98,10 @@ class PrepareRanking:
     """Make spans of DNA to be ranked, from open regions and a genome.
 
     Regions with one value per cell type come from single cells (--atac) or from a
-    table (--tracks). Every span of 3 kb gives two open regions and a closed one, as
-    6-mer tokens. Prints what was found, and what length, GC, CpG and N alone rank.
+    table (--tracks). ENCODE's narrowPeak and broadPeak are known by their names, or by
+    their columns: signalValue is the value, and peak the summit. Every span of 3 kb
+    gives two open regions and a closed one, as 6-mer tokens. Prints what was found, and
+    what length, GC, CpG and N alone rank.
 
     Examples:
         scmultimodal prepare-ranking --atac my.h5ad --label cell_type \\
@@ -117,15 +119,19 @@ class PrepareRanking:
     label: str | None = None
     """Column of obs with the cell types or clusters."""
     batch: str | None = None
-    """Column of obs with the samples: a peak must be seen in 1 % of one's cells."""
+    """Column of obs with the samples; all cells are one sample if not given."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
     counts: CountKind = "auto"
     """What the counts count; "auto" reads it off their histogram."""
+    min_cell_fraction: float = 0.01
+    """Leave out peaks seen in a smaller share of the cells of every sample."""
+    min_mean: float = 0.1
+    """Take smaller mean fragment counts of a cell type for 0."""
     min_cells: int = 1
     """Leave out cell types with fewer cells."""
     tracks: tuple[Path, ...] = ()
-    """Tables in place of cells: chrom, start, end and a column per sample."""
+    """Tables of chrom, start, end and a column per sample; narrowPeak; broadPeak."""
     regions: Path | None = None
     """Table of chrom, start, end and split, in place of a split by chromosome."""
     train: tuple[str, ...] = ChromosomeSplit().train
@@ -136,12 +142,20 @@ class PrepareRanking:
     """Chromosomes to judge by. Those in no part are left out."""
     version: Literal["v1", "v2"] = "v2"
     """v1: padding at the end. v2: on both sides, and no region is used twice."""
+    span_bp: int = 3_000
+    """Length of a span."""
     shift_factor: int = 10
     """Cut the genome this often, each time a little further on."""
+    min_gap_bp: int = 100
+    """Shortest gap between peaks that may serve as the closed region."""
     fixed_length: int | None = None
     """Windows of this many bp around the summits (middles if not given)."""
     density: bool = False
     """Values per kb of region."""
+    vocabulary: Literal["v1", "v2"] = "v2"
+    """Of the tokens: that of the encoder, Nucleotide Transformer v1 or v2."""
+    k: int = 6
+    """Letters of a token, 2 to 7; 6 in all published encoders."""
     num_tokens: int = 501
     """Tokens of a region, CLS included."""
     outside: Literal["refuse", "drop"] = "refuse"
@@ -267,12 +281,11 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
 
     if command.figures:
         prepare_ranking.check_figures()
-    config = prepare_ranking.PrepareRankingConfig(
+    config = _pick(
+        prepare_ranking.PrepareRankingConfig,
+        command,
         spans=_pick(SpanConfig, command),
         split=_pick(ChromosomeSplit, command),
-        num_tokens=command.num_tokens,
-        outside=command.outside,
-        skip_empty=command.skip_empty,
     )
     bulk = None if command.label is None else _pick(PseudobulkConfig, command)
     tables, read = ranking_inputs.read(
@@ -317,11 +330,11 @@ def run_convert(command: Convert) -> None:
     )
 
 
-def _pick(config: type[Config], command: Any) -> Config:
+def _pick(config: type[Config], command: Any, **given: Any) -> Config:
     """A configuration from the options of a command that have its fields' names."""
     fields = {field.name for field in dataclasses.fields(config)}
     options = dataclasses.asdict(command)
-    return config(**{n: v for n, v in options.items() if n in fields})
+    return config(**{n: v for n, v in options.items() if n in fields}, **given)
 
 
 def _run(

@@ -48,7 +48,7 @@ def read_chunk(
         spans: where.
         genome: the sequence.
         chromosomes: names that `spans.chrom_index` numbers.
-        tokenizer: of 6-mers.
+        tokenizer: letters to tokens.
         num_tokens: tokens of a region, CLS included.
         version: "v1" pads at the end, "v2" at random on both sides.
         seed: of the padding; its numbers tell this chunk from every other.

@@ -130,8 +130,9 @@ class RegionStore:
 
     @property
     def tokenizer(self) -> KmerTokenizer:
-        """What the tokens were made with."""
-        return KmerTokenizer(self.manifest["config"].get("vocabulary", "v2"))
+        """What the tokens were made with: v2 and k = 6 where the manifest is silent."""
+        config = self.manifest["config"]
+        return KmerTokenizer(config.get("vocabulary", "v2"), config.get("k", 6))
 
     def sequences(
         self, rows: Integer[np.ndarray, " chosen"]

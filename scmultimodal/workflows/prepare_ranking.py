@@ -44,6 +44,7 @@ class PrepareRankingConfig:
         split: the chromosomes of each part, where no regions are given for that.
         num_tokens: tokens of a region, CLS included.
         vocabulary: of the tokens: that of the published v1 or v2 models.
+        k: letters of a token; more than 7 would not fit into the 16 bits of a token.
         outside: regions on these chromosomes, or those of the regions given, whose
             sequence the genome lacks in whole or in part are refused, or dropped and
             counted: nothing is computed of them, and nothing else drawn on them.
@@ -54,6 +55,7 @@ class PrepareRankingConfig:
     split: ChromosomeSplit = dataclasses.field(default_factory=ChromosomeSplit)
     num_tokens: int = 501
     vocabulary: Literal["v1", "v2"] = "v2"
+    k: int = 6
     outside: Literal["refuse", "drop"] = "refuse"
     skip_empty: bool = False
 
@@ -62,6 +64,8 @@ class PrepareRankingConfig:
         if self.num_tokens < 2:
             problem = f"is {self.num_tokens}"
             raise InputError("num_tokens", problem, "CLS and a token make 2")
+        if not 2 <= self.k <= 7:
+            raise InputError("k", f"is {self.k}", "Give 2 to 7")
 
 
 def run(
@@ -247,7 +251,7 @@ def _read(
         spans,
         genome if isinstance(genome, Genome) else _open_once(genome),
         chromosomes,
-        KmerTokenizer(config.vocabulary),
+        KmerTokenizer(config.vocabulary, config.k),
         num_tokens=config.num_tokens,
         version=config.spans.version,
         seed=seed,

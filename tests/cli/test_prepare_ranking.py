@@ -1,12 +1,20 @@
 """`scmultimodal prepare-ranking`: what it prints, writes and refuses."""
 
+import dataclasses
 import gzip
 
+import anndata
 import numpy as np
 import pytest
 
 from scmultimodal import cli
 from scmultimodal.data.region_store import RegionStore
+from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.region_splits import ChromosomeSplit
+from scmultimodal.genome.spans import SpanConfig
+from scmultimodal.singlecell.pseudobulk import PseudobulkConfig
+from scmultimodal.workflows import prepare_ranking
+from scmultimodal.workflows.prepare_ranking import PrepareRankingConfig
 from tests import builders
 
 GENOME = {"chr1": 30_000, "chr20": 15_000, "chr22": 15_000}
@@ -113,6 +121,56 @@ def test_options_of_prepare_ranking_arrive(regions, tmp_path):
     assert RegionStore.open(out).chromosomes == ("chr1", "chr20", "chr22")
 
 
+def test_tokens_of_another_vocabulary(regions, tmp_path):
+    out = tmp_path / "out"
+    tracks = regions / "tracks.tsv"
+    command = ranking(regions, out, tracks=tracks, vocabulary="v1", k=5, num_tokens=80)
+    assert cli.main([*command, "--no-figures"]) == 0
+    store = RegionStore.open(out)
+    assert store.tokenizer == KmerTokenizer("v1", 5)
+    sequence = builders.dna(30_000)
+    (row,) = np.flatnonzero((store.spans.chrom_index == 0) & ~store.cut.any(axis=1))[:1]
+    for ids, (start, end) in zip(store.tokens[row], store.intervals[row], strict=True):
+        assert store.tokenizer.decode(ids.astype(int)) == sequence[start:end]
+
+
+def test_numbers_of_spans_and_cells_arrive(regions, tmp_path, monkeypatch):
+    asked = {"min_mean": 0.3, "min_cell_fraction": 0.4, "span_bp": 2_000}
+    asked |= {"min_gap_bp": 150, "min_cells": 2}
+    seen = []
+
+    def record(tables, genome, config, out, **options):
+        seen.append((config, options["provenance"]["cells"]))
+        raise InterruptedError
+
+    monkeypatch.setattr(prepare_ranking, "run", record)
+    cells = {"atac": regions / "cells.h5ad", "label": "cell_type"}
+    command = ranking(regions, tmp_path / "out", **cells, **asked)
+    with pytest.raises(InterruptedError):
+        cli.main([*command, "--no-figures"])
+    ((config, read),) = seen
+    (report,) = read.values()
+    assert (config.spans.span_bp, config.spans.min_gap_bp) == (2_000, 150)
+    assert report["means_set_to_zero"] == 0.3
+    share = (anndata.read_h5ad(regions / "cells.h5ad").to_df() > 0).mean()
+    assert report["peaks_seen_too_rarely"] == (share < 0.4).sum() > (share < 0.01).sum()
+
+
+@pytest.mark.parametrize(
+    "config", [PrepareRankingConfig, SpanConfig, ChromosomeSplit, PseudobulkConfig]
+)
+def test_defaults_are_those_of_the_library(config):
+    def defaults(cls):
+        return {
+            field.name: field.default
+            for field in dataclasses.fields(cls)
+            if field.default is not dataclasses.MISSING
+        }
+
+    library, offered = defaults(config), defaults(cli.PrepareRanking)
+    assert library.items() <= offered.items()
+
+
 def test_regions_and_types_may_be_left_out(regions, tmp_path, capsys, refused):
     header, *rows = (regions / "tracks.tsv").read_text().splitlines()
     lines = [f"{header}\tnone", *(f"{row}\t0" for row in rows), "chr3\t0\t9\t1\t1\t0"]
@@ -186,6 +244,12 @@ def test_bad_tracks(regions, tmp_path, refused, rows, words):
         ),
         ({"tracks": "tracks.tsv", "fixed_length": 1_001}, ["fixed_length: is 1001"]),
         ({"tracks": "tracks.tsv", "num_tokens": 1}, ["num_tokens: is 1"]),
+        ({"tracks": "tracks.tsv", "k": 8}, ["k: is 8", "Give 2 to 7"]),
+        ({"tracks": "tracks.tsv", "span_bp": 2}, ["span_bp: is 2"]),
+        (
+            {"atac": "cells.h5ad", "label": "cell_type", "min_cell_fraction": 2},
+            ["min_cell_fraction: is 2"],
+        ),
         ({"tracks": "tracks.tsv", "workers": 0}, ["workers: is 0"]),
     ],
 )

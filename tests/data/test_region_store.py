@@ -9,6 +9,7 @@ import pytest
 from scmultimodal.data import manifest as manifests
 from scmultimodal.data.region_store import RegionStore, write_region_store
 from scmultimodal.genome.composition import FEATURES
+from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.schemas.errors import InputError
 from tests import builders
@@ -114,6 +115,20 @@ def test_names_and_splits(pristine):
     line = refusal(pristine.split, "tset")
     assert "has no split 'tset'" in line
     assert "train, validation, test, none" in line
+
+
+@pytest.mark.parametrize(
+    ("config", "version", "k"),
+    [
+        ({}, "v2", 6),
+        # As older versions wrote it.
+        ({"vocabulary": "v1"}, "v1", 6),
+        ({"vocabulary": "v1", "k": 4}, "v1", 4),
+    ],
+)
+def test_the_tokenizer_is_the_one_that_was_used(tmp_path, config, version, k):
+    store = write(tmp_path / "store", config=config)
+    assert store.tokenizer == KmerTokenizer(version, k)
 
 
 def test_the_report_sees_all_that_was_written(tmp_path):

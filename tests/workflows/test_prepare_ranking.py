@@ -483,6 +483,13 @@ def test_a_sample_whose_spans_were_all_used_before_is_not_empty(fasta, tmp_path)
     assert dropped["b"]["used_before"] > 0
 
 
+@pytest.mark.parametrize("k", [1, 8])
+def test_tokens_must_fit_into_sixteen_bits(k):
+    with pytest.raises(InputError, match=f"k: is {k}. Give 2 to 7"):
+        PrepareRankingConfig(k=k)
+    assert KmerTokenizer("v2", 7).vocabulary_size < 2**16
+
+
 def test_what_stands_at_the_target(fasta, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
