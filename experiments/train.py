@@ -10,7 +10,6 @@ import sys
 
 import tyro
 
-from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process
 
 STUDIES = (
@@ -23,22 +22,18 @@ STUDIES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parses the command line and runs a study; returns the exit status."""
+    """Parses the command line and runs a study; returns a `process.Status`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] not in STUDIES:
         asked = arguments[0] if arguments else ""
         print(__doc__, "Studies: " + ", ".join(STUDIES), sep="\n", file=sys.stderr)
         return 0 if asked in ("-h", "--help") else 2
     study = importlib.import_module(f"experiments.{arguments[0]}")
-    process.prepare()
-    try:
-        study.run(parse(study, arguments[1:]))
-    except (InputError, KeyboardInterrupt) as error:
-        if "--debug" in arguments:
-            raise
-        print(f"{arguments[0]}: {error or 'stopped'}", file=sys.stderr)
-        return 130 if isinstance(error, KeyboardInterrupt) else 2
-    return 0
+    return process.run(
+        lambda: study.run(parse(study, arguments[1:])),
+        name=arguments[0],
+        debug="--debug" in arguments,
+    )
 
 
 def parse(study, arguments: list[str]):

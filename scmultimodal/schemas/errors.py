@@ -16,3 +16,21 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         """The three parts: without them it could not come back from a process."""
         return type(self), (self.source, self.problem, self.remedy)
+
+
+class PreemptedError(RuntimeError):
+    """The process was asked to end (SIGTERM) and has saved what it needs to go on."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or the gradient of a step is not finite."""
+
+    def __init__(self, step: int, loss: float, grad_norm: float, saved: object):
+        """Says what happened at which step, and where its rows are listed."""
+        self.step, self.loss, self.grad_norm = step, loss, grad_norm
+        rows = f" Its rows are in {saved}." if saved else ""
+        super().__init__(
+            f"step {step}: loss {loss}, gradient norm {grad_norm}: not finite. Lower "
+            "the learning rate or lengthen the warm-up, in another folder; the last "
+            f"checkpoint is good.{rows}"
+        )

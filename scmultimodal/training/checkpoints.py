@@ -1,5 +1,9 @@
 """The only user of Orbax: checkpoints that are whole, or are noticed not to be.
 
+Saving may go on behind the training (`asynchronous`): the arrays are the caller's own
+copies, and one thread writes them as it would otherwise. A process killed meanwhile
+loses that step alone.
+
 A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and, written last,
 `manifest.json` with the sha256 of every file. A folder without a manifest is no
 checkpoint. Orbax itself restores a flipped bit without a word.
@@ -10,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +35,26 @@ class CheckpointManager:
     """Checkpoints of one run, by step, the newest `keep` of them.
 
     States are trees of host arrays (`parallel.unreplicate`), hence they fit any number
-    of devices. Saving is synchronous: on return the step is on disk.
+    of devices. On return of `save` the step is on disk; with `asynchronous`, on return
+    of the next call of any method.
     """
 
-    def __init__(self, folder: Path, keep: int = 3):
+    def __init__(self, folder: Path, keep: int = 3, *, asynchronous: bool = False):
         """Looks into `folder`, which the first save creates."""
         if keep < 1:
             raise InputError("CheckpointManager", f"keep is {keep}", "keep at least 1")
         self.folder, self.keep = Path(folder).absolute(), keep
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        self._writer = futures.ThreadPoolExecutor(1, "save") if asynchronous else None
+        self._pending: futures.Future | None = None
 
     @property
     def steps(self) -> list[int]:
         """Steps that were saved completely, in order."""
+        self.wait()
+        return self._complete()
+
+    def _complete(self) -> list[int]:
         found = self.folder.glob(f"*/{MANIFEST}")
         return sorted(int(path.parent.name) for path in found)
 
@@ -52,16 +64,50 @@ class CheckpointManager:
         return self.steps[-1] if self.steps else None
 
     def save(self, step: int, state: Any, metadata: dict) -> None:
-        """Saves a state with metadata (JSON), then removes the oldest beyond `keep`."""
+        """Saves a state with metadata (JSON), then removes the oldest beyond `keep`.
+
+        Raises:
+            InputError: it cannot be written, as on a full disk; with `asynchronous`,
+                by the next call of any method. The steps before are as they were.
+        """
+        self.wait()
+        if self._writer is None:
+            self._save(step, state, metadata)
+        else:
+            self._pending = self._writer.submit(self._save, step, state, metadata)
+
+    def wait(self) -> None:
+        """Returns once the save that goes on, if any, has ended.
+
+        Raises:
+            InputError: it failed.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _save(self, step: int, state: Any, metadata: dict) -> None:
         folder = self.folder / str(step)
         # What a killed process left, or the step of an earlier life of this run.
-        self.delete(step)
-        folder.mkdir(parents=True)
-        self._orbax.save(folder / "state", args=ocp.args.StandardSave(_flatten(state)))
-        (folder / METADATA).write_text(json.dumps(metadata, indent=1))
-        _write(folder / MANIFEST, _manifest(_digests(folder)))
-        for old in self.steps[: -self.keep]:
-            self.delete(old)
+        self._delete(step)
+        try:
+            folder.mkdir(parents=True)
+            arrays = ocp.args.StandardSave(_flatten(state))
+            self._orbax.save(folder / "state", args=arrays)
+            (folder / METADATA).write_text(json.dumps(metadata, indent=1))
+            _write(folder / MANIFEST, _manifest(_digests(folder)))
+        # Orbax tells of a full disk by exceptions of several kinds.
+        except Exception as error:
+            self._delete(step)
+            good = self._complete()
+            raise InputError(
+                folder,
+                f"could not be saved ({_first_line(error)})",
+                "free space or mend permissions; the same call goes on "
+                + (f"from step {good[-1]}" if good else "from the start"),
+            ) from error
+        for old in self._complete()[: -self.keep]:
+            self._delete(old)
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict]:
         """Returns the (state, metadata) of a step, bit for bit as saved.
@@ -83,19 +129,37 @@ class CheckpointManager:
 
     def metadata(self, step: int) -> dict:
         """The metadata of a step, whose files are checked first as `restore` does."""
+        self.wait()
         folder = self.folder / str(step)
         _verify(folder)
         return json.loads((folder / METADATA).read_text())
 
     def delete(self, step: int) -> None:
         """Removes a step, its manifest first: a half-removed step is none."""
+        self.wait()
+        self._delete(step)
+
+    def _delete(self, step: int) -> None:
         folder = self.folder / str(step)
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Lets go of Orbax's threads."""
-        self._orbax.close()
+        """Ends the save that goes on, and lets go of threads.
+
+        Raises:
+            InputError: that save failed.
+        """
+        try:
+            self.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.shutdown()
+            self._orbax.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

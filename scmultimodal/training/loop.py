@@ -3,18 +3,24 @@
 import contextlib
 import dataclasses
 import math
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 import tqdm
 
 from scmultimodal.data.prefetch import prefetch
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import (
+    InputError,
+    PreemptedError,
+    TrainingDivergedError,
+)
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import interrupts, parallel, validation
+from scmultimodal.training import interrupts, parallel, spikes, validation
+from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.metrics import Averages
 from scmultimodal.training.optimizers import (
     OptimizerConfig,
@@ -24,44 +30,6 @@ from scmultimodal.training.optimizers import (
 )
 from scmultimodal.training.run_folder import RunFolder
 from scmultimodal.training.state import TrainState
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """How long to train, and what to keep.
-
-    Attributes:
-        num_steps: updates in all.
-        seed: of initial parameters and of the randomness of steps.
-        evaluate_every: steps between validations; None validates after the last step.
-        checkpoint_every: steps between checkpoints; None saves after the last step.
-        log_every: steps that one training record averages over.
-        keep_best: validation metric that chooses the state to return; None = the last.
-        best_is: whether the best is the largest or the smallest.
-        resume: `auto` goes on from the newest checkpoint in the folder; `never` refuses
-            a folder that has one.
-    """
-
-    num_steps: int
-    seed: int = 0
-    evaluate_every: int | None = None
-    checkpoint_every: int | None = None
-    log_every: int = 10
-    keep_best: str | None = None
-    best_is: Literal["max", "min"] = "max"
-    resume: Literal["auto", "never"] = "auto"
-
-    def __post_init__(self):
-        for name in ("num_steps", "evaluate_every", "checkpoint_every", "log_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(
-                    f"LoopConfig.{name}", f"is {value}", "must be positive"
-                )
-        for name, choices in (("best_is", "max min"), ("resume", "auto never")):
-            if getattr(self, name) not in choices.split():
-                value, rule = getattr(self, name), choices.replace(" ", " or ")
-                raise InputError(f"LoopConfig.{name}", f"is {value!r}", f"take {rule}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,20 +48,6 @@ class TrainResult:
     best_step: int | None
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss or the gradient of a step is not finite."""
-
-    def __init__(self, step: int, loss: float, grad_norm: float, saved: Path | None):
-        """Says what happened at which step, and where its cells are listed."""
-        self.step, self.loss, self.grad_norm = step, loss, grad_norm
-        cells = f" Its cells are in {saved}." if saved else ""
-        super().__init__(
-            f"step {step}: loss {loss}, gradient norm {grad_norm}: not finite. Lower "
-            "the learning rate or lengthen the warm-up, in another folder; the last "
-            f"checkpoint is good.{cells}"
-        )
-
-
 def fit(
     task: Task,
     *,
@@ -104,6 +58,7 @@ def fit(
     optimizer: OptimizerConfig | None = None,
     initial: tuple[Any, Any] | None = None,
     run_config: dict | None = None,
+    running: RunningConfig | None = None,
     describe: str = "train",
     devices: parallel.Devices = None,
 ) -> TrainResult:
@@ -120,14 +75,18 @@ def fit(
         initial: (params, network_state) to start from; None asks the task.
         run_config: all else that the result depends on, as JSON has it. It is kept in
             the checkpoints, and a resume under another is refused.
+        running: how it runs; a resume may choose anew.
         describe: what the progress bar says.
         devices: None takes all that are local.
 
     Raises:
-        InputError: a checkpoint of another configuration, or a damaged one.
+        InputError: a checkpoint of another configuration, or a damaged one, or one that
+            cannot be written.
         TrainingDivergedError: a loss or gradient that is not finite.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
+        PreemptedError: after SIGTERM, once a checkpoint is saved.
     """
+    running = running or RunningConfig()
     if config.keep_best and validation_batches is None:
         raise InputError(
             "LoopConfig.keep_best",
@@ -141,11 +100,16 @@ def fit(
         "num_steps": config.num_steps,
         "seed": config.seed,
     }
-    run_folder = RunFolder(folder, settings)
+    run_folder = RunFolder(
+        folder,
+        settings,
+        keep=running.keep_checkpoints,
+        asynchronous=running.asynchronous_saves,
+    )
     with contextlib.closing(run_folder):
         state = _initial_state(task, config, optimizer, initial, train_batches)
         state, window = run_folder.open(state, resume=config.resume == "auto")
-        run = _Run(task, config, optimizer, run_folder, devices, window)
+        run = _Run(task, config, running, optimizer, run_folder, devices, window)
         state = run.train(state, train_batches, validation_batches, describe)
         state, best = parallel.unreplicate(state), None
         if config.keep_best:
@@ -177,6 +141,9 @@ def _initial_state(
             opt_state=jax.jit(adamw.init)(params),
             step=np.zeros((), np.int32),
             rng=rng,
+            recent_losses=None
+            if optimizer.skip_spikes is None
+            else spikes.nothing_yet(),
         ),
     )
 
@@ -188,12 +155,14 @@ class _Run:
         self,
         task: Task,
         config: LoopConfig,
+        running: RunningConfig,
         optimizer: OptimizerConfig,
         folder: RunFolder,
         devices: parallel.Devices,
         window: Averages,
     ):
-        self.task, self.config, self.optimizer = task, config, optimizer
+        self.task, self.config, self.running = task, config, running
+        self.optimizer = optimizer
         self.folder, self.devices, self.window = folder, devices, window
         self.schedule = build_schedule(optimizer, config.num_steps)
         self.judge = parallel.make_eval_step(task, devices=devices)
@@ -210,7 +179,12 @@ class _Run:
         optimizer = build_optimizer(self.optimizer, state.params, stop)
         moving = trainable(self.optimizer, state.params)
         update = parallel.make_train_step(
-            self.task, optimizer, trainable=moving, devices=self.devices
+            self.task,
+            optimizer,
+            trainable=moving,
+            microbatches=self.running.microbatches,
+            skip_spikes=self.optimizer.skip_spikes,
+            devices=self.devices,
         )
         state = parallel.replicate(state, self.devices)
 
@@ -220,13 +194,13 @@ class _Run:
 
         batches = contextlib.closing(prefetch(build, start, stop - start))
         bar = tqdm.tqdm(initial=start, total=stop, desc=describe, disable=None)
-        with bar, interrupts.deferred() as interrupted, batches as steps:
+        with bar, interrupts.deferred() as asked_to_stop, batches as steps:
             late = None
             for step, (placed, batch) in enumerate(steps, start):
                 state, metrics = update(state, placed)
                 # The metrics of the step before: the device is not waited for.
                 self._settle(late)
-                late, stopping = (step, metrics, batch), interrupted()
+                late, stopping = (step, metrics, batch), asked_to_stop()
                 due = self._due(step + 1) | ({"save"} if stopping else set())
                 if due:
                     self._settle(late)
@@ -234,7 +208,9 @@ class _Run:
                     self._pause(step + 1, state, due, validation_batches)
                 bar.update()
                 if stopping:
-                    raise KeyboardInterrupt(
+                    self.folder.checkpoints.wait()
+                    preempted = stopping is signal.SIGTERM
+                    raise (PreemptedError if preempted else KeyboardInterrupt)(
                         f"stopped after step {step + 1} of {stop}; the checkpoint is "
                         "saved, and the same call goes on from there"
                     )
@@ -257,9 +233,11 @@ class _Run:
         metrics = parallel.unreplicate(metrics)
         (loss, weight), (norm, _) = metrics["loss"], metrics["grad_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            saved = self.folder.report_batch(step, batch)
+            saved = self.folder.report_batch(step, batch, "diverged")
             mean = float(loss / weight) if weight else math.nan
             raise TrainingDivergedError(step, mean, float(norm), saved)
+        if metrics.get("skipped", (0, 0))[0]:
+            self.folder.report_batch(step, batch, "skipped")
         self.window.add(metrics)
         done = step + 1
         if done % self.config.log_every == 0 or done == self.config.num_steps:

@@ -32,6 +32,8 @@ class OptimizerConfig:
         clip_norm: largest global norm of the gradient of all that moves.
         rates: ordered (regex, multiplier of the learning rate). The first regex that
             matches a whole "module/name" path decides; 0 freezes: no update, no decay.
+        skip_spikes: skips a step whose loss is this many robust standard deviations
+            above the median of the last 64; None skips none.
     """
 
     learning_rate: float = 5e-5
@@ -45,6 +47,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     clip_norm: float = 1.0
     rates: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    skip_spikes: float | None = None
 
     def __post_init__(self):
         rules = {
@@ -56,6 +59,10 @@ class OptimizerConfig:
             "b2": (0 <= self.b2 < 1, "must be within [0, 1)"),
             "eps": (self.eps > 0, "must be positive"),
             "clip_norm": (self.clip_norm > 0, "must be positive"),
+            "skip_spikes": (
+                self.skip_spikes is None or self.skip_spikes > 0,
+                "must be positive, or None",
+            ),
             "decay": (
                 self.decay in ("cosine", "linear", "constant"),
                 "must be cosine, linear or constant",

@@ -25,13 +25,21 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     trainable: Any = None,
+    microbatches: int = 1,
+    skip_spikes: float | None = None,
     devices: Devices = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Returns `step(replicated state, sharded batch) -> (state, metrics)`.
 
     The state that goes in is given up to the device. The metrics are replicated.
     """
-    update = make_update(task, optimizer, trainable)
+    update = make_update(
+        task,
+        optimizer,
+        trainable,
+        microbatches=microbatches,
+        skip_spikes=skip_spikes,
+    )
     return jax.pmap(
         update, axis_name=DEVICES, devices=_resolve(devices), donate_argnums=(0,)
     )

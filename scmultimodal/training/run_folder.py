@@ -1,5 +1,6 @@
 """What a training keeps on disk: metrics, checkpoints, the best state."""
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -26,12 +27,28 @@ class RunFolder:
     It holds host arrays only and knows no device. `open` comes first.
     """
 
-    def __init__(self, folder: Path, description: dict):
-        """Names the folder, and the settings that a resume must share."""
+    def __init__(
+        self,
+        folder: Path,
+        description: dict,
+        *,
+        keep: int = 3,
+        asynchronous: bool = False,
+    ):
+        """Names the folder, and the settings that a resume must share.
+
+        Args:
+            folder: created by the first write.
+            description: the settings.
+            keep: checkpoints that stay, the newest.
+            asynchronous: checkpoints are written behind the training.
+        """
         self.folder = Path(folder)
         # As JSON gives it back: tuples are lists, paths are text.
         self.description = json.loads(json.dumps(description, default=str))
-        self.checkpoints = CheckpointManager(self.folder / "checkpoints")
+        self.checkpoints = CheckpointManager(
+            self.folder / "checkpoints", keep, asynchronous=asynchronous
+        )
         self.best = CheckpointManager(self.folder / "best", keep=1)
         self.best_value = math.nan
         self.metrics: MetricsWriter | None = None
@@ -96,10 +113,10 @@ class RunFolder:
         kept, _ = self.best.restore(step, kept)
         return state.replace(**kept), step
 
-    def report_batch(self, step: int, batch: Any) -> Path | None:
-        """Lists what a batch that broke a step was made of, where the batch knows it.
+    def report_batch(self, step: int, batch: Any, what: str) -> Path | None:
+        """Lists what a batch that "diverged" or was "skipped" was made of.
 
-        Its fields named `…_index` say so: positions in the dataset.
+        Its fields named `…_index` say so, where it has any: positions in the dataset.
         """
         indices = {
             name: np.asarray(index).tolist()
@@ -108,21 +125,22 @@ class RunFolder:
         }
         if not indices:
             return None
-        path = self.folder / f"diverged_step_{step}.json"
+        path = self.folder / f"{what}_step_{step}.json"
         path.write_text(json.dumps({"step": step, **indices}))
         return path
 
     def close(self) -> None:
         """Closes files and managers."""
-        if self.metrics is not None:
-            self.metrics.close()
-        self.checkpoints.close()
-        self.best.close()
+        with contextlib.ExitStack() as stack:
+            if self.metrics is not None:
+                stack.callback(self.metrics.close)
+            stack.callback(self.best.close)
+            stack.callback(self.checkpoints.close)
 
 
 def _compare(folder: Path, found: dict, expected: dict) -> None:
     """Raises at the first setting that differs from that of the run in the folder."""
-    difference = configs.first_difference(found, expected, ignore={"resume"})
+    difference = configs.first_difference(found, expected, ignore={"resume", "running"})
     if difference is not None:
         name, old, new = difference
         raise InputError(

@@ -5,7 +5,7 @@ from typing import Any
 import chex
 import jax
 import numpy as np
-from jaxtyping import Int32, UInt32
+from jaxtyping import Float32, Int32, UInt32
 
 Array = jax.Array | np.ndarray
 
@@ -21,6 +21,7 @@ class TrainState:
         step: updates that were applied or skipped so far = the batch to take next.
         rng: key data. The key of a step is `fold_in(rng, step)`, so nothing else
             needs to be remembered.
+        recent_losses: of the last steps, where spikes are skipped.
     """
 
     params: Any
@@ -28,3 +29,4 @@ class TrainState:
     opt_state: Any
     step: Int32[Array, "..."]
     rng: UInt32[Array, "... 2"]
+    recent_losses: Float32[Array, "... window"] | None = None

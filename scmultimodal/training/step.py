@@ -6,7 +6,7 @@ however the batch is split.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,35 @@ import optax
 
 from scmultimodal.schemas.axes import DEVICES
 from scmultimodal.schemas.batches import WeightedSum
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
+from scmultimodal.training import spikes
 from scmultimodal.training.state import TrainState
 
 Metrics = dict[str, WeightedSum]
 
 
+class _Sums(NamedTuple):
+    """What parts of a batch, and devices, add up to."""
+
+    gradient: Any
+    loss: WeightedSum
+    metrics: Metrics
+    change: Any
+    """Of the floating network state."""
+
+
 def make_update(
-    task: Task, optimizer: optax.GradientTransformation, trainable: Any = None
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    trainable: Any = None,
+    *,
+    microbatches: int = 1,
+    skip_spikes: float | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Returns `update(state, batch) -> (state, metrics)` for one device.
 
-    A batch without weight, and a loss or gradient that is not finite, leave
+    A batch without weight, a loss or gradient that is not finite, and a spike leave
     parameters, optimiser and network state untouched; the step counts all the same.
 
     Args:
@@ -33,25 +50,34 @@ def make_update(
         optimizer: for all of the parameters.
         trainable: bool per parameter; no gradient is computed for the others.
             None means all.
+        microbatches: parts of the batch whose gradients are added one after the other.
+            They are that of the whole, since draws are keyed by row.
+        skip_spikes: see `OptimizerConfig`.
     """
 
     def update(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         moving, frozen = split(state.params, trainable)
         rng = jax.random.fold_in(state.rng, state.step)
 
-        def objective(moving):
-            (total, weight), auxiliary = task.loss(
-                merge(moving, frozen), state.network_state, rng, batch, is_training=True
-            )
-            return total, (weight, auxiliary)
+        def sums_of(part: Any) -> tuple[_Sums, Any]:
+            def objective(moving):
+                loss, (network_state, metrics) = task.loss(
+                    merge(moving, frozen),
+                    state.network_state,
+                    rng,
+                    part,
+                    is_training=True,
+                )
+                return loss[0], (loss, network_state, metrics)
 
-        (total, (weight, (network_state, metrics))), gradient = jax.value_and_grad(
-            objective, has_aux=True
-        )(moving)
-        change = _floating_change(network_state, state.network_state)
-        gradient, total, weight, metrics, change = jax.lax.psum(
-            (gradient, total, weight, metrics, change), DEVICES
-        )
+            gradient, (loss, network_state, metrics) = jax.grad(
+                objective, has_aux=True
+            )(moving)
+            change = _floating_change(network_state, state.network_state)
+            return _Sums(gradient, loss, metrics, change), network_state
+
+        sums, network_state = _over_parts(sums_of, batch, microbatches)
+        gradient, (total, weight), metrics, change = jax.lax.psum(sums, DEVICES)
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda g: g / divisor, gradient)
         norm = optax.tree.norm(gradient)
@@ -59,17 +85,25 @@ def make_update(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = state.replace(
             params=optax.apply_updates(state.params, updates),
-            network_state=_apply_change(state.network_state, network_state, change),
+            network_state=_apply_change(
+                state.network_state, network_state, change, parts=microbatches
+            ),
             opt_state=opt_state,
         )
-        good = (weight > 0) & jnp.isfinite(total) & jnp.isfinite(norm)
-        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
         metrics = {
             "loss": (total, weight),
             "grad_norm": (norm, jnp.sign(weight)),
             **metrics,
         }
-        return kept.replace(step=state.step + 1), metrics
+        good = (weight > 0) & jnp.isfinite(total) & jnp.isfinite(norm)
+        recent = state.recent_losses
+        if skip_spikes is not None:
+            loss = jnp.where(weight > 0, total / divisor, jnp.nan)
+            spike = spikes.is_spike(loss, recent, skip_spikes)
+            metrics["skipped"] = (spike.astype(norm.dtype), jnp.sign(weight))
+            good, recent = good & ~spike, spikes.remember(loss, recent)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
+        return kept.replace(step=state.step + 1, recent_losses=recent), metrics
 
     return update
 
@@ -109,9 +143,37 @@ def _floating_change(new: Any, old: Any) -> Any:
     )
 
 
-def _apply_change(old: Any, new: Any, change: Any) -> Any:
+def _apply_change(old: Any, new: Any, change: Any, *, parts: int) -> Any:
     """Adds the mean change over devices: a state that rests stays bit for bit."""
-    devices = jax.lax.axis_size(DEVICES)
+    count = jax.lax.axis_size(DEVICES) * parts
     return jax.tree.map(
-        lambda o, n, c: n if c is None else o + c / devices, old, new, change
+        lambda o, n, c: n if c is None else o + c / count, old, new, change
     )
+
+
+def _over_parts(
+    sums_of: Callable[[Any], tuple[_Sums, Any]], batch: Any, parts: int
+) -> tuple[_Sums, Any]:
+    """Sums over equal parts of a batch, and the network state after the last."""
+    if parts == 1:
+        return sums_of(batch)
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    if rows % parts:
+        raise InputError(
+            "microbatches",
+            f"are {parts}, and a device has {rows} rows of a batch",
+            "make the batch a multiple of devices times microbatches",
+        )
+    split_rows = jax.tree.map(
+        lambda leaf: leaf.reshape(parts, rows // parts, *leaf.shape[1:]), batch
+    )
+    first = jax.tree.map(lambda leaf: leaf[0], split_rows)
+    nothing = jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(sums_of, first)
+    )
+
+    def add(carry: tuple[_Sums, Any], part: Any) -> tuple[tuple[_Sums, Any], None]:
+        sums, network_state = sums_of(part)
+        return (jax.tree.map(jnp.add, carry[0], sums), network_state), None
+
+    return jax.lax.scan(add, nothing, split_rows)[0]

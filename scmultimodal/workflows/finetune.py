@@ -19,6 +19,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import loop
+from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import provenance, trained
@@ -39,6 +40,7 @@ class FinetuneConfig:
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of the head, of batches and of dropout.
         optimizer: AdamW.
+        running: how it runs; changes nothing that is learned, but for rounding.
     """
 
     hidden: tuple[int, ...] = (512, 100)
@@ -53,6 +55,7 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-4, warmup_steps=50)
     )
+    running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
 
 def run(
@@ -124,6 +127,7 @@ def run(
             "from_scratch": from_scratch,
             "vocabulary": store.vocabulary.digest(),
         },
+        running=config.running,
         describe=f"fine-tune {regime}{' from scratch' if from_scratch else ''}",
     )
     return trained.save(

@@ -24,6 +24,7 @@ from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstructionConfig,
 )
 from scmultimodal.training import loop
+from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import provenance, trained
@@ -53,6 +54,7 @@ class PretrainConfig:
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of parameters, batches and masks.
         optimizer: AdamW; the warm-up takes at most a quarter of the steps.
+        running: how it runs; changes nothing that is learned, but for rounding.
     """
 
     path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
@@ -71,6 +73,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(warmup_steps=500)
     )
+    running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
 
 def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
@@ -98,6 +101,7 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
             "pretrain": configs.to_json(config),
             "vocabulary": store.vocabulary.digest(),
         },
+        running=config.running,
         describe="pre-train",
     )
     state = result.state

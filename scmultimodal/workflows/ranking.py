@@ -91,6 +91,7 @@ def run(
             if start is None
             else provenance.digest(*jax.tree.leaves(start.params)),
         },
+        running=config.running,
         describe=describe,
     )
     model = genome_inference.with_reference(

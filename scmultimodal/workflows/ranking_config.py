@@ -10,6 +10,7 @@ from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.ops.ranking import LabelKind, LossName
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 
 EncoderTraining = Literal["trained", "frozen"]
@@ -40,6 +41,7 @@ class RankingConfig:
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of the head, of batches and of what is shown.
         optimizer: Adam, with decoupled weight decay.
+        running: how it runs; changes nothing that is learned, but for rounding.
     """
 
     shape: NucleotideTransformerConfig = dataclasses.field(
@@ -64,6 +66,7 @@ class RankingConfig:
             learning_rate=5e-5, weight_decay=1e-3, decay="constant"
         )
     )
+    running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
     def __post_init__(self):
         if self.encoder not in typing.get_args(EncoderTraining):

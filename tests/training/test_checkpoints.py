@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training import checkpoints
 from scmultimodal.training.checkpoints import CheckpointManager
 from scmultimodal.training.state import TrainState
 
@@ -155,10 +157,64 @@ def test_an_interrupted_save_leaves_the_step_before(manager, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("scmultimodal.training.checkpoints._write", fail)
-    with pytest.raises(OSError, match="No space"):
+    said = r"7: could not be saved \(No space left on device\).*goes on from step 4"
+    with pytest.raises(InputError, match=said):
         manager.save(7, some_state(), METADATA)
     assert manager.steps == [1, 4]
+    assert not (manager.folder / "7").exists()
     assert_same(manager.restore(4, some_state())[0], some_state())
+
+
+def test_saving_behind_the_training_saves_the_same(tmp_path):
+    manager = CheckpointManager(tmp_path / "new", keep=2, asynchronous=True)
+    for step in (1, 4, 9):
+        manager.save(step, some_state(), METADATA)
+    assert manager.steps == [4, 9]
+    assert_same(manager.restore(9, some_state())[0], some_state())
+    manager.close()
+
+
+def test_saving_behind_the_training_does_not_hold_it_up(tmp_path, monkeypatch):
+    """The save is let go on only after `save` has returned."""
+    manager = CheckpointManager(tmp_path, asynchronous=True)
+    let_go, write = threading.Event(), checkpoints._write
+
+    def held(path, text):
+        assert let_go.wait(60)
+        write(path, text)
+
+    monkeypatch.setattr(checkpoints, "_write", held)
+    manager.save(3, some_state(), METADATA)
+    assert not list(tmp_path.glob("*/manifest.json"))
+    let_go.set()
+    assert manager.latest_step == 3
+    manager.close()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        lambda manager: manager.save(3, some_state(), METADATA),
+        CheckpointManager.wait,
+        CheckpointManager.close,
+        lambda manager: manager.latest_step,
+    ],
+    ids=["save", "wait", "close", "latest_step"],
+)
+def test_a_save_that_failed_behind_the_training_is_told(tmp_path, monkeypatch, then):
+    manager = CheckpointManager(tmp_path, asynchronous=True)
+    manager.save(1, some_state(), METADATA)
+    manager.wait()
+
+    def fail(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoints, "_write", fail)
+    manager.save(2, some_state(), METADATA)
+    with pytest.raises(InputError, match=r"No space.*goes on from step 1"):
+        then(manager)
+    assert manager.steps == [1]
+    manager.close()
 
 
 @pytest.mark.parametrize(

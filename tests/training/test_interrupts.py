@@ -3,35 +3,39 @@ import threading
 
 import pytest
 
-from scmultimodal.training.interrupts import deferred
+from scmultimodal.training.interrupts import ASKING, deferred
 
 
-def test_the_first_ctrl_c_only_raises_the_flag():
-    before = signal.getsignal(signal.SIGINT)
-    with deferred() as interrupted:
-        assert not interrupted()
-        signal.raise_signal(signal.SIGINT)
-        assert interrupted()
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("number", ASKING)
+def test_the_first_signal_only_raises_the_flag(number):
+    before = signal.getsignal(number)
+    with deferred() as asked:
+        assert asked() is None
+        signal.raise_signal(number)
+        assert asked() is number
+    assert signal.getsignal(number) is before
 
 
-def test_the_second_ctrl_c_interrupts_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    with deferred():
-        signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("first", ASKING)
+@pytest.mark.parametrize("second", ASKING)
+def test_the_second_signal_interrupts_at_once(first, second):
+    before = signal.getsignal(second)
+    with deferred() as asked:
+        signal.raise_signal(first)
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            signal.raise_signal(second)
+        assert asked() is first
+    assert signal.getsignal(second) is before
 
 
-def test_other_threads_leave_the_handler_alone():
-    before, seen = signal.getsignal(signal.SIGINT), []
+def test_other_threads_leave_the_handlers_alone():
+    before, seen = [signal.getsignal(number) for number in ASKING], []
 
     def work():
-        with deferred() as interrupted:
-            seen.append((interrupted(), signal.getsignal(signal.SIGINT)))
+        with deferred() as asked:
+            seen.append((asked(), [signal.getsignal(number) for number in ASKING]))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(False, before)]
+    assert seen == [(None, before)]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import signal
@@ -8,9 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import (
+    InputError,
+    PreemptedError,
+    TrainingDivergedError,
+)
 from scmultimodal.training.checkpoints import CheckpointManager
-from scmultimodal.training.loop import LoopConfig, TrainingDivergedError, fit
+from scmultimodal.training.config import LoopConfig, RunningConfig
+from scmultimodal.training.loop import fit
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
 from tests.builders import RegressionTask, regression_batch
@@ -121,19 +127,27 @@ def test_killed_and_resumed_equals_undisturbed(undisturbed, tmp_path, step):
     assert_same_run(result, undisturbed[0], tmp_path, undisturbed[1])
 
 
-def test_interrupted_and_resumed_equals_undisturbed(undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, PreemptedError)],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_interrupted_and_resumed_equals_undisturbed(
+    undisturbed, tmp_path, number, kind, asynchronous
+):
     def interrupt():
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
+    running = RunningConfig(asynchronous_saves=asynchronous)
     said = r"stopped after step (\d+) of 12; the checkpoint is saved"
-    with pytest.raises(KeyboardInterrupt, match=said) as error:
-        train(tmp_path, batches=stopping_at(6, interrupt))
-    # The step is wherever Ctrl-C fell, whether a checkpoint was due or not.
+    with pytest.raises(kind, match=said) as error:
+        train(tmp_path, batches=stopping_at(6, interrupt), running=running)
+    # The step is wherever the signal fell, whether a checkpoint was due or not.
     step = int(re.match(said, str(error.value))[1])
     assert step < 12
     assert (tmp_path / f"checkpoints/{step}/manifest.json").exists()
     assert not [t for t in threading.enumerate() if t.name == "prefetch"]
-    result = train(tmp_path)
+    result = train(tmp_path, running=running)
     assert_same_run(result, undisturbed[0], tmp_path, undisturbed[1])
 
 
@@ -200,6 +214,49 @@ def test_nan_in_the_last_step_is_not_saved(tmp_path):
     with pytest.raises(TrainingDivergedError, match="step 11"):
         train(tmp_path, batches=batches)
     assert not (tmp_path / "checkpoints/12").exists()
+
+
+def test_a_spike_is_skipped_and_its_batch_listed(tmp_path):
+    """Neither parameters nor moments see it; all other steps are as they were."""
+    spike_at = 70
+
+    def batches(step, spike=1e3):
+        batch = regression_batch(step % 7)
+        return batch.replace(y=spike * batch.y) if step == spike_at else batch
+
+    optimizer = dataclasses.replace(OPTIMIZER, skip_spikes=10.0)
+    config = LoopConfig(num_steps=75, log_every=1)
+    keywords = {"config": config, "optimizer": optimizer}
+    guarded = train(tmp_path / "guarded", batches=batches, **keywords)
+    skipped = [r["step"] for r in guarded.history if r.get("skipped")]
+    assert skipped == [spike_at + 1]
+
+    def without(step):  # A batch without weight moves nothing either.
+        batch = regression_batch(step % 7)
+        empty = batch.replace(weight=np.zeros_like(batch.weight))
+        return empty if step == spike_at else batch
+
+    expected = train(tmp_path / "without", batches=without, **keywords)
+    for part in ("params", "opt_state", "network_state"):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            getattr(guarded.state, part),
+            getattr(expected.state, part),
+        )
+
+
+def test_microbatches_train_the_same(undisturbed, tmp_path):
+    result = train(tmp_path, running=RunningConfig(microbatches=4))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        result.state.params,
+        undisturbed[0].state.params,
+    )
+
+
+def test_microbatches_that_do_not_divide_a_batch_are_named(tmp_path):
+    with pytest.raises(InputError, match="microbatches: are 3, and a device has 8"):
+        train(tmp_path, running=RunningConfig(microbatches=3))
 
 
 def test_returns_the_best_of_validation(tmp_path):

@@ -18,12 +18,12 @@ from tests import builders
 )
 def test_a_batch_is_listed_under_the_name_of_its_index(tmp_path, batch, index):
     batch = batch.replace(**{index: np.array([40, 7, -1], np.int32)})
-    path = RunFolder(tmp_path, {}).report_batch(5, batch)
+    path = RunFolder(tmp_path, {}).report_batch(5, batch, "diverged")
     assert path.name == "diverged_step_5.json"
     assert json.loads(path.read_text()) == {"step": 5, index: [40, 7, -1]}
 
 
 @pytest.mark.parametrize("batch", [builders.token_batch(), np.zeros(3)])
 def test_a_batch_without_an_index_leaves_nothing(tmp_path, batch):
-    assert RunFolder(tmp_path, {}).report_batch(5, batch) is None
+    assert RunFolder(tmp_path, {}).report_batch(5, batch, "diverged") is None
     assert not list(tmp_path.iterdir())

@@ -1,12 +1,18 @@
-"""What a command sets for its process."""
+"""What a command sets for its process, and how it ends."""
 
 import warnings
 
 import jax
+import numpy as np
 import pooch
 import pytest
 
 from experiments import train
+from scmultimodal.schemas.errors import (
+    InputError,
+    PreemptedError,
+    TrainingDivergedError,
+)
 from scmultimodal.workflows import process
 
 CACHE = "jax_compilation_cache_dir"
@@ -45,3 +51,29 @@ def test_studies_keep_them_too(cache, tmp_path, monkeypatch):
     missing = ["--fasta", str(tmp_path / "none.fa"), "--out", str(tmp_path / "run")]
     assert train.main(["genome_model.kmer_pretraining", *missing]) == 2
     assert called
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (InputError("x", "is 3", "Give 4"), 2, "x: is 3. Give 4."),
+        (TrainingDivergedError(7, np.nan, 1.0, None), 3, "step 7: loss nan"),
+        (PreemptedError("stopped after step 5"), 75, "stopped after step 5"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_an_expected_end_is_one_line_and_its_own_status(error, status, said, capsys):
+    def work():
+        raise error
+
+    assert process.run(work, name="command", debug=False) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"command: {said}")
+    with pytest.raises(type(error)):
+        process.run(work, name="command", debug=True)
+
+
+def test_work_that_is_done_and_an_error_that_nobody_expects(capsys):
+    assert process.run(lambda: None, name="command", debug=False) == 0
+    with pytest.raises(ZeroDivisionError):
+        process.run(lambda: print(1 / 0), name="command", debug=False)
