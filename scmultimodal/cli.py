@@ -305,7 +305,7 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
             overwrite=command.overwrite,
             provenance={
                 "command": shlex.join(["scmultimodal", *sys.argv[1:]]),
-                "files": [ranking_inputs.fingerprint(f) for f in files if f],
+                "files": [provenance.of_file(f) for f in files if f],
                 "cells": read,
                 **provenance.of_code(),
             },

@@ -35,7 +35,8 @@ class KmerPretrainConfig:
     """Masked-k-mer pre-training.
 
     Attributes:
-        shape: of the encoder.
+        shape: of the encoder; how many tokens it knows, and which are PAD and the
+            mask, follows from the next two.
         vocabulary: of the tokens.
         k: letters of a k-mer.
         window_bp: length of a window.
@@ -124,6 +125,7 @@ def run(
         InputError: no stretch holds a window, or one is both trained and validated on.
     """
     tokenizer = KmerTokenizer(config.vocabulary, config.k)
+    config = dataclasses.replace(config, shape=_knowing(tokenizer, config.shape))
     task = MaskedKmers(
         MaskedKmersConfig(
             encoder=config.shape,
@@ -134,6 +136,7 @@ def run(
     )
     with Genome.open(fasta) as genome:
         shown, held_out = _parts(genome, config, train, validation)
+        read_from = provenance.of_file(Path(fasta))
 
         def sampler(stretches: Sequence[Stretch]) -> WindowSampler:
             return WindowSampler(
@@ -166,7 +169,7 @@ def run(
             optimizer=shorten_warmup(config.optimizer, config.steps),
             run_config={
                 "kmers": configs.to_json(config),
-                "fasta": Path(fasta).name,
+                "fasta": read_from,
                 "train": list(map(list, shown)),
                 "validation": list(map(list, held_out)),
             },
@@ -182,7 +185,7 @@ def run(
             provenance={
                 **provenance.of_code(),
                 "stage": "masked k-mers",
-                "fasta": Path(fasta).name,
+                "fasta": read_from,
                 "losses": losses,
             },
         ),
@@ -197,6 +200,18 @@ def format_losses(losses: dict[str, Any]) -> str:
     """The model's loss beside those of the frequency tables."""
     width = max(map(len, losses))
     return "\n".join(f"{n:<{width}}  {loss:.4f} nats" for n, loss in losses.items())
+
+
+def _knowing(
+    tokenizer: KmerTokenizer, shape: NucleotideTransformerConfig
+) -> NucleotideTransformerConfig:
+    """The shape, with the tokens of a tokenizer."""
+    return dataclasses.replace(
+        shape,
+        vocabulary_size=tokenizer.vocabulary_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+    )
 
 
 def _parts(

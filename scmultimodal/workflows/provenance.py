@@ -33,6 +33,13 @@ def of_model(store: Store, **fields: Any) -> dict[str, Any]:
     return {"data": store.manifest["provenance"].get("name"), **of_code(), **fields}
 
 
+def of_file(path: Path) -> dict[str, Any]:
+    """Name, size and sha256 of a file, which is read as a stream."""
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": found}
+
+
 def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     """Refuses a folder whose checkpoints this run may not go on from.
 

@@ -1,6 +1,5 @@
 """What spans to be ranked are made of: cells or tracks, as tables of regions."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,6 @@ def read(
             size = f"{len(table.regions):,} regions, {len(table.samples)} samples"
             said += [path.name, size]
     return tables, reports
-
-
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Name, size and sha256 of a file."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
 def _describe(report: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Masked k-mers of a FASTA: learnt beyond composition, held-out ends never shown."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections import Counter
@@ -122,7 +123,13 @@ def test_the_model_is_an_encoder_with_its_lm_head(pretrained, repetitive):
     assert any("lm_head" in name for name in model._stored.params)
     provenance = model.config.provenance
     assert provenance["stage"] == "masked k-mers"
-    assert (provenance["fasta"], provenance["losses"]) == ("repeats.fa", found.losses)
+    assert provenance["losses"] == found.losses
+    content = repetitive.read_bytes()
+    assert provenance["fasta"] == {
+        "name": "repeats.fa",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def test_killed_and_resumed_equals_undisturbed(
@@ -150,6 +157,44 @@ def test_killed_and_resumed_equals_undisturbed(
     stretches = {"train": [Stretch("chr1", 0, 300)]}
     with pytest.raises(InputError, match=r"run\.train"):
         kmer_pretrain.run(repetitive, CONFIG, tmp_path, **stretches)
+
+
+BRIEF = dataclasses.replace(
+    CONFIG, steps=2, validation_windows=4, table_windows=4, batch_size=2
+)
+
+
+@pytest.mark.parametrize(("vocabulary", "k"), [("v2", 3), ("v1", 3), ("v1", 6)])
+def test_the_encoder_knows_the_tokens_whatever_its_shape_says(
+    repetitive, tmp_path, vocabulary, k
+):
+    shape = builders.dna_encoder_config(vocabulary_size=4_107, pad_id=5, mask_id=7)
+    tokens = {"vocabulary": vocabulary, "k": k, "window_bp": 24}
+    config = dataclasses.replace(BRIEF, shape=shape, **tokens)
+    kmer_pretrain.run(repetitive, config, tmp_path)
+    model = GenomeModel.load(tmp_path)
+    tokenizer = KmerTokenizer(vocabulary, k)
+    assert model.tokenizer == tokenizer
+    encoder = model.config.encoder
+    assert encoder == dataclasses.replace(
+        shape, vocabulary_size=tokenizer.vocabulary_size, pad_id=1, mask_id=2
+    )
+    embeddings = model.encode(tokenizer.encode_batch([REPEAT], 16).ids)
+    assert np.isfinite(embeddings).all()
+
+
+def test_another_genome_of_the_same_name_is_not_resumed_on(repetitive, tmp_path):
+    fasta, out = tmp_path / "genome.fa", tmp_path / "run"
+    text = repetitive.read_bytes()
+    fasta.write_bytes(text)
+    kmer_pretrain.run(fasta, BRIEF, out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    fasta.write_bytes(text.replace(b"ACGTTG", b"ACGTTC", 1))
+    with pytest.raises(InputError, match=r"run\.fasta\.sha256 = '[0-9a-f]{64}', not"):
+        kmer_pretrain.run(fasta, BRIEF, out)
+    assert before == {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    fasta.write_bytes(text)
+    kmer_pretrain.run(fasta, BRIEF, out)
 
 
 # What is shown.
