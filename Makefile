@@ -3,7 +3,7 @@
 #
 #   PYTHON=python3.13   the Python that .venv is made with
 #   VENV=.venv          where the environment lives
-#   ARGS="--steps 50"   handed through to demo, test, test-all and bench
+#   ARGS="--steps 50"   handed through to demo, test, test-all and bench (its attention)
 #   SCMULTIMODAL_DATA   folder of real data; tests that need it skip without it
 #   TORCH=…             torch for test-all and bench, as a requirement or the path of a
 #                       wheel. What pip finds by itself may be the CUDA build, some
@@ -54,6 +54,7 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) $(ARGS)
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
+	$(BIN)/python -m experiments.bench.kmer_tokenizer
 	$(BIN)/python -m experiments.bench.streaming_performer $(ARGS)
 
 lint: $(SETUP)  ## format, style, types, floors

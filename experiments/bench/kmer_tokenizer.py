@@ -1,5 +1,6 @@
 """Times `KmerTokenizer.encode_batch`, on one core.
 
+    make bench
     python -m experiments.bench.kmer_tokenizer --length-bp 3000
 
 Random sequences, a share of their letters N by choice. Expect 40 Mb/s at 3,000 bp and

@@ -1,0 +1,37 @@
+"""Benchmarks run, and `make bench` runs all of them. What they measure is no test."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import experiments.bench
+from experiments.bench import kmer_tokenizer
+
+BENCHES = Path(experiments.bench.__file__).parent
+MAKEFILE = BENCHES.parents[1] / "Makefile"
+
+
+def test_make_bench_runs_every_bench():
+    (recipe,) = re.findall(r"^bench:.*\n((?:\t.*\n)+)", MAKEFILE.read_text(), re.M)
+    benches = {path.stem for path in BENCHES.glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"-m experiments\.bench\.(\w+)", recipe)) == benches
+
+
+def test_the_rate_of_the_tokenizer_is_printed(capsys):
+    config = kmer_tokenizer.Config(length_bp=60, sequences=3, n_share=0.2, repeats=2)
+    kmer_tokenizer.main(config)
+    (line,) = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(r"(.*): median ([\d.]+) Mb/s, slowest ([\d.]+) Mb/s", line)
+    assert found.group(1) == str(config)
+    assert float(found.group(2)) >= float(found.group(3)) > 0
+
+
+def test_sequences_have_the_share_of_n_that_was_asked_for():
+    config = kmer_tokenizer.Config(length_bp=500, sequences=4, n_share=0.5)
+    sequences = kmer_tokenizer.random_sequences(config)
+    assert [len(sequence) for sequence in sequences] == [500] * 4
+    letters = np.array([list(sequence) for sequence in sequences])
+    assert (letters == "N").mean() == pytest.approx(0.5, abs=0.1)
+    assert set(letters.ravel()) == set("ACGTN")
