@@ -13,7 +13,6 @@ import tyro
 
 from scmultimodal.genome import region_splits
 from scmultimodal.genome.region_splits import ChromosomeSplit
-from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import process
 
@@ -210,22 +209,18 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns the exit status."""
+    """Runs a command; returns a `process.Status`."""
     command = tyro.cli(
         Command,
         prog="scmultimodal",
         description="Foundation models for single-cell RNA and ATAC, and for DNA.",
         args=arguments,
     )
-    try:
-        process.prepare()
-        _RUNNERS[type(command)](command)
-    except (InputError, KeyboardInterrupt) as error:
-        if command.debug:
-            raise
-        print(f"scmultimodal: {str(error) or 'stopped'}", file=sys.stderr)
-        return 130 if isinstance(error, KeyboardInterrupt) else 2
-    return 0
+    return process.run(
+        lambda: _RUNNERS[type(command)](command),
+        name="scmultimodal",
+        debug=command.debug,
+    )
 
 
 def run_demo(command: Demo) -> None:

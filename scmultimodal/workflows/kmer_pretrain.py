@@ -21,6 +21,7 @@ from scmultimodal.schemas.batches import TokenBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.masked_kmers import MaskedKmers, MaskedKmersConfig
 from scmultimodal.training import loop
+from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
@@ -54,6 +55,7 @@ class KmerPretrainConfig:
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of parameters, windows and masks.
         optimizer: AdamW.
+        running: how it runs; changes nothing that is learned, but for rounding.
     """
 
     shape: NucleotideTransformerConfig = dataclasses.field(
@@ -78,6 +80,7 @@ class KmerPretrainConfig:
             learning_rate=1e-4, weight_decay=1e-2, warmup_steps=1_000
         )
     )
+    running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
     def __post_init__(self):
         if not 0 < self.held_out < 1:
@@ -173,6 +176,7 @@ def run(
                 "train": list(map(list, shown)),
                 "validation": list(map(list, held_out)),
             },
+            running=config.running,
             describe="pre-train on k-mers",
         )
     last = [r for r in result.history if r["split"] == "validation"][-1]

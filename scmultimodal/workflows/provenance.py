@@ -59,7 +59,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     difference = configs.first_difference(
         json.loads(path.read_text()),
         _as_json({**of_code(), **config}),
-        ignore={*of_code(), "command", "resume"},
+        ignore={*of_code(), "command", "resume", "running"},
     )
     if difference is not None:
         name, old, new = difference
