@@ -6,10 +6,14 @@ package with a `Study` (all its numbers), `default(preset)` and `run(study)`.
 
 import argparse
 import importlib
+import importlib.metadata
+import shlex
 import sys
+from pathlib import Path
 
 import tyro
 
+from scmultimodal.data import atomic
 from scmultimodal.workflows import process
 
 STUDIES = (
@@ -22,18 +26,36 @@ STUDIES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parses the command line and runs a study; returns a `process.Status`."""
+    """Parses the command line and runs a study; returns a `schemas.status.Status`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] not in STUDIES:
         asked = arguments[0] if arguments else ""
         print(__doc__, "Studies: " + ", ".join(STUDIES), sep="\n", file=sys.stderr)
         return 0 if asked in ("-h", "--help") else 2
     study = importlib.import_module(f"experiments.{arguments[0]}")
-    return process.run(
-        lambda: study.run(parse(study, arguments[1:])),
-        name=arguments[0],
-        debug="--debug" in arguments,
-    )
+
+    def work() -> None:
+        numbers = parse(study, arguments[1:])
+        _meet_other_hosts(arguments, numbers.out)
+        study.run(numbers)
+
+    return process.run(work, name=arguments[0], debug="--debug" in arguments)
+
+
+def _meet_other_hosts(arguments: list[str], out: Path) -> None:
+    """Where the environment gives this process a role: all must run the same."""
+    from scmultimodal.training import hosts, meeting
+    from scmultimodal.workflows import provenance
+
+    role = meeting.from_environment()
+    if role is None:
+        return
+    identity = {
+        "command": shlex.join(arguments),
+        "revision": str(provenance.git_revision()),
+        "version of jax": importlib.metadata.version("jax"),
+    }
+    hosts.join(role, identity, check=lambda: atomic.check_writable(out))
 
 
 def parse(study, arguments: list[str]):

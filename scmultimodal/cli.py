@@ -209,7 +209,7 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns a `process.Status`."""
+    """Runs a command; returns a `schemas.status.Status`."""
     command = tyro.cli(
         Command,
         prog="scmultimodal",

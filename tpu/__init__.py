@@ -1,1 +1,1 @@
-"""Where it runs: launching studies on pods."""
+"""Where it runs: launching studies on several hosts."""

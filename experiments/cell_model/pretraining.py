@@ -18,8 +18,10 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
+from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.training import hosts
 from scmultimodal.workflows import prepare, presets, pretrain, provenance
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.pretrain import PretrainConfig
@@ -59,8 +61,17 @@ def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
     config = configs.to_json(study)
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
+    store = hosts.made_by_main(
+        lambda: _prepared(study), lambda: Store.open(study.out / "data")
+    )
+    provenance.write_config(study.out, config)
+    pretrain.run(store, study.pretrain, study.out)
+    print(f"model {study.out / 'model'}")
+
+
+def _prepared(study: Study) -> Store:
     cells = data.load(study.data, seed=study.pretrain.seed)
-    store = prepare.run(
+    return prepare.run(
         cells.data,
         cells.genes,
         prepare.PrepareConfig(
@@ -72,6 +83,3 @@ def run(study: Study) -> None:
         study.out / "data",
         provenance={"name": cells.name, "simulated": cells.simulated},
     )
-    provenance.write_config(study.out, config)
-    pretrain.run(store, study.pretrain, study.out)
-    print(f"model {study.out / 'model'}")

@@ -20,11 +20,12 @@ from typing import Annotated
 import tyro
 
 from experiments.genome_model import data, variants
-from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
+from experiments.genome_model.data import RIDGE, DataConfig, Loaded, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
+from scmultimodal.training import hosts
 from scmultimodal.workflows import genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
@@ -77,12 +78,16 @@ def run(study: Study) -> None:
     start = data.load_start(study.start)
     config = configs.to_json(study) | data.identity(study.data, start)
     provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
-    loaded = data.load(
-        study.data,
-        study.out / "data",
-        peaks=(study.examples,),
-        with_signal=study.signal.steps > 0,
-    )
+
+    def load() -> Loaded:
+        return data.load(
+            study.data,
+            study.out / "data",
+            peaks=(study.examples,),
+            with_signal=study.signal.steps > 0,
+        )
+
+    loaded = hosts.made_by_main(load, load)
     ((kind, spans),) = loaded.spans.items()
     provenance.write_config(study.out, config)
     numbers = variants.with_head(study.ranking, study.head)
@@ -114,5 +119,7 @@ def run(study: Study) -> None:
         summary[split] = [result.as_row() for result in results]
         print(f"\n{len(rows):,} {split} spans of {study.data.name}, {kind}")
         print(ranking_summary.format_table(results))
-    atomic.write_text(study.out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if hosts.is_main():
+        text = json.dumps(summary, indent=1) + "\n"
+        atomic.write_text(study.out / "summary.json", text)
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")

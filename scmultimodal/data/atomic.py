@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from scmultimodal.schemas.errors import InputError
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes under a temporary name, syncs and renames; makes the folder."""
@@ -43,6 +45,21 @@ def folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raises where nothing could be written at `path`; creates nothing.
+
+    Raises:
+        InputError: a part of it is no folder, or may not be written to.
+    """
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(path, f"{folder} is no folder", "choose another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(path, f"{folder} may not be written to", "choose another path")
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

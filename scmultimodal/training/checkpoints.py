@@ -44,7 +44,7 @@ class CheckpointManager:
         if keep < 1:
             raise InputError("CheckpointManager", f"keep is {keep}", "keep at least 1")
         self.folder, self.keep = Path(folder).absolute(), keep
-        self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        self._orbax = _of_this_host_alone()
         self._writer = futures.ThreadPoolExecutor(1, "save") if asynchronous else None
         self._pending: futures.Future | None = None
 
@@ -156,6 +156,20 @@ class CheckpointManager:
             if self._writer is not None:
                 self._writer.shutdown()
             self._orbax.close()
+
+
+def _of_this_host_alone() -> ocp.Checkpointer:
+    """Orbax that does not wait for other hosts: arrays are whole on each of them."""
+    host = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=host,
+        active_processes={host},
+        barrier_sync_key_prefix=f"host{host}",
+    )
+    return ocp.Checkpointer(
+        ocp.StandardCheckpointHandler(multiprocessing_options=options),
+        multiprocessing_options=options,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from scmultimodal.schemas.errors import (
     TrainingDivergedError,
 )
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import interrupts, parallel, spikes, validation
+from scmultimodal.training import hosts, interrupts, parallel, spikes, validation
 from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.metrics import Averages
 from scmultimodal.training.optimizers import (
@@ -30,6 +30,7 @@ from scmultimodal.training.optimizers import (
 )
 from scmultimodal.training.run_folder import RunFolder
 from scmultimodal.training.state import TrainState
+from scmultimodal.training.step import VOTES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def fit(
             the checkpoints, and a resume under another is refused.
         running: how it runs; a resume may choose anew.
         describe: what the progress bar says.
-        devices: None takes all that are local.
+        devices: None takes those of all hosts.
 
     Raises:
         InputError: a checkpoint of another configuration, or a damaged one, or one that
@@ -105,12 +106,16 @@ def fit(
         settings,
         keep=running.keep_checkpoints,
         asynchronous=running.asynchronous_saves,
+        writes=hosts.is_main(),
     )
     with contextlib.closing(run_folder):
         state = _initial_state(task, config, optimizer, initial, train_batches)
-        state, window = run_folder.open(state, resume=config.resume == "auto")
+        newest = hosts.of_main(run_folder.checkpoints.latest_step or 0) or None
+        state, window = run_folder.open(state, newest, resume=config.resume == "auto")
         run = _Run(task, config, running, optimizer, run_folder, devices, window)
         state = run.train(state, train_batches, validation_batches, describe)
+        run_folder.checkpoints.wait()
+        hosts.barrier("trained")
         state, best = parallel.unreplicate(state), None
         if config.keep_best:
             state, best = run_folder.with_best(state)
@@ -193,14 +198,22 @@ class _Run:
             return parallel.place(batch, self.devices), batch
 
         batches = contextlib.closing(prefetch(build, start, stop - start))
-        bar = tqdm.tqdm(initial=start, total=stop, desc=describe, disable=None)
+        bar = tqdm.tqdm(
+            initial=start,
+            total=stop,
+            desc=describe,
+            disable=None if hosts.is_main() else True,
+        )
         with bar, interrupts.deferred() as asked_to_stop, batches as steps:
             late = None
             for step, (placed, batch) in enumerate(steps, start):
-                state, metrics = update(state, placed)
+                asked = asked_to_stop()
+                state, metrics = update(
+                    state, placed, parallel.vote(asked, self.devices)
+                )
                 # The metrics of the step before: the device is not waited for.
-                self._settle(late)
-                late, stopping = (step, metrics, batch), asked_to_stop()
+                stopping = self._settle(late)
+                late = (step, metrics, batch)
                 due = self._due(step + 1) | ({"save"} if stopping else set())
                 if due:
                     self._settle(late)
@@ -209,6 +222,7 @@ class _Run:
                 bar.update()
                 if stopping:
                     self.folder.checkpoints.wait()
+                    hosts.barrier("stopped")
                     preempted = stopping is signal.SIGTERM
                     raise (PreemptedError if preempted else KeyboardInterrupt)(
                         f"stopped after step {step + 1} of {stop}; the checkpoint is "
@@ -225,15 +239,20 @@ class _Run:
         last = done == self.config.num_steps
         return {name for name, n in every.items() if last or (n and done % n == 0)}
 
-    def _settle(self, late: tuple[int, Any, Any] | None) -> None:
-        """Takes in the metrics of a step: stops if not finite, logs if it is time."""
+    def _settle(self, late: tuple[int, Any, Any] | None) -> signal.Signals | None:
+        """Takes in the metrics of a step: fails if not finite, logs if it is time.
+
+        Returns the signal by which a host was asked to stop, if any was by then.
+        """
         if late is None:
-            return
+            return None
         step, metrics, batch = late
         metrics = parallel.unreplicate(metrics)
+        asked = parallel.result_of_vote(metrics.pop(VOTES))
         (loss, weight), (norm, _) = metrics["loss"], metrics["grad_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
             saved = self.folder.report_batch(step, batch, "diverged")
+            hosts.barrier("diverged")
             mean = float(loss / weight) if weight else math.nan
             raise TrainingDivergedError(step, mean, float(norm), saved)
         if metrics.get("skipped", (0, 0))[0]:
@@ -244,6 +263,7 @@ class _Run:
             rate = {"learning_rate": self.schedule(step)}
             self.folder.metrics.write(done, "train", self.window.means() | rate)
             self.window = Averages()
+        return asked
 
     def _pause(
         self,

@@ -52,16 +52,21 @@ class MetricsWriter:
     the writer was opened and alone differs between equal runs.
     """
 
-    def __init__(self, folder: Path, last_step: int = 0):
-        """Opens the file; drops records beyond `last_step` and a torn last line."""
+    def __init__(self, folder: Path, last_step: int = 0, *, writes: bool = True):
+        """Opens the file; drops records beyond `last_step` and a torn last line.
+
+        Without `writes` it only reads, and remembers.
+        """
         self.path = Path(folder) / FILE
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.history = [r for r in read_metrics(self.path) if r["step"] <= last_step]
+        self._start, self._file = time.monotonic(), None
+        if not writes:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(r) + "\n" for r in self.history))
         temporary.replace(self.path)
         self._file = self.path.open("a")
-        self._start = time.monotonic()
 
     def write(self, step: int, split: str, values: Mapping[str, Any]) -> dict:
         """Appends and returns one record. Arrays are left out; NaN becomes null."""
@@ -70,14 +75,16 @@ class MetricsWriter:
         for name, value in sorted(values.items(), key=lambda v: (v[0] != "loss", v[0])):
             if np.ndim(value) == 0:
                 record[name] = float(value) if np.isfinite(value) else None
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
         self.history.append(record)
         return record
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict]:

@@ -1,23 +1,29 @@
-"""The owner of devices: data parallelism by `jax.pmap` over all local devices.
+"""The owner of devices: data parallelism by `jax.pmap` over the devices of all hosts.
 
 A tree is *replicated* (leading axis `devices`, one copy each) or *sharded* (leading
-axis `devices`, the cells dealt out in order).
+axis `devices`, the cells dealt out in order, the first host's first). A host holds the
+share of its own devices; a step adds up over those of all.
 """
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from jaxtyping import Float
 
 from scmultimodal.schemas.axes import DEVICES
+from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
+from scmultimodal.training.interrupts import ASKING
 from scmultimodal.training.state import TrainState
 from scmultimodal.training.step import Metrics, make_judgement, make_update
 
 Devices = Sequence[jax.Device] | None
+"""Some of this host's; None takes those of all hosts."""
 
 
 def make_train_step(
@@ -40,9 +46,7 @@ def make_train_step(
         microbatches=microbatches,
         skip_spikes=skip_spikes,
     )
-    return jax.pmap(
-        update, axis_name=DEVICES, devices=_resolve(devices), donate_argnums=(0,)
-    )
+    return jax.pmap(update, axis_name=DEVICES, devices=devices, donate_argnums=(0,))
 
 
 def make_eval_step(
@@ -55,14 +59,14 @@ def make_eval_step(
     return jax.pmap(
         make_judgement(task),
         axis_name=DEVICES,
-        devices=_resolve(devices),
+        devices=devices,
         in_axes=(0, 0, None, 0),
     )
 
 
 def replicate(tree: Any, devices: Devices = None) -> Any:
-    """Copies every array to each device: `[…]` becomes `[devices, …]`."""
-    chosen = _resolve(devices)
+    """Copies every array to each device of this host: `[…]` to `[devices, …]`."""
+    chosen = _of_this_host(devices)
     sharding = _over(chosen)
 
     def copy(leaf):
@@ -112,12 +116,35 @@ def shard(batch: Any, num_devices: int) -> Any:
 
 
 def place(batch: Any, devices: Devices = None) -> Any:
-    """Shards a batch and starts its way to the devices."""
-    chosen = _resolve(devices)
-    return jax.device_put(shard(batch, len(chosen)), _over(chosen))
+    """Shards a batch of all hosts; the share of this one starts for its devices."""
+    mine = _of_this_host(devices)
+    count = len(devices) if devices is not None else jax.device_count()
+    # Every host has as many devices as the others; pmap takes them host by host.
+    first = 0 if devices is not None else jax.process_index() * len(mine)
+    share = jax.tree.map(
+        lambda leaf: leaf[first : first + len(mine)], shard(batch, count)
+    )
+    return jax.device_put(share, _over(mine))
 
 
-def _resolve(devices: Devices) -> list[jax.Device]:
+def vote(
+    asked: signal.Signals | None, devices: Devices = None
+) -> Float[Array, "devices choices"]:
+    """What this host was asked, as votes of its devices that a step adds up."""
+    mine = _of_this_host(devices)
+    votes = np.zeros((len(mine), len(ASKING)), np.float32)
+    if asked is not None:
+        votes[:, ASKING.index(asked)] = 1
+    return jax.device_put(votes, _over(mine))
+
+
+def result_of_vote(votes: Float[np.ndarray, " choices"]) -> signal.Signals | None:
+    """What some host was asked: to end (SIGTERM) rather than to stop (SIGINT)."""
+    asked = [number for number, count in zip(ASKING, votes, strict=True) if count]
+    return asked[-1] if asked else None
+
+
+def _of_this_host(devices: Devices) -> list[jax.Device]:
     return list(devices) if devices is not None else jax.local_devices()
 
 

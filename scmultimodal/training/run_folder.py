@@ -34,6 +34,7 @@ class RunFolder:
         *,
         keep: int = 3,
         asynchronous: bool = False,
+        writes: bool = True,
     ):
         """Names the folder, and the settings that a resume must share.
 
@@ -42,7 +43,9 @@ class RunFolder:
             description: the settings.
             keep: checkpoints that stay, the newest.
             asynchronous: checkpoints are written behind the training.
+            writes: False on a host that only reads what another writes.
         """
+        self.writes = writes
         self.folder = Path(folder)
         # As JSON gives it back: tuples are lists, paths are text.
         self.description = json.loads(json.dumps(description, default=str))
@@ -53,19 +56,28 @@ class RunFolder:
         self.best_value = math.nan
         self.metrics: MetricsWriter | None = None
 
-    def open(self, state: TrainState, *, resume: bool) -> tuple[TrainState, Averages]:
-        """Takes up the newest checkpoint, or clears what a run without one left.
+    def open(
+        self, state: TrainState, step: int | None, *, resume: bool
+    ) -> tuple[TrainState, Averages]:
+        """Takes up a checkpoint, or clears what a run without one left.
 
-        Returns the state to go on from (`state` where there is no checkpoint) and the
-        half-filled averages of the training record that was under way.
+        Args:
+            state: the state before the first step.
+            step: the newest checkpoint; None where there is none.
+            resume: whether going on is wanted.
+
+        Returns:
+            The state to go on from (`state` where there is no checkpoint) and the
+            half-filled averages of the training record that was under way.
 
         Raises:
             InputError: a checkpoint where none may be resumed, one of other settings,
                 or a damaged one.
         """
-        step, window = self.checkpoints.latest_step, Averages()
+        window = Averages()
         if step is None:
-            shutil.rmtree(self.best.folder, ignore_errors=True)
+            if self.writes:
+                shutil.rmtree(self.best.folder, ignore_errors=True)
         elif not resume:
             raise InputError(
                 self.folder,
@@ -77,13 +89,18 @@ class RunFolder:
             _compare(self.folder, metadata["config"], self.description)
             window = Averages(metadata["window"])
             state, _ = self.checkpoints.restore(step, state)
-        if (best := self.best.latest_step) is not None:
+        best = self.best.latest_step if step is not None else None
+        if best is not None:
             self.best_value = self.best.metadata(best)["value"]
-        self.metrics = MetricsWriter(self.folder, last_step=step or 0)
+        self.metrics = MetricsWriter(
+            self.folder, last_step=step or 0, writes=self.writes
+        )
         return state, window
 
     def save(self, step: int, state: TrainState, window: Averages) -> None:
         """Saves a checkpoint with the settings, the data position and versions."""
+        if not self.writes:
+            return
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         metadata = {
             "step": step,
@@ -101,7 +118,8 @@ class RunFolder:
 
     def save_best(self, step: int, kept: Mapping[str, Any], value: float) -> None:
         """Keeps {"params", "network_state"} as the best of the run."""
-        self.best.save(step, kept, {"step": step, "value": value})
+        if self.writes:
+            self.best.save(step, kept, {"step": step, "value": value})
         self.best_value = value
 
     def with_best(self, state: TrainState) -> tuple[TrainState, int | None]:
@@ -123,7 +141,7 @@ class RunFolder:
             for name, index in getattr(batch, "__dict__", {}).items()
             if name.endswith("_index") and index is not None
         }
-        if not indices:
+        if not indices or not self.writes:
             return None
         path = self.folder / f"{what}_step_{step}.json"
         path.write_text(json.dumps({"step": step, **indices}))

@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float
 
 from scmultimodal.schemas.axes import DEVICES
-from scmultimodal.schemas.batches import WeightedSum
+from scmultimodal.schemas.batches import Array, WeightedSum
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
 from scmultimodal.training import spikes
 from scmultimodal.training.state import TrainState
 
 Metrics = dict[str, WeightedSum]
+VOTES = "votes"
+"""Not an average like the other metrics: how many devices voted for each choice."""
 
 
 class _Sums(NamedTuple):
@@ -40,7 +43,10 @@ def make_update(
     microbatches: int = 1,
     skip_spikes: float | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
-    """Returns `update(state, batch) -> (state, metrics)` for one device.
+    """Returns `update(state, batch, votes=None) -> (state, metrics)` for one device.
+
+    Votes of all devices are added and come back as a metric, so that hosts agree on
+    what one of them was asked, without another collective.
 
     A batch without weight, a loss or gradient that is not finite, and a spike leave
     parameters, optimiser and network state untouched; the step counts all the same.
@@ -55,7 +61,9 @@ def make_update(
         skip_spikes: see `OptimizerConfig`.
     """
 
-    def update(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def update(
+        state: TrainState, batch: Any, votes: Float[Array, " choices"] | None = None
+    ) -> tuple[TrainState, Metrics]:
         moving, frozen = split(state.params, trainable)
         rng = jax.random.fold_in(state.rng, state.step)
 
@@ -77,7 +85,8 @@ def make_update(
             return _Sums(gradient, loss, metrics, change), network_state
 
         sums, network_state = _over_parts(sums_of, batch, microbatches)
-        gradient, (total, weight), metrics, change = jax.lax.psum(sums, DEVICES)
+        sums, votes = jax.lax.psum((sums, votes), DEVICES)
+        gradient, (total, weight), metrics, change = sums
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda g: g / divisor, gradient)
         norm = optax.tree.norm(gradient)
@@ -103,6 +112,8 @@ def make_update(
             metrics["skipped"] = (spike.astype(norm.dtype), jnp.sign(weight))
             good, recent = good & ~spike, spikes.remember(loss, recent)
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
+        if votes is not None:
+            metrics[VOTES] = votes
         return kept.replace(step=state.step + 1, recent_losses=recent), metrics
 
     return update

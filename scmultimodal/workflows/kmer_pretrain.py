@@ -20,7 +20,7 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import TokenBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.masked_kmers import MaskedKmers, MaskedKmersConfig
-from scmultimodal.training import loop
+from scmultimodal.training import hosts, loop
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
@@ -195,8 +195,9 @@ def run(
         ),
         jax.device_get(result.state.params),
     )
-    genome_model.save(model, out / "model")
-    atomic.write_text(out / "losses.json", json.dumps(losses, indent=1) + "\n")
+    if hosts.is_main():
+        genome_model.save(model, out / "model")
+        atomic.write_text(out / "losses.json", json.dumps(losses, indent=1) + "\n")
     return Pretrained(model=model, losses=losses)
 
 

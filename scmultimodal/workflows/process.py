@@ -1,29 +1,22 @@
 """What every command does around its work: settings before, an exit status after."""
 
-import enum
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from scmultimodal.schemas.errors import (
     InputError,
     PreemptedError,
     TrainingDivergedError,
 )
+from scmultimodal.schemas.status import Status
 
-
-class Status(enum.IntEnum):
-    """How a process ended, for whoever started it."""
-
-    DONE = 0
-    GIVE_UP = 2
-    """The input or the command line is wrong: the same call would fail again."""
-    DIVERGED = 3
-    """The loss was not finite: other settings are needed."""
-    RESTART_ME = 75
-    """Asked to end, and saved: the same call goes on (EX_TEMPFAIL of sysexits.h)."""
-    INTERRUPTED = 130
-    """Ctrl-C."""
+_STATUS: Mapping[type[BaseException], Status] = {
+    InputError: Status.GIVE_UP,
+    TrainingDivergedError: Status.DIVERGED,
+    PreemptedError: Status.RESTART_ME,
+    KeyboardInterrupt: Status.INTERRUPTED,
+}
 
 
 def run(work: Callable[[], None], *, name: str, debug: bool) -> Status:
@@ -37,28 +30,26 @@ def run(work: Callable[[], None], *, name: str, debug: bool) -> Status:
     prepare()
     try:
         work()
-    except (
-        InputError,
-        TrainingDivergedError,
-        PreemptedError,
-        KeyboardInterrupt,
-    ) as error:
-        if debug:
+    except SystemExit:  # Of --help, or of a flag that there is not.
+        raise
+    except BaseException as error:
+        status = _STATUS.get(type(error), Status.FAILED)
+        said = str(error) or "stopped"
+        if debug or status is Status.FAILED:
+            _leave(status, said)
             raise
-        print(f"{name}: {str(error) or 'stopped'}", file=sys.stderr)
-        return _status(error)
+        print(f"{name}: {said}", file=sys.stderr, flush=True)
+        _leave(status, said)
+        return status
+    _leave(Status.DONE)
     return Status.DONE
 
 
-def _status(error: BaseException) -> Status:
-    match error:
-        case PreemptedError():
-            return Status.RESTART_ME
-        case TrainingDivergedError():
-            return Status.DIVERGED
-        case KeyboardInterrupt():
-            return Status.INTERRUPTED
-    return Status.GIVE_UP
+def _leave(status: Status, reason: str | None = None) -> None:
+    """Ends the part of this process in a training of several hosts, if it has one."""
+    # A command that has loaded no jax trains nothing, and need not wait for it.
+    if hosts := sys.modules.get("scmultimodal.training.hosts"):
+        hosts.leave(status, reason)
 
 
 def prepare() -> None:

@@ -15,6 +15,7 @@ from scmultimodal.data import atomic
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training import hosts
 
 PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
 
@@ -71,7 +72,9 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def write_config(out: Path, config: Mapping[str, Any]) -> None:
-    """Writes `config.json`: all that a run depends on."""
+    """Writes `config.json`: all that a run depends on. One host of many does."""
+    if not hosts.is_main():
+        return
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**of_code(), **_as_json(config)}, indent=1)
     atomic.write_text(out / "config.json", text + "\n")

@@ -15,7 +15,7 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import RegionBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
-from scmultimodal.training import loop
+from scmultimodal.training import hosts, loop
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
@@ -111,7 +111,8 @@ def run(
         ),
         jax.device_get(result.state.params),
     )
-    genome_model.save(model, out / "model")
+    if hosts.is_main():
+        genome_model.save(model, out / "model")
     return model
 
 

@@ -15,6 +15,7 @@ from scmultimodal.modules import cell_encoder
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
+from scmultimodal.training import hosts
 from scmultimodal.weights import export
 from scmultimodal.workflows import inference
 
@@ -86,7 +87,8 @@ def save(
         reference=bins,
     )
     model = dataclasses.replace(model, reference=bins | outputs(model, bins))
-    export.save(model, folder)
+    if hosts.is_main():
+        export.save(model, folder)
     return model
 
 

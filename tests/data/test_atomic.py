@@ -1,6 +1,7 @@
 import pytest
 
 from scmultimodal.data import atomic
+from scmultimodal.schemas.errors import InputError
 
 
 def names(folder):
@@ -84,3 +85,17 @@ def test_text_is_utf8_and_replaces(tmp_path):
     atomic.write_text(path, "≤ 5′")
     assert path.read_bytes() == "≤ 5′".encode()
     assert names(path.parent) == ["a.txt"]
+
+
+def test_where_nothing_could_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is no folder"):
+        atomic.check_writable(tmp_path / "file" / "run")
+    atomic.check_writable(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_may_not_be_written_to_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # Root may always.
+    with pytest.raises(InputError, match="may not be written to"):
+        atomic.check_writable(tmp_path / "run")

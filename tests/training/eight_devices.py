@@ -4,6 +4,7 @@ Writes what each saw as npz, named `<devices>/<what>`.
 """
 
 import re
+import signal
 import sys
 
 import jax
@@ -14,6 +15,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 from scmultimodal.training import parallel, validation  # noqa: E402
 from scmultimodal.training.state import TrainState  # noqa: E402
+from scmultimodal.training.step import VOTES  # noqa: E402
 from tests.builders import RegressionTask, regression_batch  # noqa: E402
 
 COLLECTIVE = (
@@ -38,10 +40,14 @@ def train(num_devices: int) -> dict[str, np.ndarray]:
     )
     step = parallel.make_train_step(task, optimizer, devices=devices)
     state = parallel.replicate(state, devices)
-    program = step.lower(state, parallel.place(batches[0], devices)).compile().as_text()
+    votes = parallel.vote(signal.SIGTERM, devices)
+    first = parallel.place(batches[0], devices)
+    program = step.lower(state, first, votes).compile().as_text()
     seen = {"collectives": np.array(len(re.findall(COLLECTIVE, program)))}
     for index, batch in enumerate(batches):
-        state, metrics = step(state, parallel.place(batch, devices))
+        state, metrics = step(state, parallel.place(batch, devices), votes)
+        asked = metrics.pop(VOTES)
+        assert parallel.result_of_vote(parallel.unreplicate(asked)) is signal.SIGTERM
         host = parallel.unreplicate((state.params, state.network_state, metrics))
         for path, leaf in jax.tree_util.tree_leaves_with_path(host):
             seen[f"{index}/{jax.tree_util.keystr(path)}"] = leaf

@@ -1,0 +1,118 @@
+"""The processes of one training, one a host: they agree, and notice a death.
+
+Whoever starts the processes names their roles in the environment:
+
+    SCMULTIMODAL_COORDINATOR=name:port  SCMULTIMODAL_HOSTS=2  SCMULTIMODAL_HOST=0
+
+They meet (`training.meeting`), and stay connected: a host that dies hangs up, one that
+hangs falls silent; host 0 tells the others, and all end at once, in words, with a
+status that asks for a restart. A process without a role is alone, and every function
+here does nothing.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import jax
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.status import Status
+from scmultimodal.training import meeting
+from scmultimodal.training.connection import Watch
+
+Made = TypeVar("Made")
+
+_watch: Watch | None = None
+
+
+def join(
+    config: meeting.HostsConfig,
+    identity: Mapping[str, str],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Meets the other hosts, then starts jax's collectives and the watch.
+
+    Comes before anything asks jax for a device.
+
+    Args:
+        config: the role of this process.
+        identity: what must be the same on all hosts: {"revision": …, "arguments": …}.
+        check: raises InputError where this host is not fit to take part.
+
+    Raises:
+        InputError: on every host, with the same words: one did not come, came twice,
+            runs something else, or is not fit.
+    """
+    global _watch
+    try:
+        check()
+        problem = None
+    except InputError as error:
+        problem = str(error)
+    connections, service = meeting.meet(config, identity, problem)
+    jax.distributed.initialize(
+        service,
+        num_processes=config.hosts,
+        process_id=config.host,
+        initialization_timeout=int(config.meeting_seconds) + 1,
+        # Ours comes first: it says which host it is.
+        heartbeat_timeout_seconds=int(4 * config.heartbeat_seconds) + 10,
+    )
+    _watch = Watch(connections, config.heartbeat_seconds, leader=config.host == 0)
+
+
+def leave(status: int, reason: str | None = None) -> None:
+    """Ends the part of this process; the others hear of it unless all is done.
+
+    Before all is done it ends the process, and shows the traceback of an error that is
+    being handled and that nobody expected: at exit, jax would wait for the others.
+
+    Args:
+        status: with which this process ends; 0 where its work is done.
+        reason: why it ends before.
+    """
+    global _watch
+    if _watch is None:
+        return
+    if not status:
+        jax.distributed.shutdown()
+    watch, _watch = _watch, None
+    watch.leave(status, reason)
+    if status:
+        if status == Status.FAILED:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Returns once all hosts have come here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def made_by_main(make: Callable[[], Made], then: Callable[[], Made]) -> Made:
+    """What the main host makes, on disk, and the others open when it is there."""
+    made = make() if is_main() else None
+    barrier("made by main")
+    return then() if made is None else made
+
+
+def of_main(number: int) -> int:
+    """The number that the main host has, on every host."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(jax.numpy.int32(number)))

@@ -1,0 +1,143 @@
+"""The local launcher: it starts hosts, again where they ask for it, and reports."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from scmultimodal.training.checkpoints import CheckpointManager
+from tpu import __main__ as tpu
+from tpu import local
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch, capfdbinary):
+    """Runs hosts by a plan; returns (status, what is shown)."""
+    monkeypatch.setattr(local, "PROGRAM", "tests.tpu.some_host")
+
+    def launch(plan, *arguments):
+        (tmp_path / "plan").write_text(plan)
+        status = tpu.main(["run", "some.study", "--out", str(tmp_path), *arguments])
+        return status, capfdbinary.readouterr().out.decode()
+
+    return launch
+
+
+def test_hosts_get_their_roles_and_the_flags_of_the_study(launch, tmp_path):
+    status, shown = launch(
+        "0 0 0", "--hosts", "3", "--devices-per-host", "4", "--x", "1"
+    )
+    assert status == 0
+    expected = f"host 0 of 3: some.study --out {tmp_path} --x 1\ndevices 4\n"
+    assert expected in shown.replace("\r", "")
+    assert "host 1 of 3" not in shown
+    for host in range(3):
+        said = (tmp_path / "hosts" / f"host_{host}.log").read_text()
+        assert said == expected.replace("host 0", f"host {host}")
+    assert shown.count("0 done") == 3
+
+
+def test_what_was_killed_or_asks_for_it_is_started_again(launch, tmp_path):
+    status, shown = launch("SIGKILL 75\n75 0\n0 0", "--hosts", "2")
+    assert status == 0
+    assert [line.split()[:2] for line in shown.splitlines()[-6:]] == [
+        [str(attempt), str(host)] for attempt in range(3) for host in range(2)
+    ]
+    assert "killed by SIGKILL" in shown
+    assert shown.count("75 restart me") == 2
+    assert (tmp_path / "lives_1").read_text() == "xxx"
+
+
+def test_restarts_are_bounded(launch, tmp_path):
+    status, _ = launch("75 75\n" * 9, "--hosts", "2", "--restarts", "2")
+    assert status == 75
+    assert (tmp_path / "lives_0").read_text() == "xxx"
+
+
+@pytest.mark.parametrize(("plan", "expected"), [("2 75", 2), ("75 3", 3), ("2 3", 2)])
+def test_a_host_that_gives_up_is_not_started_again(launch, tmp_path, plan, expected):
+    status, _ = launch(f"{plan}\n0 0", "--hosts", "2")
+    assert status == expected
+    assert (tmp_path / "lives_0").read_text() == "x"
+
+
+def until_there(path, launcher):
+    """Returns once a file is there; fails if the launcher ends before."""
+    while not path.exists():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"the launcher ended with {launcher.wait(0.1)}")
+
+
+def test_asked_to_end_the_launcher_asks_a_host_and_starts_none(tmp_path):
+    (tmp_path / "plan").write_text("wait\n0")
+    code = (
+        "import sys; from tpu import local, __main__ as t;"
+        "local.PROGRAM = 'tests.tpu.some_host'; sys.exit(t.main())"
+    )
+    command = ["run", "some.study", "--hosts", "1", "--out", str(tmp_path)]
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, text=True
+    )
+    for line in launcher.stdout:
+        if line.startswith("devices"):
+            break
+    until_there(tmp_path / "ready_0", launcher)
+    launcher.send_signal(signal.SIGTERM)
+    shown, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 75
+    assert "75 restart me" in shown
+    assert (tmp_path / "lives_0").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["up"], "Verbs: run"),
+        ([], "Verbs: run"),
+    ],
+)
+def test_a_wrong_command_line_is_told(arguments, words, capsys):
+    assert tpu.main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_number_of_hosts_that_cannot_be_is_told(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        tpu.main(["run", "s", "--out", str(tmp_path / "x"), "--hosts", "0"])
+    assert "--hosts: is 0. Give 1 or more." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+STUDY = [
+    *("cell_model.pretraining", "--hosts", "2", "--devices-per-host", "2"),
+    *("--heartbeat-seconds", "5", "--data.dataset", "simulated", "--steps", "6"),
+    *("--batch-size", "8", "--checkpoint-every", "2", "--path.dim", "8"),
+    *("--path.num-layers", "1", "--path.num-heads", "1", "--path.key-size", "8"),
+]
+
+
+@pytest.mark.long
+def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = [sys.executable, "-m", "tpu", "run", *STUDY, "--out"]
+    assert subprocess.run([*words, str(whole)], check=False).returncode == 0
+    launcher = subprocess.Popen([*words, str(killed)])
+    until_there(killed / "checkpoints" / "2" / "manifest.json", launcher)
+    of_host = ["pkill", "-KILL", "-n", "-f", f"experiments.train.*{killed}"]
+    assert subprocess.run(of_host, check=False).returncode == 0
+    assert launcher.wait(300) == 0
+    log = (killed / "hosts" / "host_0.log").read_text()
+    log += (killed / "hosts" / "host_1.log").read_text()
+    assert "ended without a word" in log
+    states = []
+    for folder in (whole, killed):
+        manager = CheckpointManager(folder / "checkpoints")
+        states.append(manager._orbax.restore(manager.folder / "6" / "state"))
+        manager.close()
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    shutil.rmtree(tmp_path / "whole")
