@@ -13,7 +13,7 @@ reference, `instadeepai/nucleotide-transformer`, of which nothing is copied:
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import haiku as hk
 import jax
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Bool, Float, Int
 
-from scmultimodal.ops import favor, transformer
+from scmultimodal.ops import favor, precision, transformer
 from scmultimodal.schemas.batches import Array
 
 UNROLLED = 4
@@ -81,7 +81,7 @@ class NucleotideTransformerConfig:
     pad_id: int = 1
     mask_id: int = 2
     remat: bool = False
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: precision.Precision = "float32"
 
     def __post_init__(self):
         for field in _SIZES:
@@ -109,7 +109,7 @@ class NucleotideTransformerConfig:
                 f"activation must be one of {sorted(transformer.ACTIVATIONS)}, "
                 f"got {self.activation!r}"
             )
-        if self.dtype not in ("float32", "bfloat16"):
+        if self.dtype not in precision.PRECISIONS:
             raise ValueError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
         if not 0 <= self.mask_share < 1:
             raise ValueError(f"mask_share must be in [0, 1), got {self.mask_share}")
@@ -318,7 +318,7 @@ class LanguageModelHead(hk.Module):
 
         def linear(name: str, x: Array, width: int) -> Array:
             weight = _weight(name, (dim, width), dim)
-            y = transformer.product("btD,DE->btE", x, weight, self.config.dtype)
+            y = precision.product("btD,DE->btE", x, weight, self.config.dtype)
             return y + _bias(f"{name}_bias", width)
 
         x = jax.nn.gelu(linear("dense", embeddings, dim), approximate=False)

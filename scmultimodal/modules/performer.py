@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import haiku as hk
 import jax
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Bool, Float, Int
 
-from scmultimodal.ops import favor
+from scmultimodal.ops import exact_attention, favor
+from scmultimodal.ops.precision import PRECISIONS, Precision
 from scmultimodal.schemas.batches import Array
 
 
@@ -24,8 +26,10 @@ class PerformerConfig:
         key_size: width of a head, independent of `dim` as in scBERT.
         num_features: random features; None means int(key_size · ln key_size).
         feed_forward_multiplier: hidden width of the feed-forward block over `dim`.
+        attention: "favor" in linear time, or "exact" softmax attention in quadratic.
         chunk: tokens worked on at a time; changes time and memory only.
         approximate_gelu: tanh approximation of GELU instead of erf.
+        dtype: of the products.
     """
 
     dim: int = 128
@@ -34,8 +38,10 @@ class PerformerConfig:
     key_size: int = 64
     num_features: int | None = None
     feed_forward_multiplier: int = 4
+    attention: Literal["favor", "exact"] = "favor"
     chunk: int = 128
     approximate_gelu: bool = True
+    dtype: Precision = "float32"
 
     def __post_init__(self):
         if self.num_layers < 0:
@@ -47,6 +53,15 @@ class PerformerConfig:
                 )
         if self.key_size < 3 and self.num_features is None:
             raise ValueError("key_size below 3 needs num_features to be given")
+        for field, choices in (
+            ("attention", ("favor", "exact")),
+            ("dtype", PRECISIONS),
+        ):
+            if getattr(self, field) not in choices:
+                raise ValueError(
+                    f"{field} must be one of {', '.join(choices)}, "
+                    f"got {getattr(self, field)!r}"
+                )
         if self.num_features is not None and self.num_features < 1:
             raise ValueError(f"num_features must be positive, got {self.num_features}")
 
@@ -82,14 +97,16 @@ class Performer(hk.Module):
         ]
 
         def apply(x, layer, at=None):
-            return favor.layer(
-                *layer,
-                x,
-                token_mask,
-                at=at,
-                chunk=config.chunk,
-                approximate_gelu=config.approximate_gelu,
-            )
+            parameters, projection = layer
+            how = {
+                "at": at,
+                "chunk": config.chunk,
+                "approximate_gelu": config.approximate_gelu,
+                "precision": config.dtype,
+            }
+            if projection is None:
+                return exact_attention.layer(parameters, x, token_mask, **how)
+            return favor.layer(parameters, projection, x, token_mask, **how)
 
         whole = layers if at is None else layers[:-1]
         if whole:
@@ -108,8 +125,8 @@ class PerformerLayer(hk.Module):
 
     def __call__(
         self,
-    ) -> tuple[favor.LayerParameters, Float[Array, "features key_size"]]:
-        """Returns the layer's parameters and its random projection."""
+    ) -> tuple[favor.LayerParameters, Float[Array, "features key_size"] | None]:
+        """Returns the layer's parameters and, for FAVOR+, its random projection."""
         config = self.config
         dim, heads, key_size = config.dim, config.num_heads, config.key_size
         hidden = config.feed_forward_multiplier * dim
@@ -136,6 +153,8 @@ class PerformerLayer(hk.Module):
             feed_forward_out=weight("feed_forward_out", (hidden, dim), hidden),
             feed_forward_out_bias=vector("feed_forward_out_bias", dim),
         )
+        if config.attention == "exact":
+            return parameters, None
         projection = hk.get_state(
             "projection",
             (config.features, key_size),

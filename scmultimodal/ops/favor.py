@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
+from scmultimodal.ops.precision import Precision, product
 from scmultimodal.schemas.batches import Array
 
 EPSILON = 1e-4
@@ -102,6 +103,7 @@ def layer(
     at: Int[Array, "cells chosen"] | None = None,
     chunk: int = 128,
     approximate_gelu: bool = True,
+    precision: Precision = "float32",
 ) -> Float[Array, "cells rows dim"]:
     """Applies one transformer layer: x + attention, then + feed-forward.
 
@@ -115,6 +117,7 @@ def layer(
             every row.
         chunk: tokens worked on at a time. It changes time and memory, not the result.
         approximate_gelu: tanh approximation of GELU instead of erf.
+        precision: what products are computed in.
 
     Returns:
         The new residual stream, at the tokens that are wanted.
@@ -122,7 +125,12 @@ def layer(
     if token_mask is None:
         token_mask = jnp.ones(x.shape[:2], bool)
     sums = summarise_keys(
-        parameters, projection, x, token_mask, chunk=min(chunk, x.shape[1])
+        parameters,
+        projection,
+        x,
+        token_mask,
+        chunk=min(chunk, x.shape[1]),
+        precision=precision,
     )
     rows = x if at is None else rows_at(x, at)
     num_rows = rows.shape[1]
@@ -130,10 +138,15 @@ def layer(
 
     def attend(x_chunk: Float[Array, "cells chunk dim"]):
         return attend_chunk(
-            parameters, projection, sums, x_chunk, approximate_gelu=approximate_gelu
+            parameters,
+            projection,
+            sums,
+            x_chunk,
+            approximate_gelu=approximate_gelu,
+            precision=precision,
         )
 
-    y = _map_chunks(jax.checkpoint(attend), _pad_tokens(rows, chunk), chunk)
+    y = map_chunks(jax.checkpoint(attend), pad_tokens(rows, chunk), chunk)
     return y[:, :num_rows]
 
 
@@ -151,9 +164,10 @@ def summarise_keys(
     token_mask: Bool[Array, "cells tokens"],
     *,
     chunk: int,
+    precision: Precision = "float32",
 ) -> KeySums:
     """First pass: the sums over all tokens that linear attention reads."""
-    x, token_mask = _pad_tokens(x, chunk), _pad_tokens(token_mask, chunk)
+    x, token_mask = pad_tokens(x, chunk), pad_tokens(token_mask, chunk)
     cells, heads = x.shape[0], parameters.key.shape[-2]
     features, key_size = projection.shape
     start = KeySums(
@@ -164,10 +178,10 @@ def summarise_keys(
 
     def add_chunk(sums: KeySums, inputs: tuple[Array, Array]) -> tuple[KeySums, None]:
         x_chunk, mask_chunk = inputs
-        normed = _attention_norm(parameters, x_chunk)
-        keys = jnp.einsum("bcD,Dhd->bhcd", normed, parameters.key)
-        values = jnp.einsum("bcD,Dhd->bhcd", normed, parameters.value)
-        return _add_keys(sums, projection, keys, values, mask_chunk), None
+        normed = attention_norm(parameters, x_chunk)
+        keys = product("bcD,Dhd->bhcd", normed, parameters.key, precision)
+        values = product("bcD,Dhd->bhcd", normed, parameters.value, precision)
+        return _add_keys(sums, projection, keys, values, mask_chunk, precision), None
 
     inputs = (_split_chunks(x, chunk), _split_chunks(token_mask, chunk))
     sums, _ = lax.scan(jax.checkpoint(add_chunk), start, inputs)
@@ -181,35 +195,59 @@ def attend_chunk(
     x: Float[Array, "cells chunk dim"],
     *,
     approximate_gelu: bool = True,
+    precision: Precision = "float32",
 ) -> Float[Array, "cells chunk dim"]:
     """Second pass, for the tokens of one chunk: attention output and feed-forward."""
-    queries = jnp.einsum(
-        "bcD,Dhd->bhcd", _attention_norm(parameters, x), parameters.query
-    )
-    exponents, half_norms = _exponents(projection, queries)
+    normed = attention_norm(parameters, x)
+    queries = product("bcD,Dhd->bhcd", normed, parameters.query, precision)
+    exponents, half_norms = _exponents(projection, queries, precision)
     highest = lax.stop_gradient(exponents.max(-1, keepdims=True))
     query_features = jnp.exp(exponents - half_norms - highest) + EPSILON
-    attended = jnp.einsum("bhcm,bhme->bhce", query_features, sums.weighted)
+    attended = product("bhcm,bhme->bhce", query_features, sums.weighted, precision)
     # A cell without a single token has no keys: its rows are zero, not 0 / 0.
     normaliser = jnp.where(attended[..., -1:] > 0, attended[..., -1:], 1)
-    attended = attended[..., :-1] / normaliser
-    x = x + jnp.einsum("bhcd,hdD->bcD", attended, parameters.output)
+    return after_attention(
+        parameters,
+        x,
+        attended[..., :-1] / normaliser,
+        approximate_gelu=approximate_gelu,
+        precision=precision,
+    )
+
+
+def after_attention(
+    parameters: LayerParameters,
+    x: Float[Array, "cells rows dim"],
+    attended: Float[Array, "cells heads rows key_size"],
+    *,
+    approximate_gelu: bool = True,
+    precision: Precision = "float32",
+) -> Float[Array, "cells rows dim"]:
+    """The rest of a layer, whatever the attention: output projection, feed-forward."""
+    x = x + product("bhcd,hdD->bcD", attended, parameters.output, precision)
     x = x + parameters.output_bias
     hidden = layer_norm(
         x, parameters.feed_forward_norm_scale, parameters.feed_forward_norm_offset
     )
-    hidden = hidden @ parameters.feed_forward_in + parameters.feed_forward_in_bias
+    hidden = product("bcD,Df->bcf", hidden, parameters.feed_forward_in, precision)
+    hidden = hidden + parameters.feed_forward_in_bias
     hidden = jax.nn.gelu(hidden, approximate=approximate_gelu)
-    return x + hidden @ parameters.feed_forward_out + parameters.feed_forward_out_bias
+    hidden = product("bcf,fD->bcD", hidden, parameters.feed_forward_out, precision)
+    return x + hidden + parameters.feed_forward_out_bias
 
 
 def _add_keys(
-    sums: KeySums, projection: Array, keys: Array, values: Array, token_mask: Array
+    sums: KeySums,
+    projection: Array,
+    keys: Array,
+    values: Array,
+    token_mask: Array,
+    precision: Precision,
 ) -> KeySums:
     where = token_mask[:, None, :, None]
     values_and_one = jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
     values_and_one = jnp.where(where, values_and_one, 0)
-    exponents, half_norms = _exponents(projection, keys)
+    exponents, half_norms = _exponents(projection, keys, precision)
     exponents = jnp.where(where, exponents, _NEVER)
     stabiliser = lax.stop_gradient(
         jnp.maximum(sums.stabiliser, exponents.max((2, 3), keepdims=True))
@@ -218,26 +256,32 @@ def _add_keys(
     rescale = jnp.exp(sums.stabiliser - stabiliser)
     return KeySums(
         weighted=sums.weighted * rescale
-        + jnp.einsum("bhcm,bhce->bhme", key_features, values_and_one),
+        + product("bhcm,bhce->bhme", key_features, values_and_one, precision),
         plain=sums.plain + values_and_one.sum(2),
         stabiliser=stabiliser,
     )
 
 
-def _exponents(projection: Array, vectors: Array) -> tuple[Array, Array]:
+def _exponents(
+    projection: Array, vectors: Array, precision: Precision
+) -> tuple[Array, Array]:
     """W·v and |v|²/2 of vectors scaled by key_size^(−1/4)."""
     scale = projection.shape[-1] ** -0.25
-    exponents = jnp.einsum("bhcd,md->bhcm", vectors, projection * scale)
+    exponents = product("bhcd,md->bhcm", vectors, projection * scale, precision)
     return exponents, jnp.square(vectors).sum(-1, keepdims=True) * (scale**2 / 2)
 
 
-def _attention_norm(parameters: LayerParameters, x: Array) -> Array:
+def attention_norm(
+    parameters: LayerParameters, x: Float[Array, "cells rows dim"]
+) -> Float[Array, "cells rows dim"]:
+    """What queries, keys and values are made of."""
     return layer_norm(
         x, parameters.attention_norm_scale, parameters.attention_norm_offset
     )
 
 
-def _pad_tokens(x: Array, chunk: int) -> Array:
+def pad_tokens(x: Array, chunk: int) -> Array:
+    """Fills the token axis up to a multiple of `chunk`."""
     missing = -x.shape[1] % chunk
     return jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
 
@@ -247,7 +291,8 @@ def _split_chunks(x: Array, chunk: int) -> Array:
     return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).swapaxes(0, 1)
 
 
-def _map_chunks(function: Callable[[Array], Array], x: Array, chunk: int) -> Array:
+def map_chunks(function: Callable[[Array], Array], x: Array, chunk: int) -> Array:
+    """Applies a function to chunks of tokens, one after the other."""
     if x.shape[1] == chunk:
         return function(x)
     return lax.map(function, _split_chunks(x, chunk)).swapaxes(0, 1).reshape(x.shape)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from scmultimodal.ops import favor
+from scmultimodal.ops.precision import Precision, product
 from scmultimodal.schemas.batches import Array
 
 _NEVER = -1e30
@@ -101,7 +102,7 @@ def layer(
     *,
     activation: str = "swish",
     gated: bool = True,
-    dtype: str = "float32",
+    dtype: Precision = "float32",
 ) -> tuple[
     Float[Array, "sequences tokens dim"],
     Float[Array, "sequences heads tokens tokens"],
@@ -138,20 +139,12 @@ def layer(
     return x + _add(out, parameters.feed_forward_out_bias), weights
 
 
-def product(equation: str, left: Array, right: Array, dtype: str) -> Array:
-    """An einsum in `dtype`, with the result in the type of `left`."""
-    if dtype == "float32":
-        return jnp.einsum(equation, left, right)
-    rounded = jnp.einsum(equation, left.astype(dtype), right.astype(dtype))
-    return rounded.astype(left.dtype)
-
-
 def _attention(
     parameters: LayerParameters,
     x: Array,
     token_mask: Array,
     by: Rotation | None,
-    dtype: str,
+    dtype: Precision,
 ) -> tuple[Array, Array]:
     """What attention adds to the residual stream, and its weights."""
     normed = favor.layer_norm(

@@ -1,5 +1,7 @@
 """The dual-path encoder: what it may see, average, reorder and ignore."""
 
+import dataclasses
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -47,6 +49,42 @@ def test_a_cell_without_a_modality_is_encoded_as_if_the_batch_had_none(encoder):
     )
     np.testing.assert_allclose(mixed.cells[~present], alone.cells[~present], atol=1e-5)
     np.testing.assert_allclose(mixed.tokens[present], both.tokens[present], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"attention": "exact"}, {"dtype": "bfloat16"}])
+def test_how_attention_is_computed_is_a_field(encoder, how):
+    """Exact attention has no projection, and is another model; bfloat16 is close."""
+    _, batch = encoder
+    config = builders.encoder_config(GENES)
+    path = dataclasses.replace(config.path, **how)
+    network = cell_encoder.build_encoder(dataclasses.replace(config, path=path))
+    usual = cell_encoder.build_encoder(config)
+    params, state = usual.init(jax.random.PRNGKey(0), batch)
+    assert bool(network.init(jax.random.PRNGKey(0), batch)[1]) == ("dtype" in how)
+    expected = np.asarray(usual.apply(params, state, None, batch)[0].tokens)
+    found = np.asarray(network.apply(params, state, None, batch)[0].tokens)
+    error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert 1e-4 < error < (1.0 if "attention" in how else 0.02)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_rows_that_are_asked_for_are_those_of_the_whole(encoder, layers):
+    _, batch = encoder
+    config = builders.encoder_config(GENES)
+    at = jnp.asarray(
+        [[0, 5, 5], [1, 2, 3], [11, 0, 1], [4, 4, 4], [7, 8, 9], [2, 1, 0]]
+    )
+    path = dataclasses.replace(config.path, num_layers=layers)
+    config = dataclasses.replace(config, path=path)
+    network = hk.transform_with_state(
+        lambda batch, at: cell_encoder.CellEncoder(config)(batch, at)
+    )
+    params, state = network.init(jax.random.PRNGKey(0), batch, None)
+    whole = network.apply(params, state, None, batch, None)[0]
+    some = network.apply(params, state, None, batch, at)[0]
+    assert some.cells is None
+    expected = np.take_along_axis(np.asarray(whole.tokens), at[..., None], 1)
+    np.testing.assert_allclose(some.tokens, expected, atol=1e-5)
 
 
 def test_trunk_is_equivariant_to_the_order_of_genes(encoder):

@@ -135,6 +135,39 @@ def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+def test_products_in_bfloat16_are_close_and_sums_stay_in_float32():
+    x, projection = inputs()
+    whole = favor.layer(parameters(), projection, x)
+    rounded = favor.layer(parameters(), projection, x, precision="bfloat16")
+    assert rounded.dtype == jnp.float32
+    error = jnp.linalg.norm(rounded - whole) / jnp.linalg.norm(whole)
+    assert 1e-4 < error < 2e-2
+    gradient = jax.grad(
+        lambda x: favor.layer(parameters(), projection, x, precision="bfloat16").sum()
+    )(x)
+    assert gradient.dtype == jnp.float32
+    # A thousand chunks of ones: an accumulator in bfloat16 would stop at 256.
+    ones = jnp.ones((1, 1000, DIM))
+    sums = favor.summarise_keys(
+        parameters(),
+        projection,
+        ones,
+        jnp.ones((1, 1000), bool),
+        chunk=1,
+        precision="bfloat16",
+    )
+    np.testing.assert_allclose(sums.plain[..., -1], 1000)
+    few = favor.summarise_keys(
+        parameters(),
+        projection,
+        ones[:, :10],
+        jnp.ones((1, 10), bool),
+        chunk=1,
+        precision="bfloat16",
+    )
+    np.testing.assert_allclose(sums.weighted, 100 * few.weighted, rtol=1e-3)
+
+
 def test_a_cell_does_not_see_its_neighbours_nor_padding():
     x, projection = inputs()
     mask = jnp.asarray(random_mask())

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scmultimodal.ops import transformer
+from scmultimodal.ops import precision, transformer
 
 
 def test_angles_by_hand():
@@ -61,9 +61,9 @@ def test_activations_at_one(name):
 
 def test_bfloat16_rounds_both_sides():
     x = jnp.float32([[1 + 2**-9]])
-    assert transformer.product("ab,bc->ac", x, x, "bfloat16") == 1
-    assert transformer.product("ab,bc->ac", x, x, "float32") > 1
+    assert precision.product("ab,bc->ac", x, x, "bfloat16") == 1
+    assert precision.product("ab,bc->ac", x, x, "float32") > 1
     gradient = jax.grad(
-        lambda x: transformer.product("ab,bc->ac", x, x, "bfloat16").sum()
+        lambda x: precision.product("ab,bc->ac", x, x, "bfloat16").sum()
     )
     assert gradient(x).dtype == jnp.float32

@@ -1,0 +1,119 @@
+"""Softmax attention against numpy float64, and FAVOR+ measured by it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scmultimodal.ops import exact_attention, favor
+from tests.ops.test_favor import (
+    CELLS,
+    DIM,
+    HEADS,
+    KEY,
+    TOKENS,
+    inputs,
+    parameters,
+    random_mask,
+)
+
+
+def norm(x, scale, offset):
+    centred = x - x.mean(-1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return centred / spread * scale + offset
+
+
+def written_out(p, x, mask):
+    """The definition, one cell and one head at a time."""
+    p = favor.LayerParameters(*(np.asarray(leaf, np.float64) for leaf in p))
+    x = np.asarray(x, np.float64)
+    out = np.empty_like(x)
+    for cell in range(len(x)):
+        h = norm(x[cell], p.attention_norm_scale, p.attention_norm_offset)
+        y = x[cell] + p.output_bias
+        for head in range(HEADS):
+            q, k, v = (h @ m[:, head] for m in (p.query, p.key, p.value))
+            weights = np.exp(q @ k[mask[cell]].T / np.sqrt(KEY))
+            attended = weights @ v[mask[cell]] / weights.sum(1, keepdims=True)
+            y = y + attended @ p.output[head]
+        g = norm(y, p.feed_forward_norm_scale, p.feed_forward_norm_offset)
+        g = g @ p.feed_forward_in + p.feed_forward_in_bias
+        erf = np.vectorize(__import__("math").erf)
+        g = g * (1 + erf(g / np.sqrt(2))) / 2
+        out[cell] = y + g @ p.feed_forward_out + p.feed_forward_out_bias
+    return out
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 128])
+def test_equals_the_definition_whatever_the_chunk(chunk):
+    x, _ = inputs()
+    mask = random_mask()
+    found = exact_attention.layer(
+        parameters(), x, jnp.asarray(mask), chunk=chunk, approximate_gelu=False
+    )
+    expected = written_out(parameters(), x, mask)
+    np.testing.assert_allclose(np.asarray(found)[mask], expected[mask], atol=2e-5)
+
+
+def test_rows_that_are_asked_for_and_gradients_are_those_of_the_whole():
+    x, _ = inputs()
+    mask, at = jnp.asarray(random_mask()), jnp.asarray([[9, 0], [1, 5], [7, 7]])
+
+    def chosen(x):
+        return (exact_attention.layer(parameters(), x, mask, at=at, chunk=1) ** 2).sum()
+
+    def whole(x):
+        y = exact_attention.layer(parameters(), x, mask)
+        return (favor.rows_at(y, at) ** 2).sum()
+
+    found, expected = (jax.value_and_grad(f)(x) for f in (chosen, whole))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_cell_without_tokens_attends_to_nothing():
+    x, _ = inputs()
+    mask = jnp.zeros((CELLS, TOKENS), bool).at[1].set(True)
+    other = x + jnp.where(mask[..., None], 0, 5 * jnp.arange(DIM))
+    p = parameters()._replace(attention_norm_offset=jnp.zeros(DIM))
+
+    def attended(x):
+        still = p._replace(
+            feed_forward_out=jnp.zeros_like(p.feed_forward_out),
+            feed_forward_out_bias=jnp.zeros(DIM),
+            output_bias=jnp.zeros(DIM),
+        )
+        return exact_attention.layer(still, x, mask) - x
+
+    np.testing.assert_allclose(attended(other)[0], np.zeros((TOKENS, DIM)), atol=1e-5)
+    assert np.abs(attended(other)[1]).max() > 0.1
+
+
+@pytest.mark.parametrize(("size", "low", "high"), [(0.3, 0.1, 0.2), (1.0, 0.6, 1.0)])
+def test_the_approximation_is_as_good_as_queries_and_keys_are_small(size, low, high):
+    """Two heads of 64 with 266 features, as in the study, over 512 tokens."""
+    tokens, dim, heads, key_size = 512, 128, 2, 64
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return jnp.asarray(rng.normal(size=shape) / np.sqrt(dim), jnp.float32)
+
+    p = parameters()._replace(
+        attention_norm_scale=jnp.ones(dim),
+        attention_norm_offset=jnp.zeros(dim),
+        query=size * normal(dim, heads, key_size),
+        key=size * normal(dim, heads, key_size),
+        value=normal(dim, heads, key_size),
+        output=normal(heads, key_size, dim),
+        output_bias=jnp.zeros(dim),
+        feed_forward_norm_scale=jnp.ones(dim),
+        feed_forward_norm_offset=jnp.zeros(dim),
+        feed_forward_in=normal(dim, dim),
+        feed_forward_in_bias=jnp.zeros(dim),
+        feed_forward_out=normal(dim, dim),
+        feed_forward_out_bias=jnp.zeros(dim),
+    )
+    projection = favor.orthogonal_projection(jax.random.PRNGKey(0), 266, key_size)
+    x = jnp.asarray(rng.normal(size=(2, tokens, dim)), jnp.float32)
+    assert low < exact_attention.approximation_error(p, projection, x) < high
