@@ -11,7 +11,8 @@ fold first trained on the signal of windows at random places (`--signal.steps 0`
 without), then once more with each head. Every head begins anew. Intervals resample
 regions. The run goes on where it stopped.
 
-`small`, five folds and both kinds of examples take some two hours on two CPU cores.
+`small`, five folds and both kinds of examples take some three hours on two CPU cores;
+two processes, `--only-folds 0 2 4` and `--only-folds 1 3`, share them well.
 """
 
 import dataclasses
