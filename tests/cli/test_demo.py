@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scmultimodal import cli, datasets
+from scmultimodal.cli import cells
 from scmultimodal.workflows import cell_types
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -48,7 +49,7 @@ def test_quick_demo_takes_a_sorted_draw_of_the_cells(tmp_path, monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(cell_types, "run", record)
-    monkeypatch.setattr(cli, "QUICK_CELLS", 50)
+    monkeypatch.setattr(cells, "QUICK_CELLS", 50)
     simulate_few(monkeypatch, 120)
     command = ["demo", "--quick", "--simulated", "--out", str(tmp_path / "demo")]
     for seed in (0, 0, 1):

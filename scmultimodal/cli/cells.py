@@ -1,0 +1,195 @@
+"""Commands of the cell model: `demo`, `finetune`."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.singlecell.fragments import CountChoice
+
+QUICK_CELLS = 2_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train and judge the multimodal cell model on real paired RNA + ATAC.
+
+    Mouse cortex (SNARE-seq, 10,309 cells): prepare, mixed pre-training, fine-tuning on
+    RNA, ATAC and both, logistic regression beside it, report and exported model.
+
+    Examples:
+        scmultimodal demo
+        scmultimodal demo --quick --simulated --out runs/try
+    """
+
+    out: Path = Path("runs/demo")
+    """Folder for everything that the run writes."""
+    quick: bool = False
+    """A few minutes: fewer cells and steps. The figures mean little."""
+    simulated: bool = False
+    """Made-up cells instead of mouse cortex."""
+    seed: int = 0
+    """Of split, parameters and batches."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Fine-tune and judge cell-type models on your own counts.
+
+    Without --model the training cells are pre-trained on first; without --modality all
+    modalities of the file are judged. The test cells are opened once, at the end.
+
+    Examples:
+        scmultimodal finetune --data my.h5mu --label cell_type \\
+            --genes genes.gtf.gz --out runs/mine
+        scmultimodal finetune --data my.h5ad --label cell_type \\
+            --genes genes.bed --out runs/mine \\
+            --model runs/demo/pretrain --modality rna --frozen
+    """
+
+    data: Path
+    """Raw counts: .h5mu, or .h5ad of one modality."""
+    label: str
+    """Column of obs with the cell types."""
+    genes: Path
+    """Gene annotation: GTF, BED or a table like them, gzipped or not."""
+    out: Path
+    """Folder for everything that the run writes."""
+    model: Path | None = None
+    """Run folder or exported model to start from."""
+    modality: tyro.conf.EnumChoicesFromValues[Regime] | None = None
+    """What the classifier sees; all that the file has if not given."""
+    frozen: bool = False
+    """Train the head alone."""
+    counts: CountChoice = "auto"
+    """What the ATAC counts count; "auto" reads it off their histogram."""
+    batch: str | None = None
+    """Column of obs with the batches, for the pictures."""
+    layer: str | None = None
+    """Layer that holds the raw counts, where X does not."""
+    preset: Literal["small", "study"] = "small"
+    """Size of the model and length of the training."""
+    from_scratch: bool = True
+    """Also train each classifier without pre-training, as a control."""
+    quick: bool = False
+    """Fewer steps."""
+    seed: int = 0
+    """Of split, parameters and batches."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+def run_demo(command: Demo) -> None:
+    """`scmultimodal demo`."""
+    data, genes, name, simulated = _demo_data(command)
+    if command.quick:
+        rng = np.random.default_rng(command.seed)
+        chosen = rng.choice(data.n_obs, min(QUICK_CELLS, data.n_obs), replace=False)
+        data = data[np.sort(chosen)].copy()
+    _run(
+        data,
+        genes,
+        command,
+        name=name,
+        label="cell_type",
+        batch="batch",
+        simulated=simulated,
+    )
+
+
+def run_finetune(command: Finetune) -> None:
+    """`scmultimodal finetune`."""
+    from scmultimodal import genome
+    from scmultimodal.singlecell import readers
+    from scmultimodal.weights import export
+
+    model = None if command.model is None else export.load(command.model)
+    genes = genome.read_genes(command.genes)
+    data = readers.read(command.data, layer=command.layer)
+    _run(
+        data,
+        genes,
+        command,
+        name=command.data.name,
+        label=command.label,
+        batch=command.batch,
+        model=model,
+        counts=command.counts,
+        regimes=None if command.modality is None else (command.modality,),
+        preset=command.preset,
+        frozen=command.frozen,
+        from_scratch=command.from_scratch,
+    )
+
+
+def _run(
+    data: Any,
+    genes: Any,
+    command: Demo | Finetune,
+    *,
+    name: str,
+    label: str,
+    batch: str | None,
+    simulated: bool = False,
+    model: Any = None,
+    counts: CountChoice = "auto",
+    regimes: tuple[Regime, ...] | None = None,
+    preset: Literal["small", "study"] = "small",
+    frozen: bool = False,
+    from_scratch: bool = True,
+) -> None:
+    from scmultimodal.evaluation import summary
+    from scmultimodal.workflows import cell_types, presets
+
+    numbers = presets.PRESETS[preset]
+    if command.quick:
+        numbers = presets.quick(numbers)
+    config = presets.cell_types(
+        numbers,
+        label=label,
+        batch=batch,
+        counts=counts,
+        regimes=regimes,
+        frozen=frozen,
+        from_scratch=from_scratch and not command.quick,
+        seed=command.seed,
+    )
+    outcome = cell_types.run(
+        data,
+        genes,
+        config,
+        command.out,
+        name=name,
+        command=shlex.join(["scmultimodal", *sys.argv[1:]]),
+        simulated=simulated,
+        model=model,
+    )
+    print(f"\nTest cells of {name}{' (SIMULATED)' if simulated else ''}")
+    print(summary.format_table(outcome.results))
+    print(f"\nreport  {outcome.report}\nmodel   {command.out / 'model'}")
+    print(f"summary {command.out / 'summary.json'}")
+
+
+def _demo_data(command: Demo) -> tuple[Any, Any, str, bool]:
+    """Mouse cortex, or simulated cells where it cannot be had: data, genes, name."""
+    from scmultimodal import datasets
+
+    if not command.simulated:
+        try:
+            cortex, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
+            return cortex, genes, "mouse_cortex", False
+        except datasets.DataUnavailableError as error:
+            print(
+                f"\n*** {error}\n*** SIMULATED cells are used instead. ***\n",
+                file=sys.stderr,
+            )
+    simulated = datasets.simulate_multiome(num_cells=3_000, seed=command.seed)
+    genes = datasets.simulated_genes(simulated)
+    return simulated, genes, "simulated_multiome", True
