@@ -11,6 +11,7 @@ against .415 and .696 by each gene's most frequent bin.
 """
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training import hosts
-from scmultimodal.workflows import prepare, presets, pretrain, provenance
+from scmultimodal.workflows import dry_run, prepare, presets, pretrain, provenance
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.pretrain import PretrainConfig
 
@@ -41,6 +42,8 @@ class Study:
     """How counts become bins."""
     pretrain: Annotated[PretrainConfig, tyro.conf.arg(name="")]
     """The training."""
+    dry_run: bool = False
+    """Say what the training would take, and start nothing."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -59,17 +62,24 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
+    if study.dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            store = _prepared(study, Path(folder) / "data")
+            print(dry_run.format_plan(pretrain.plan(store, study.pretrain)))
+        return
     config = configs.to_json(study)
+    del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
     store = hosts.made_by_main(
-        lambda: _prepared(study), lambda: Store.open(study.out / "data")
+        lambda: _prepared(study, study.out / "data"),
+        lambda: Store.open(study.out / "data"),
     )
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
     print(f"model {study.out / 'model'}")
 
 
-def _prepared(study: Study) -> Store:
+def _prepared(study: Study, out: Path) -> Store:
     cells = data.load(study.data, seed=study.pretrain.seed)
     return prepare.run(
         cells.data,
@@ -80,6 +90,6 @@ def _prepared(study: Study) -> Store:
             batch=study.data.batch,
             seed=study.pretrain.seed,
         ),
-        study.out / "data",
+        out,
         provenance={"name": cells.name, "simulated": cells.simulated},
     )

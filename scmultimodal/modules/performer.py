@@ -70,6 +70,22 @@ class PerformerConfig:
         """Random features per head."""
         return self.num_features or favor.default_num_features(self.key_size)
 
+    def flop(self, num_tokens: int) -> int:
+        """Floating-point operations of a forward pass over so many tokens.
+
+        Of the products: projections, feed-forward and attention. A backward pass takes
+        twice as many.
+        """
+        inner = self.num_heads * self.key_size
+        products = 4 * self.dim * inner
+        products += 2 * self.feed_forward_multiplier * self.dim**2
+        if self.attention == "favor":
+            products += 2 * inner * self.features
+            products += 2 * self.num_heads * self.features * (self.key_size + 1)
+        else:
+            products += 2 * inner * num_tokens
+        return 2 * products * self.num_layers * num_tokens
+
 
 class Performer(hk.Module):
     """A stack of FAVOR+ layers. Projections are state: drawn once, not trained."""

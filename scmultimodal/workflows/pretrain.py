@@ -27,7 +27,7 @@ from scmultimodal.training import loop
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
-from scmultimodal.workflows import provenance, trained
+from scmultimodal.workflows import dry_run, provenance, trained
 
 Tokens = Literal["all", "nonzero"]
 FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
@@ -120,6 +120,35 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
         ),
         state.params,
         state.network_state,
+    )
+
+
+def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
+    """What the training would take; nothing is started and nothing is written.
+
+    The step is that of a batch of cells that have all modalities, with as many tokens
+    as a batch may have.
+    """
+    builder = make_builder(store, config)
+    cells = regimes_of(store, "train")
+    if not cells:
+        raise InputError(store.path, "has no training cell", "prepare more cells")
+    regime = max(cells, key=lambda regime: len(regime.modalities))
+    chosen = cells[regime]
+    chosen = chosen[np.argsort(-builder.lengths(regime)[chosen], kind="stable")]
+    example = builder.build(np.resize(chosen, config.batch_size), regime)
+    values = next(v for m in Modality if (v := getattr(example, m)) is not None)
+    paths = np.mean([len(regime.modalities) for regime in cells])
+    # Twice as much backward as forward.
+    flop = 3 * paths * len(values) * config.path.flop(values.shape[1])
+    return dry_run.plan(
+        MaskedReconstruction(task_config(store, config)),
+        example,
+        optimizer=shorten_warmup(config.optimizer, config.steps),
+        running=config.running,
+        steps=config.steps,
+        flop=flop,
+        steps_per_epoch=sum(map(len, cells.values())) / config.batch_size,
     )
 
 
