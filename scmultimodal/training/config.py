@@ -1,9 +1,12 @@
 """How long to train, and how a training runs."""
 
 import dataclasses
+import typing
 from typing import Literal
 
 from scmultimodal.schemas.errors import InputError
+
+ParallelName = Literal["pmap", "jit", "fsdp"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,9 @@ class RunningConfig:
     """How a training runs: none of it changes what is learned, but for rounding.
 
     Attributes:
+        parallel: "pmap"; or "jit", the same update over global arrays; or "fsdp", which
+            also spreads parameters and moments over the devices, for encoders too large
+            for one.
         microbatches: parts of a device's batch, worked on one after the other; memory
             is that of a part.
         keep_checkpoints: how many, the newest.
@@ -56,11 +62,18 @@ class RunningConfig:
             is killed meanwhile loses the one under way.
     """
 
+    parallel: ParallelName = "pmap"
     microbatches: int = 1
     keep_checkpoints: int = 3
     asynchronous_saves: bool = False
 
     def __post_init__(self):
+        if self.parallel not in typing.get_args(ParallelName):
+            raise InputError(
+                "RunningConfig.parallel",
+                f"is {self.parallel!r}",
+                f"take {', '.join(typing.get_args(ParallelName))}",
+            )
         for name in ("microbatches", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise InputError(

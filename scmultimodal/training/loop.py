@@ -112,11 +112,12 @@ def fit(
         state = _initial_state(task, config, optimizer, initial, train_batches)
         newest = hosts.of_main(run_folder.checkpoints.latest_step or 0) or None
         state, window = run_folder.open(state, newest, resume=config.resume == "auto")
-        run = _Run(task, config, running, optimizer, run_folder, devices, window)
+        over = parallel.build(running.parallel, devices)
+        run = _Run(task, config, running, optimizer, run_folder, over, window)
         state = run.train(state, train_batches, validation_batches, describe)
         run_folder.checkpoints.wait()
         hosts.barrier("trained")
-        state, best = parallel.unreplicate(state), None
+        state, best = over.unreplicate(state), None
         if config.keep_best:
             state, best = run_folder.with_best(state)
         return TrainResult(
@@ -163,14 +164,14 @@ class _Run:
         running: RunningConfig,
         optimizer: OptimizerConfig,
         folder: RunFolder,
-        devices: parallel.Devices,
+        over: parallel.Parallelism,
         window: Averages,
     ):
         self.task, self.config, self.running = task, config, running
         self.optimizer = optimizer
-        self.folder, self.devices, self.window = folder, devices, window
+        self.folder, self.over, self.window = folder, over, window
         self.schedule = build_schedule(optimizer, config.num_steps)
-        self.judge = parallel.make_eval_step(task, devices=devices)
+        self.judge = over.eval_step(task)
 
     def train(
         self,
@@ -183,19 +184,18 @@ class _Run:
         start, stop = int(state.step), self.config.num_steps
         optimizer = build_optimizer(self.optimizer, state.params, stop)
         moving = trainable(self.optimizer, state.params)
-        update = parallel.make_train_step(
+        update = self.over.train_step(
             self.task,
             optimizer,
             trainable=moving,
             microbatches=self.running.microbatches,
             skip_spikes=self.optimizer.skip_spikes,
-            devices=self.devices,
         )
-        state = parallel.replicate(state, self.devices)
+        state = self.over.replicate(state)
 
         def build(step: int):
             batch = train_batches(step)
-            return parallel.place(batch, self.devices), batch
+            return self.over.place(batch), batch
 
         batches = contextlib.closing(prefetch(build, start, stop - start))
         bar = tqdm.tqdm(
@@ -208,9 +208,7 @@ class _Run:
             late = None
             for step, (placed, batch) in enumerate(steps, start):
                 asked = asked_to_stop()
-                state, metrics = update(
-                    state, placed, parallel.vote(asked, self.devices)
-                )
+                state, metrics = update(state, placed, self.over.vote(asked))
                 # The metrics of the step before: the device is not waited for.
                 stopping = self._settle(late)
                 late = (step, metrics, batch)
@@ -247,7 +245,7 @@ class _Run:
         if late is None:
             return None
         step, metrics, batch = late
-        metrics = parallel.unreplicate(metrics)
+        metrics = self.over.unreplicate(metrics)
         asked = parallel.result_of_vote(metrics.pop(VOTES))
         (loss, weight), (norm, _) = metrics["loss"], metrics["grad_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -276,12 +274,12 @@ class _Run:
         if "validate" in due and validation_batches is not None:
             self._validate(done, state, validation_batches())
         if "save" in due:
-            self.folder.save(done, parallel.unreplicate(state), self.window)
+            self.folder.save(done, self.over.unreplicate(state), self.window)
 
     def _validate(self, done: int, state: TrainState, batches: Iterable[Any]) -> None:
         """Judges, records, and keeps the state if it is the best so far."""
         means = validation.average(
-            self.judge, state.params, state.network_state, batches, self.devices
+            self.judge, state.params, state.network_state, batches, self.over
         )
         self.folder.metrics.write(done, "validation", means)
         name = self.config.keep_best
@@ -295,4 +293,4 @@ class _Run:
             )
         if self.folder.is_best(means[name], 1 if self.config.best_is == "max" else -1):
             kept = {"params": state.params, "network_state": state.network_state}
-            self.folder.save_best(done, parallel.unreplicate(kept), means[name])
+            self.folder.save_best(done, self.over.unreplicate(kept), means[name])

@@ -1,90 +1,248 @@
-"""The owner of devices: data parallelism by `jax.pmap` over the devices of all hosts.
+"""The owner of devices: data parallelism over those of all hosts.
 
-A tree is *replicated* (leading axis `devices`, one copy each) or *sharded* (leading
-axis `devices`, the cells dealt out in order, the first host's first). A host holds the
-share of its own devices; a step adds up over those of all.
+`Mapped` is `jax.pmap`: a tree on devices has a leading axis `devices`, one copy or one
+share each. `Sharded` is jit with NamedSharding: the same update over global arrays,
+whose parameters may be spread over the devices too. A host holds the shares of its own
+devices; a step adds up over those of all. Rows are dealt out in order, the first
+host's first, so both give each device the same rows.
 """
 
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from scmultimodal.schemas.axes import DEVICES
 from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
+from scmultimodal.training.config import ParallelName
 from scmultimodal.training.interrupts import ASKING
 from scmultimodal.training.state import TrainState
 from scmultimodal.training.step import Metrics, make_judgement, make_update
 
 Devices = Sequence[jax.Device] | None
 """Some of this host's; None takes those of all hosts."""
+SPREAD_FROM = 2**14
+"""Numbers that an array must have to be worth spreading over devices."""
+
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+"""(state, batch, votes or nothing) -> (state, metrics), all on devices."""
+EvalStep = Callable[[Any, Any, Any, Any], Metrics]
+"""(params, network state, one key, batch) -> metrics."""
 
 
-def make_train_step(
-    task: Task,
-    optimizer: optax.GradientTransformation,
-    *,
-    trainable: Any = None,
-    microbatches: int = 1,
-    skip_spikes: float | None = None,
-    devices: Devices = None,
-) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
-    """Returns `step(replicated state, sharded batch) -> (state, metrics)`.
+@runtime_checkable
+class Parallelism(Protocol):
+    """How a step runs on several devices."""
 
-    The state that goes in is given up to the device. The metrics are replicated.
-    """
-    update = make_update(
-        task,
-        optimizer,
-        trainable,
-        microbatches=microbatches,
-        skip_spikes=skip_spikes,
-    )
-    return jax.pmap(update, axis_name=DEVICES, devices=devices, donate_argnums=(0,))
+    num_devices: int
+    """Of all hosts."""
+
+    def train_step(
+        self,
+        task: Task,
+        optimizer: optax.GradientTransformation,
+        *,
+        trainable: Any = None,
+        microbatches: int = 1,
+        skip_spikes: float | None = None,
+    ) -> TrainStep:
+        """The compiled `make_update`; the state that goes in is given up."""
+        ...
+
+    def eval_step(self, task: Task) -> EvalStep:
+        """The compiled judgement."""
+        ...
+
+    def replicate(self, tree: Any) -> Any:
+        """A tree of host arrays, on the devices."""
+        ...
+
+    def unreplicate(self, tree: Any) -> Any:
+        """A copy on the host of a tree that is the same on all devices."""
+        ...
+
+    def place(self, batch: Any) -> Any:
+        """Starts this host's share of a global batch on its way to its devices."""
+        ...
+
+    def vote(self, asked: signal.Signals | None) -> Array:
+        """What this host was asked, as votes of its devices that a step adds up."""
+        ...
 
 
-def make_eval_step(
-    task: Task, *, devices: Devices = None
-) -> Callable[[Any, Any, Any, Any], Metrics]:
-    """Returns `step(params, network_state, rng, batch) -> metrics`.
-
-    Parameters and state are replicated, the batch is sharded; `rng` is one key.
-    """
-    return jax.pmap(
-        make_judgement(task),
-        axis_name=DEVICES,
-        devices=devices,
-        in_axes=(0, 0, None, 0),
-    )
+def build(name: ParallelName = "pmap", devices: Devices = None) -> Parallelism:
+    """The parallelism of this name; see `RunningConfig`."""
+    if name == "pmap":
+        return Mapped(devices)
+    return Sharded(devices, spread=name == "fsdp")
 
 
-def replicate(tree: Any, devices: Devices = None) -> Any:
-    """Copies every array to each device of this host: `[…]` to `[devices, …]`."""
-    chosen = _of_this_host(devices)
-    sharding = _over(chosen)
+def result_of_vote(votes: Float[np.ndarray, " choices"]) -> signal.Signals | None:
+    """What some host was asked: to end (SIGTERM) rather than to stop (SIGINT)."""
+    asked = [number for number, count in zip(ASKING, votes, strict=True) if count]
+    return asked[-1] if asked else None
 
-    def copy(leaf):
-        leaf = np.asarray(leaf)
-        return jax.device_put(
-            np.broadcast_to(leaf, (len(chosen), *leaf.shape)), sharding
+
+class Mapped:
+    """`jax.pmap` over the devices of all hosts."""
+
+    def __init__(self, devices: Devices = None):
+        """Takes `devices`."""
+        self._given = devices
+        self._mine = list(devices) if devices is not None else jax.local_devices()
+        self.num_devices = jax.device_count() if devices is None else len(devices)
+        # The sharding that `jax.pmap` gives its results, so that nothing is copied.
+        mesh = Mesh(np.array(self._mine), (DEVICES,))
+        self._sharding = NamedSharding(mesh, PartitionSpec(DEVICES))
+
+    def train_step(
+        self, task: Task, optimizer: optax.GradientTransformation, **how: Any
+    ) -> TrainStep:
+        """See `Parallelism`."""
+        return jax.pmap(
+            make_update(task, optimizer, **how),
+            axis_name=DEVICES,
+            devices=self._given,
+            donate_argnums=(0,),
         )
 
-    return jax.tree.map(copy, tree)
+    def eval_step(self, task: Task) -> EvalStep:
+        """See `Parallelism`."""
+        return jax.pmap(
+            make_judgement(task),
+            axis_name=DEVICES,
+            devices=self._given,
+            in_axes=(0, 0, None, 0),
+        )
+
+    def replicate(self, tree: Any) -> Any:
+        """Copies every array to each device of this host: `[…]` to `[devices, …]`."""
+
+        def copy(leaf):
+            leaf = np.asarray(leaf)
+            copies = np.broadcast_to(leaf, (len(self._mine), *leaf.shape))
+            return jax.device_put(copies, self._sharding)
+
+        return jax.tree.map(copy, tree)
+
+    def unreplicate(self, tree: Any) -> Any:
+        """The first device's share: `[devices, …]` becomes `[…]`."""
+        # Indexing a mapped array would start a computation on all devices, and a view
+        # (asarray) would hold a buffer that the next step is to reuse.
+        return jax.tree.map(
+            lambda leaf: np.array(leaf.addressable_shards[0].data)[0, ...], tree
+        )
+
+    def place(self, batch: Any) -> Any:
+        """See `Parallelism`."""
+        # Every host has as many devices as the others; pmap takes them host by host.
+        first = 0 if self._given is not None else jax.process_index() * len(self._mine)
+        mine = slice(first, first + len(self._mine))
+        share = jax.tree.map(lambda leaf: leaf[mine], shard(batch, self.num_devices))
+        return jax.device_put(share, self._sharding)
+
+    def vote(self, asked: signal.Signals | None) -> Array:
+        """See `Parallelism`."""
+        return jax.device_put(_votes(asked, len(self._mine)), self._sharding)
 
 
-def unreplicate(tree: Any) -> Any:
-    """A copy on the host of the first device's share: `[devices, …]` becomes `[…]`."""
-    # Indexing a mapped array would start a computation on all devices, and a view
-    # (asarray) would hold a buffer that the next step is to reuse.
-    return jax.tree.map(
-        lambda leaf: np.array(leaf.addressable_shards[0].data)[0, ...], tree
-    )
+class Sharded:
+    """jit over global arrays; parameters and moments copied, or spread over devices."""
+
+    def __init__(self, devices: Devices = None, *, spread: bool = False):
+        """Takes `devices`; `spread` shares out large arrays of the state."""
+        chosen = list(devices) if devices is not None else jax.devices()
+        self.num_devices, self._spread = len(chosen), spread
+        self._mesh = Mesh(np.array(chosen), (DEVICES,))
+        self._rows = NamedSharding(self._mesh, PartitionSpec(DEVICES))
+        self._whole = NamedSharding(self._mesh, PartitionSpec())
+        self._gather = jax.jit(lambda tree: tree, out_shardings=self._whole)
+
+    def train_step(
+        self, task: Task, optimizer: optax.GradientTransformation, **how: Any
+    ) -> TrainStep:
+        """See `Parallelism`."""
+        update = make_update(task, optimizer, shares=self.num_devices, **how)
+
+        def step(
+            state: TrainState, batch: Any, votes: Array | None = None
+        ) -> tuple[TrainState, Metrics]:
+            state, metrics = update(state, batch, votes)
+            state = jax.tree.map(
+                lambda leaf: jax.lax.with_sharding_constraint(leaf, self._of(leaf)),
+                state,
+            )
+            metrics = jax.lax.with_sharding_constraint(metrics, self._whole)
+            return state, metrics
+
+        return jax.jit(step, donate_argnums=(0,))
+
+    def eval_step(self, task: Task) -> EvalStep:
+        """See `Parallelism`."""
+        return jax.jit(make_judgement(task, mapped=False), out_shardings=self._whole)
+
+    def replicate(self, tree: Any) -> Any:
+        """See `Parallelism`."""
+
+        def put(leaf):
+            leaf = np.asarray(leaf)
+            return jax.make_array_from_callback(
+                leaf.shape, self._of(leaf), lambda index: leaf[index]
+            )
+
+        return jax.tree.map(put, tree)
+
+    def unreplicate(self, tree: Any) -> Any:
+        """See `Parallelism`; what is spread is gathered first."""
+        return jax.tree.map(
+            lambda leaf: np.array(leaf.addressable_shards[0].data), self._gather(tree)
+        )
+
+    def place(self, batch: Any) -> Any:
+        """See `Parallelism`."""
+        dealt = shard(batch, self.num_devices)
+        mine = [
+            number
+            for number, device in enumerate(self._mesh.devices.flat)
+            if device.process_index == jax.process_index()
+        ]
+
+        def put(leaf):
+            rows = leaf[mine].reshape(-1, *leaf.shape[2:])
+            shape = (leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
+            return jax.make_array_from_process_local_data(self._rows, rows, shape)
+
+        return jax.tree.map(put, dealt)
+
+    def vote(self, asked: signal.Signals | None) -> Array:
+        """See `Parallelism`."""
+        mine = self._mesh.local_mesh.devices.size
+        return jax.make_array_from_process_local_data(
+            self._rows, _votes(asked, mine), (self.num_devices, len(ASKING))
+        )
+
+    def _of(self, leaf: Any) -> NamedSharding:
+        """Where an array of the state lives: spread along the longest axis that can."""
+        if not self._spread or leaf.size < SPREAD_FROM:
+            return self._whole
+        divisible = [
+            (length, axis)
+            for axis, length in enumerate(leaf.shape)
+            if length % self.num_devices == 0
+        ]
+        if not divisible:
+            return self._whole
+        _, axis = max(divisible)
+        spec = [None] * leaf.ndim
+        spec[axis] = DEVICES
+        return NamedSharding(self._mesh, PartitionSpec(*spec))
 
 
 def shard(batch: Any, num_devices: int) -> Any:
@@ -115,40 +273,10 @@ def shard(batch: Any, num_devices: int) -> Any:
     )
 
 
-def place(batch: Any, devices: Devices = None) -> Any:
-    """Shards a batch of all hosts; the share of this one starts for its devices."""
-    mine = _of_this_host(devices)
-    count = len(devices) if devices is not None else jax.device_count()
-    # Every host has as many devices as the others; pmap takes them host by host.
-    first = 0 if devices is not None else jax.process_index() * len(mine)
-    share = jax.tree.map(
-        lambda leaf: leaf[first : first + len(mine)], shard(batch, count)
-    )
-    return jax.device_put(share, _over(mine))
-
-
-def vote(
-    asked: signal.Signals | None, devices: Devices = None
-) -> Float[Array, "devices choices"]:
-    """What this host was asked, as votes of its devices that a step adds up."""
-    mine = _of_this_host(devices)
-    votes = np.zeros((len(mine), len(ASKING)), np.float32)
+def _votes(
+    asked: signal.Signals | None, devices: int
+) -> Float[np.ndarray, "devices choices"]:
+    votes = np.zeros((devices, len(ASKING)), np.float32)
     if asked is not None:
         votes[:, ASKING.index(asked)] = 1
-    return jax.device_put(votes, _over(mine))
-
-
-def result_of_vote(votes: Float[np.ndarray, " choices"]) -> signal.Signals | None:
-    """What some host was asked: to end (SIGTERM) rather than to stop (SIGINT)."""
-    asked = [number for number, count in zip(ASKING, votes, strict=True) if count]
-    return asked[-1] if asked else None
-
-
-def _of_this_host(devices: Devices) -> list[jax.Device]:
-    return list(devices) if devices is not None else jax.local_devices()
-
-
-def _over(devices: list[jax.Device]) -> jax.sharding.NamedSharding:
-    """The sharding that `jax.pmap` gives its results, so that nothing is copied."""
-    mesh = jax.sharding.Mesh(np.array(devices), (DEVICES,))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(DEVICES))
+    return votes

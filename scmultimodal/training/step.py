@@ -42,8 +42,9 @@ def make_update(
     *,
     microbatches: int = 1,
     skip_spikes: float | None = None,
-) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
-    """Returns `update(state, batch, votes=None) -> (state, metrics)` for one device.
+    shares: int | None = None,
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Returns `update(state, batch, votes=None) -> (state, metrics)`.
 
     Votes of all devices are added and come back as a metric, so that hosts agree on
     what one of them was asked, without another collective.
@@ -59,10 +60,13 @@ def make_update(
         microbatches: parts of the batch whose gradients are added one after the other.
             They are that of the whole, since draws are keyed by row.
         skip_spikes: see `OptimizerConfig`.
+        shares: None for code that `jax.pmap` maps: it sees the rows of one device and
+            adds up over all. A number for code that sees the rows of so many devices at
+            once: nothing is left to add.
     """
 
     def update(
-        state: TrainState, batch: Any, votes: Float[Array, " choices"] | None = None
+        state: TrainState, batch: Any, votes: Float[Array, "... choices"] | None = None
     ) -> tuple[TrainState, Metrics]:
         moving, frozen = split(state.params, trainable)
         rng = jax.random.fold_in(state.rng, state.step)
@@ -84,8 +88,13 @@ def make_update(
             change = _floating_change(network_state, state.network_state)
             return _Sums(gradient, loss, metrics, change), network_state
 
-        sums, network_state = _over_parts(sums_of, batch, microbatches)
-        sums, votes = jax.lax.psum((sums, votes), DEVICES)
+        sums, network_state = _over_parts(sums_of, batch, microbatches, shares or 1)
+        seen = microbatches
+        if shares is None:
+            sums, votes = jax.lax.psum((sums, votes), DEVICES)
+            seen *= jax.lax.axis_size(DEVICES)
+        elif votes is not None:
+            votes = votes.sum(0)
         gradient, (total, weight), metrics, change = sums
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda g: g / divisor, gradient)
@@ -95,7 +104,7 @@ def make_update(
         new = state.replace(
             params=optax.apply_updates(state.params, updates),
             network_state=_apply_change(
-                state.network_state, network_state, change, parts=microbatches
+                state.network_state, network_state, change, seen
             ),
             opt_state=opt_state,
         )
@@ -119,14 +128,20 @@ def make_update(
     return update
 
 
-def make_judgement(task: Task) -> Callable[[Any, Any, Any, Any], Metrics]:
-    """Returns `judge(params, network_state, rng, batch) -> metrics` for one device."""
+def make_judgement(
+    task: Task, *, mapped: bool = True
+) -> Callable[[Any, Any, Any, Any], Metrics]:
+    """Returns `judge(params, network_state, rng, batch) -> metrics`.
+
+    `mapped` code sees the rows of one device and adds up over all.
+    """
 
     def judge(params: Any, network_state: Any, rng: Any, batch: Any) -> Metrics:
         loss, (_, metrics) = task.loss(
             params, network_state, rng, batch, is_training=False
         )
-        return jax.lax.psum({"loss": loss, **metrics}, DEVICES)
+        metrics = {"loss": loss, **metrics}
+        return jax.lax.psum(metrics, DEVICES) if mapped else metrics
 
     return judge
 
@@ -154,30 +169,35 @@ def _floating_change(new: Any, old: Any) -> Any:
     )
 
 
-def _apply_change(old: Any, new: Any, change: Any, *, parts: int) -> Any:
-    """Adds the mean change over devices: a state that rests stays bit for bit."""
-    count = jax.lax.axis_size(DEVICES) * parts
+def _apply_change(old: Any, new: Any, change: Any, seen: int) -> Any:
+    """Adds the mean of so many changes: a state that rests stays bit for bit."""
     return jax.tree.map(
-        lambda o, n, c: n if c is None else o + c / count, old, new, change
+        lambda o, n, c: n if c is None else o + c / seen, old, new, change
     )
 
 
 def _over_parts(
-    sums_of: Callable[[Any], tuple[_Sums, Any]], batch: Any, parts: int
+    sums_of: Callable[[Any], tuple[_Sums, Any]], batch: Any, parts: int, shares: int
 ) -> tuple[_Sums, Any]:
-    """Sums over equal parts of a batch, and the network state after the last."""
+    """Sums over equal parts of a batch, and the network state after the last.
+
+    Of each device's share, one of `shares`, a part takes as many rows: none moves.
+    """
     if parts == 1:
         return sums_of(batch)
-    rows = jax.tree.leaves(batch)[0].shape[0]
+    rows = jax.tree.leaves(batch)[0].shape[0] // shares
     if rows % parts:
         raise InputError(
             "microbatches",
             f"are {parts}, and a device has {rows} rows of a batch",
             "make the batch a multiple of devices times microbatches",
         )
-    split_rows = jax.tree.map(
-        lambda leaf: leaf.reshape(parts, rows // parts, *leaf.shape[1:]), batch
-    )
+
+    def deal(leaf: Array) -> Array:
+        dealt = leaf.reshape(shares, parts, rows // parts, *leaf.shape[1:])
+        return dealt.swapaxes(0, 1).reshape(parts, -1, *leaf.shape[1:])
+
+    split_rows = jax.tree.map(deal, batch)
     first = jax.tree.map(lambda leaf: leaf[0], split_rows)
     nothing = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(sums_of, first)

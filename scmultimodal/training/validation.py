@@ -1,6 +1,6 @@
 """Weighted means of loss and metrics over fixed batches."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -16,34 +16,34 @@ def evaluate(
     network_state: Any,
     batches: Iterable[Any],
     *,
-    devices: parallel.Devices = None,
+    over: parallel.Parallelism | None = None,
 ) -> dict[str, Any]:
     """Means of the loss and of a task's metrics over all batches.
 
     Returns {name: Σ / weight}: a float, or an array where the sum is one. Batches may
     be partly filled, for rows of weight 0 count nothing.
     """
-    step = parallel.make_eval_step(task, devices=devices)
-    params, network_state = parallel.replicate((params, network_state), devices)
-    return average(step, params, network_state, batches, devices)
+    over = over or parallel.build()
+    params, network_state = over.replicate((params, network_state))
+    return average(over.eval_step(task), params, network_state, batches, over)
 
 
 def average(
-    step: Callable,
+    step: parallel.EvalStep,
     params: Any,
     network_state: Any,
     batches: Iterable[Any],
-    devices: parallel.Devices,
+    over: parallel.Parallelism,
 ) -> dict[str, Any]:
-    """`evaluate` for a compiled step and replicated parameters."""
+    """`evaluate` for a compiled step and parameters on the devices."""
     averages, waiting = Averages(), None
     for index, batch in enumerate(batches):
         # Keyed by the batch alone: every evaluation hides the same values.
         rng = jax.random.fold_in(jax.random.PRNGKey(0), index)
-        metrics = step(params, network_state, rng, parallel.place(batch, devices))
+        metrics = step(params, network_state, rng, over.place(batch))
         if waiting is not None:
-            averages.add(parallel.unreplicate(waiting))
+            averages.add(over.unreplicate(waiting))
         waiting = metrics
     if waiting is not None:
-        averages.add(parallel.unreplicate(waiting))
+        averages.add(over.unreplicate(waiting))
     return averages.means()

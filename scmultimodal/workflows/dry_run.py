@@ -100,7 +100,8 @@ def plan(
         )
 
     state = jax.eval_shape(start, params, network_state)
-    step = parallel.make_train_step(
+    over = parallel.Mapped()
+    step = over.train_step(
         task,
         adamw,
         trainable=trainable(optimizer, params),
@@ -118,7 +119,7 @@ def plan(
 
     begun = time.monotonic()
     compiled = step.lower(
-        jax.tree.map(copies, state), jax.tree.map(share, example), parallel.vote(None)
+        jax.tree.map(copies, state), jax.tree.map(share, example), over.vote(None)
     ).compile()
     seconds = time.monotonic() - begun
     memory = compiled.memory_analysis()

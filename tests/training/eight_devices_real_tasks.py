@@ -107,7 +107,7 @@ def masked_kmers():
 
 def step(task: Task, batch, params, network_state, num_devices: int):
     """Loss and metrics, and the gradient: what SGD at rate 1 takes off."""
-    devices = jax.devices()[:num_devices]
+    over = parallel.Mapped(jax.devices()[:num_devices])
     optimizer = optax.sgd(1.0)
     state = TrainState(
         params=params,
@@ -116,11 +116,9 @@ def step(task: Task, batch, params, network_state, num_devices: int):
         step=np.zeros((), np.int32),
         rng=np.asarray(jax.random.PRNGKey(2)),
     )
-    update = parallel.make_train_step(task, optimizer, devices=devices)
-    state, metrics = update(
-        parallel.replicate(state, devices), parallel.place(batch, devices)
-    )
-    new, metrics = parallel.unreplicate((state.params, metrics))
+    update = over.train_step(task, optimizer)
+    state, metrics = update(over.replicate(state), over.place(batch))
+    new, metrics = over.unreplicate((state.params, metrics))
     gradient = jax.tree.map(np.subtract, params, new)
     seen = {"gradient": gradient, "metrics": metrics}
     return {

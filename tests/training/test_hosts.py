@@ -122,8 +122,16 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-def test_two_hosts_train_as_one(start, undisturbed, tmp_path):
-    ends = [host.end() for host in start(tmp_path / "run", 12)]
+@pytest.mark.parametrize(
+    "how",
+    [
+        [],
+        pytest.param(["--jit"], marks=pytest.mark.long),
+        pytest.param(["--fsdp"], marks=pytest.mark.long),
+    ],
+)
+def test_two_hosts_train_as_one(start, undisturbed, tmp_path, how):
+    ends = [host.end() for host in start(tmp_path / "run", 12, *how)]
     assert [status for status, _ in ends] == [0, 0], ends
     assert all("done on 4 devices" in said for _, said in ends)
     one, two = states(undisturbed), states(tmp_path / "run")

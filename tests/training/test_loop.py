@@ -245,8 +245,11 @@ def test_a_spike_is_skipped_and_its_batch_listed(tmp_path):
         )
 
 
-def test_microbatches_train_the_same(undisturbed, tmp_path):
-    result = train(tmp_path, running=RunningConfig(microbatches=4))
+@pytest.mark.parametrize(
+    "how", [{"microbatches": 4}, {"parallel": "jit"}, {"parallel": "fsdp"}]
+)
+def test_how_it_runs_changes_nothing_that_is_learned(undisturbed, tmp_path, how):
+    result = train(tmp_path, running=RunningConfig(**how))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         result.state.params,

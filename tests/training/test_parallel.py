@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import typing
 
 import jax
 import numpy as np
@@ -7,12 +8,16 @@ import pytest
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import parallel
+from scmultimodal.training.config import ParallelName
 from tests.builders import RegressionTask, regression_batch
+
+VARIANTS = ("1", "3", "8", "8 in parts", "8 jit", "8 jit in parts", "8 fsdp")
+"""Of `eight_devices`."""
 
 
 @pytest.fixture(scope="module")
 def eight_devices(tmp_path_factory):
-    """What a child process with 8 forced devices saw: {devices: {name: array}}."""
+    """What a child process with 8 forced devices saw: {variant: {name: array}}."""
     path = tmp_path_factory.mktemp("devices") / "seen.npz"
     subprocess.run(
         [sys.executable, "-m", "tests.training.eight_devices", path], check=True
@@ -20,14 +25,14 @@ def eight_devices(tmp_path_factory):
     seen = {}
     with np.load(path) as arrays:
         for key in arrays:
-            devices, name = key.split("/", 1)
-            seen.setdefault(int(devices), {})[name] = arrays[key]
+            variant, name = key.split("/", 1)
+            seen.setdefault(variant, {})[name] = arrays[key]
     return seen
 
 
-@pytest.mark.parametrize("devices", [3, 8])
-def test_one_device_equals_many(eight_devices, devices):
-    one, many = eight_devices[1], eight_devices[devices]
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "1"])
+def test_one_device_equals_many(eight_devices, variant):
+    one, many = eight_devices["1"], eight_devices[variant]
     assert one.keys() == many.keys()
     for name in one.keys() - {"collectives"}:
         np.testing.assert_allclose(many[name], one[name], 1e-5, 1e-6, err_msg=name)
@@ -35,12 +40,13 @@ def test_one_device_equals_many(eight_devices, devices):
             np.testing.assert_array_equal(many[name], one[name], name)
 
 
-def test_one_all_reduce_per_step(eight_devices):
-    assert eight_devices[8]["collectives"] == 1
+@pytest.mark.parametrize("variant", ["8", "8 in parts"])
+def test_one_all_reduce_per_step(eight_devices, variant):
+    assert eight_devices[variant]["collectives"] == 1
 
 
 def test_gradient_over_devices_by_an_independent_computation(eight_devices):
-    task, batch = RegressionTask(), regression_batch(0, rows=24)
+    task, batch = RegressionTask(width=8), regression_batch(0, rows=24)
     batch.weight[:6] = 0
     params, state = task.init(jax.random.PRNGKey(1), batch)
     key = jax.random.fold_in(jax.random.PRNGKey(2), 0)
@@ -50,10 +56,10 @@ def test_gradient_over_devices_by_an_independent_computation(eight_devices):
         return total / weight
 
     loss, gradient = jax.value_and_grad(mean)(params)
-    seen = eight_devices[8]
+    seen = eight_devices["8"]
     total, weight = (seen[f"0/[2]['loss'][{i}]"] for i in (0, 1))
     np.testing.assert_allclose(total / weight, loss, 1e-6)
-    expected = jax.tree.map(lambda p, g: p - g, params, gradient)
+    expected = jax.tree.map(lambda p, g: p - 0.125 * g, params, gradient)
     for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
         name = f"0/[0]{jax.tree_util.keystr(path)}"
         np.testing.assert_allclose(seen[name], leaf, 1e-5, 1e-6, err_msg=name)
@@ -77,9 +83,11 @@ def test_shard_names_arrays_of_another_length(wrong):
         parallel.shard(regression_batch(0, rows=6).replace(y=wrong), 2)
 
 
-def test_unreplicate_inverts_replicate_bit_for_bit():
+@pytest.mark.parametrize("name", typing.get_args(ParallelName))
+def test_unreplicate_inverts_replicate_bit_for_bit(name):
+    over = parallel.build(name)
     tree = {"a": {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, "n": np.int32(7)}
-    back = parallel.unreplicate(parallel.replicate(tree))
+    back = over.unreplicate(over.replicate(tree))
     assert back["a"]["w"].dtype == np.float32
     assert back["n"].dtype == np.int32
     jax.tree.map(np.testing.assert_array_equal, back, tree)
@@ -89,10 +97,10 @@ def test_a_donated_copy_leaves_the_original_alone():
     # Large and aligned enough that jax would rather look into it than copy it.
     mine = np.ones(1 << 16, np.float32)
     theirs = jax.numpy.ones(1 << 16)
-    double = jax.pmap(lambda x: x * 2, donate_argnums=(0,))
+    over, double = parallel.Mapped(), jax.pmap(lambda x: x * 2, donate_argnums=(0,))
     for original in (mine, theirs):
-        copy = parallel.replicate(original)
-        host = parallel.unreplicate(copy)
+        copy = over.replicate(original)
+        host = over.unreplicate(copy)
         assert double(copy)[0, 0] == 2
         assert np.all(np.asarray(original) == 1)
         assert np.all(host == 1)

@@ -10,8 +10,6 @@ from scmultimodal.training.state import TrainState
 from scmultimodal.training.step import merge, split
 from tests.builders import RegressionTask, regression_batch
 
-ONE = jax.devices()[:1]
-
 
 class Line:
     """y = slope · x: whose gradient fits on a line of paper."""
@@ -39,11 +37,12 @@ def state_of(task, optimizer, batch):
 def run(task, optimizer, batches, trainable=None):
     """Host state before, host state after, host metrics of the last step."""
     before = state_of(task, optimizer, batches[0])
-    step = parallel.make_train_step(task, optimizer, trainable=trainable, devices=ONE)
-    state = parallel.replicate(before, ONE)
+    over = parallel.Mapped(jax.devices()[:1])
+    step = over.train_step(task, optimizer, trainable=trainable)
+    state = over.replicate(before)
     for batch in batches:
-        state, metrics = step(state, parallel.place(batch, ONE))
-    return before, parallel.unreplicate(state), parallel.unreplicate(metrics)
+        state, metrics = step(state, over.place(batch))
+    return before, over.unreplicate(state), over.unreplicate(metrics)
 
 
 def test_update_by_hand():
