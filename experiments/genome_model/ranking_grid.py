@@ -11,9 +11,9 @@ fold first trained on the signal of windows at random places (`--signal.steps 0`
 without), then once more with each head. Every head begins anew. Intervals resample
 regions. The run goes on where it stopped.
 
-Expected with `small` on DNase over 65 regions: a trained encoder ranks .37 to .40 of the
-spans right with every head, a frozen one .31 to .38; chance is .167, GC .26, a ridge on
-5-mers .34.
+Expected with `small` on DNase over 65 regions: a trained encoder ranks .37 to .40 of
+the spans right with every head, a frozen one .31 to .38; chance is .167, GC .26, a
+ridge on 5-mers .34.
 
 `small`, five folds and both kinds of examples take some three hours on two CPU cores;
 two processes, `--only-folds 0 2 4` and `--only-folds 1 3`, share them well.
