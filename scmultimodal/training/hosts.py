@@ -8,10 +8,14 @@ They meet (`training.meeting`), and stay connected: a host that dies hangs up, o
 hangs falls silent; host 0 tells the others, and all end at once, in words, with a
 status that asks for a restart. A process without a role is alone, and every function
 here does nothing.
+
+On CPU the collectives are gloo's, which may abort the process before, at the broken
+connection, without saying whose. Whoever starts the processes sees which was first.
 """
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -24,6 +28,9 @@ from scmultimodal.training import meeting
 from scmultimodal.training.connection import Watch
 
 Made = TypeVar("Made")
+
+SETTLING = 2.0
+"""Seconds that an error nobody expected waits for news of a lost host."""
 
 _watch: Watch | None = None
 
@@ -79,6 +86,10 @@ def leave(status: int, reason: str | None = None) -> None:
         return
     if not status:
         jax.distributed.shutdown()
+    if status == Status.FAILED:
+        # A collective that failed may be how a host's death is seen first: the watch
+        # then ends this process as it should be, within this time.
+        time.sleep(SETTLING)
     watch, _watch = _watch, None
     watch.leave(status, reason)
     if status:
