@@ -212,10 +212,11 @@ class _Run:
                 # The metrics of the step before: the device is not waited for.
                 stopping = self._settle(late)
                 late = (step, metrics, batch)
-                due = self._due(step + 1) | ({"save"} if stopping else set())
-                if due:
-                    self._settle(late)
+                due = self._due(step + 1)
+                if due or stopping:
+                    stopping = self._settle(late) or stopping
                     late = None
+                    due |= {"save"} if stopping else set()
                     self._pause(step + 1, state, due, validation_batches)
                 bar.update()
                 if stopping:

@@ -151,6 +151,14 @@ def test_interrupted_and_resumed_equals_undisturbed(
     assert_same_run(result, undisturbed[0], tmp_path, undisturbed[1])
 
 
+def test_where_every_step_is_saved_it_stops_all_the_same(tmp_path):
+    """There no metrics are late, and what was asked comes with those of the step."""
+    config = LoopConfig(num_steps=30, checkpoint_every=1)
+    asking = stopping_at(3, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(PreemptedError, match="of 30"):
+        train(tmp_path, config=config, batches=asking)
+
+
 def test_a_finished_run_is_not_trained_again(undisturbed):
     result, folder = undisturbed
     before = (folder / "metrics.jsonl").read_text()
