@@ -13,8 +13,6 @@ from scmultimodal.ops import favor
 from scmultimodal.ops.precision import Precision, product
 from scmultimodal.schemas.batches import Array
 
-_NEVER = -1e30
-
 
 def layer(
     parameters: favor.LayerParameters,
@@ -44,7 +42,7 @@ def layer(
             precision,
         )
         logits = product("bhcd,bhtd->bhct", queries, keys, precision)
-        weights = jax.nn.softmax(jnp.where(allowed, logits, _NEVER))
+        weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
         # A cell without a single token attends to nothing.
         weights = jnp.where(allowed, weights, 0)
         return favor.after_attention(

@@ -28,7 +28,7 @@ from scmultimodal.schemas.batches import Array
 
 EPSILON = 1e-4
 """Added to every random feature (performer-pytorch)."""
-_NEVER = -1e30
+NEVER = -1e30
 """Stands in for −∞ where −∞ − (−∞) would give NaN."""
 
 
@@ -173,7 +173,7 @@ def summarise_keys(
     start = KeySums(
         weighted=jnp.zeros((cells, heads, features, key_size + 1), x.dtype),
         plain=jnp.zeros((cells, heads, key_size + 1), x.dtype),
-        stabiliser=jnp.full((cells, heads, 1, 1), _NEVER, x.dtype),
+        stabiliser=jnp.full((cells, heads, 1, 1), NEVER, x.dtype),
     )
 
     def add_chunk(sums: KeySums, inputs: tuple[Array, Array]) -> tuple[KeySums, None]:
@@ -248,7 +248,7 @@ def _add_keys(
     values_and_one = jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
     values_and_one = jnp.where(where, values_and_one, 0)
     exponents, half_norms = _exponents(projection, keys, precision)
-    exponents = jnp.where(where, exponents, _NEVER)
+    exponents = jnp.where(where, exponents, NEVER)
     stabiliser = lax.stop_gradient(
         jnp.maximum(sums.stabiliser, exponents.max((2, 3), keepdims=True))
     )

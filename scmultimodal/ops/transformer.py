@@ -20,9 +20,6 @@ from scmultimodal.ops import favor
 from scmultimodal.ops.precision import Precision, product
 from scmultimodal.schemas.batches import Array
 
-_NEVER = -1e30
-"""Stands in for −∞: a row of it alone has a uniform softmax, not NaN."""
-
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu": jax.nn.gelu,
     "gelu-no-approx": lambda x: jax.nn.gelu(x, approximate=False),
@@ -161,7 +158,8 @@ def _attention(
         query, key = rotate(query, by), rotate(key, by)
     logits = product("bthk,bThk->bhtT", query, key, dtype) * key.shape[-1] ** -0.5
     allowed = token_mask[:, None, :, None] & token_mask[:, None, None, :]
-    weights = jax.nn.softmax(jnp.where(allowed, logits, _NEVER))
+    # Not −∞: a row without a single key has a uniform softmax then, not NaN.
+    weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
     attended = product("bhtT,bThk->bhtk", weights, value, dtype)
     out = product("bhtk,hkD->btD", attended, parameters.output, dtype)
     return out + parameters.output_bias, weights

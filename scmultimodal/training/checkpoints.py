@@ -134,12 +134,8 @@ class CheckpointManager:
         _verify(folder)
         return json.loads((folder / METADATA).read_text())
 
-    def delete(self, step: int) -> None:
-        """Removes a step, its manifest first: a half-removed step is none."""
-        self.wait()
-        self._delete(step)
-
     def _delete(self, step: int) -> None:
+        """Removes a step, its manifest first: a half-removed step is none."""
         folder = self.folder / str(step)
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
