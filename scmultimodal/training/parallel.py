@@ -76,6 +76,10 @@ class Parallelism(Protocol):
         """What this host was asked, as votes of its devices that a step adds up."""
         ...
 
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """Both as a step takes them: shapes alone, for compiling it."""
+        ...
+
 
 def build(name: ParallelName = "pmap", devices: Devices = None) -> Parallelism:
     """The parallelism of this name; see `RunningConfig`."""
@@ -152,6 +156,19 @@ class Mapped:
         """See `Parallelism`."""
         return jax.device_put(_votes(asked, len(self._mine)), self._sharding)
 
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """See `Parallelism`."""
+        mine = len(self._mine)
+
+        def copies(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((mine, *leaf.shape), leaf.dtype)
+
+        def share(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((mine, *leaf.shape[1:]), leaf.dtype)
+
+        dealt = shard(batch, self.num_devices)
+        return jax.tree.map(copies, state), jax.tree.map(share, dealt)
+
 
 class Sharded:
     """jit over global arrays; parameters and moments copied, or spread over devices."""
@@ -201,8 +218,10 @@ class Sharded:
 
     def unreplicate(self, tree: Any) -> Any:
         """See `Parallelism`; what is spread is gathered first."""
+        if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+            tree = self._gather(tree)
         return jax.tree.map(
-            lambda leaf: np.array(leaf.addressable_shards[0].data), self._gather(tree)
+            lambda leaf: np.array(leaf.addressable_shards[0].data), tree
         )
 
     def place(self, batch: Any) -> Any:
@@ -227,6 +246,18 @@ class Sharded:
         return jax.make_array_from_process_local_data(
             self._rows, _votes(asked, mine), (self.num_devices, len(ASKING))
         )
+
+    def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """See `Parallelism`."""
+
+        def of_state(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._of(leaf))
+
+        def of_batch(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._rows)
+
+        shard(batch, self.num_devices)  # Refuses rows that cannot be shared.
+        return jax.tree.map(of_state, state), jax.tree.map(of_batch, batch)
 
     def _of(self, leaf: Any) -> NamedSharding:
         """Where an array of the state lives: spread along the longest axis that can."""

@@ -100,7 +100,7 @@ def plan(
         )
 
     state = jax.eval_shape(start, params, network_state)
-    over = parallel.Mapped()
+    over = parallel.build(running.parallel)
     step = over.train_step(
         task,
         adamw,
@@ -108,19 +108,8 @@ def plan(
         microbatches=running.microbatches,
         skip_spikes=optimizer.skip_spikes,
     )
-    local = jax.local_device_count()
-
-    def share(leaf: Any) -> jax.ShapeDtypeStruct:
-        rows = leaf.shape[0] // jax.device_count()
-        return jax.ShapeDtypeStruct((local, rows, *leaf.shape[1:]), leaf.dtype)
-
-    def copies(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((local, *leaf.shape), leaf.dtype)
-
     begun = time.monotonic()
-    compiled = step.lower(
-        jax.tree.map(copies, state), jax.tree.map(share, example), over.vote(None)
-    ).compile()
+    compiled = step.lower(*over.shapes(state, example), over.vote(None)).compile()
     seconds = time.monotonic() - begun
     memory = compiled.memory_analysis()
     parameters: dict[str, int] = {}

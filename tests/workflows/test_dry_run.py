@@ -1,12 +1,13 @@
 """A dry run: what it says, and that it starts nothing."""
 
 import re
+import typing
 
 import jax
 import pytest
 
 from experiments import train
-from scmultimodal.training.config import RunningConfig
+from scmultimodal.training.config import ParallelName, RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import dry_run
 from tests.builders import RegressionTask, regression_batch
@@ -18,12 +19,13 @@ SMALL = [
 ]
 
 
-def test_a_plan_by_hand():
+@pytest.mark.parametrize("name", typing.get_args(ParallelName))
+def test_a_plan_by_hand(name):
     plan = dry_run.plan(
         RegressionTask(),
         regression_batch(0),
         optimizer=OptimizerConfig(skip_spikes=10.0),
-        running=RunningConfig(microbatches=2),
+        running=RunningConfig(parallel=name, microbatches=2),
         steps=30,
         flop=6e9,
         steps_per_epoch=4.0,
