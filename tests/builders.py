@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pandas as pd
 import scipy.sparse as sp
 from mudata import MuData
@@ -59,6 +60,14 @@ def regression_batch(seed: int, rows: int = 8, features: int = 3) -> RegressionB
         row=np.arange(rows, dtype=np.int32),
         cell_index=np.arange(rows, dtype=np.int32) + 100 * seed,
     )
+
+
+def checkpoint_arrays(run: Path) -> dict[int, Any]:
+    """{step: arrays} of the checkpoints of a run, as Orbax alone reads them."""
+    whole = (run / "checkpoints").absolute().glob("*/manifest.json")
+    steps = sorted((int(path.parent.name), path.with_name("state")) for path in whole)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        return {step: reader.restore(folder) for step, folder in steps}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,22 +12,25 @@ started again.
 import contextlib
 import dataclasses
 import os
+import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import tyro
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
+from scmultimodal.training import meeting
 
 PROGRAM = "experiments.train"
+LEEWAY = 60.0
+"""Seconds, beyond two heartbeats, that hosts have to end after the first has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,10 @@ class Run:
     """How long hosts wait for each other at the start."""
 
     def __post_init__(self):
-        for field in ("hosts", "devices_per_host"):
-            if getattr(self, field) < 1:
+        for field, least in (("hosts", 1), ("devices_per_host", 1), ("restarts", 0)):
+            if (value := getattr(self, field)) < least:
                 flag = f"--{field.replace('_', '-')}"
-                raise InputError(flag, f"is {getattr(self, field)}", "Give 1 or more")
+                raise InputError(flag, f"is {value}", f"Give {least} or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,82 +111,72 @@ def _attempt(
     asked_to_end: threading.Event,
 ) -> list[Ended]:
     """One life of all hosts."""
-    coordinator = f"localhost:{_free_port()}"
+    coordinator = f"localhost:{meeting.free_port()}"
     words = [sys.executable, "-m", PROGRAM, command.study]
     words += ["--out", str(command.out), *of_study]
-    started = time.monotonic()
-    ended: dict[int, Ended] = {}
+    started, ended = time.monotonic(), queue.SimpleQueue[Ended]()
     with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                _host(words, _role(command, coordinator, host), command.out, host)
+        processes = []
+        for host in range(command.hosts):
+            said = stack.enter_context(_log(command.out, host))
+            process = subprocess.Popen(
+                words,
+                env=_environment(command, coordinator, host),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
             )
-            for host in range(command.hosts)
-        ]
+            stack.callback(process.kill)
+            processes.append(process)
+
+            def follow(host: int = host, process=process, said=said) -> None:
+                _copy(process.stdout, [said, *([sys.stdout.buffer] * (host == 0))])
+                status, seconds = process.wait(), time.monotonic() - started
+                ended.put(Ended(attempt, host, status, seconds))
+
+            threading.Thread(target=follow, name=f"host {host}", daemon=True).start()
         stack.enter_context(_forwarding(processes, asked_to_end))
-        alone_since = None
-        while len(ended) < command.hosts:
-            for host, process in enumerate(processes):
-                if host not in ended and process.poll() is not None:
-                    seconds = time.monotonic() - started
-                    ended[host] = Ended(attempt, host, process.returncode, seconds)
-                    alone_since = alone_since or time.monotonic()
-            # Hosts notice by themselves when one is gone; this is for one that cannot.
-            patience = 2 * command.heartbeat_seconds + 60
-            if alone_since and time.monotonic() - alone_since > patience:
+        found = [ended.get()]
+        # Hosts notice by themselves when one is gone; this is for one that cannot.
+        deadline = time.monotonic() + 2 * command.heartbeat_seconds + LEEWAY
+        while len(found) < command.hosts:
+            left = deadline - time.monotonic()
+            try:
+                found.append(ended.get(timeout=left) if left > 0 else ended.get())
+            except queue.Empty:
                 for process in processes:
                     process.kill()
-            time.sleep(0.05)
-    return [ended[host] for host in sorted(ended)]
+    return sorted(found, key=lambda one: one.host)
 
 
-def _role(command: Run, coordinator: str, host: int) -> dict[str, str]:
-    """The environment of a host."""
-    return {
-        **os.environ,
-        "SCMULTIMODAL_COORDINATOR": coordinator,
-        "SCMULTIMODAL_HOSTS": str(command.hosts),
-        "SCMULTIMODAL_HOST": str(host),
-        "SCMULTIMODAL_HEARTBEAT_SECONDS": str(command.heartbeat_seconds),
-        "SCMULTIMODAL_MEETING_SECONDS": str(command.meeting_seconds),
+def _environment(command: Run, coordinator: str, host: int) -> dict[str, str]:
+    """That of a host."""
+    role = meeting.HostsConfig(
+        coordinator=coordinator,
+        hosts=command.hosts,
+        host=host,
+        heartbeat_seconds=command.heartbeat_seconds,
+        meeting_seconds=command.meeting_seconds,
+    )
+    devices = {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(command.devices_per_host),
     }
+    return {**os.environ, **role.environment(), **devices}
 
 
-@contextlib.contextmanager
-def _host(
-    words: Sequence[str], environment: Mapping[str, str], out: Path, host: int
-) -> Iterator[subprocess.Popen]:
-    """A process, what it says in a file, and shown if it is host 0."""
+def _log(out: Path, host: int) -> BinaryIO:
+    """Where all that a host says is kept."""
     folder = out / "hosts"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"host_{host}.log").open("ab") as log:
-        process = subprocess.Popen(
-            words,
-            env=dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    return (folder / f"host_{host}.log").open("ab")
 
-        def copy() -> None:
-            assert process.stdout is not None
-            while chunk := process.stdout.read1(65_536):
-                log.write(chunk)
-                log.flush()
-                if host == 0:
-                    sys.stdout.buffer.write(chunk)
-                    sys.stdout.flush()
 
-        reader = threading.Thread(target=copy, name=f"host {host}", daemon=True)
-        reader.start()
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            reader.join()
+def _copy(said: BinaryIO, to: Sequence[BinaryIO]) -> None:
+    """Hands on what a process says, as it says it, until it says no more."""
+    while chunk := said.read1(65_536):  # pyright: ignore[reportAttributeAccessIssue]
+        for file in to:
+            file.write(chunk)
+            file.flush()
 
 
 @contextlib.contextmanager
@@ -215,8 +208,3 @@ def _table(ended: Sequence[Ended]) -> str:
         for one in ended
     ]
     return "\n".join(lines)
-
-
-def _free_port() -> int:
-    with socket.create_server(("localhost", 0)) as listener:
-        return listener.getsockname()[1]

@@ -1,6 +1,8 @@
 """How a task learns. Knows no gene.
 
-`loop.fit` trains, `validation.evaluate` judges. Below them: `step` is the update of
-one device, `parallel` maps it over all, `optimizers` says what moves, `checkpoints`
-keeps it (the only user of Orbax), `run_folder` lays it on disk beside `metrics`.
+`loop.fit` trains, `validation.evaluate` judges. Below them: `step` is the update,
+`parallel` runs it on all devices, `optimizers` says what moves and `spikes` what is
+skipped, `checkpoints` keeps it (the only user of Orbax), `run_folder` lays it on disk
+beside `metrics`. `hosts` are the processes of one training: they meet in `meeting`, and
+`connection` watches them.
 """

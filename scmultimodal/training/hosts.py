@@ -46,7 +46,7 @@ def join(
 
     Args:
         config: the role of this process.
-        identity: what must be the same on all hosts: {"revision": …, "arguments": …}.
+        identity: what must be the same on all hosts: {"revision": …, "command": …}.
         check: raises InputError where this host is not fit to take part.
 
     Raises:

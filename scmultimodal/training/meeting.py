@@ -6,6 +6,7 @@ service or with what is wrong. Hence a host that does not come, or runs somethin
 is named, where jax alone would abort the process without an exception.
 """
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -16,11 +17,14 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.connection import Connection
 
 GRACE = 5.0
-"""Seconds that hosts still have to come once something is known to be wrong."""
+"""Seconds that hosts still have to come once something is known to be wrong, and that
+one who knocks has to say who it is."""
 
 COORDINATOR = "SCMULTIMODAL_COORDINATOR"
 HOSTS = "SCMULTIMODAL_HOSTS"
 HOST = "SCMULTIMODAL_HOST"
+MEETING = "SCMULTIMODAL_MEETING_SECONDS"
+HEARTBEAT = "SCMULTIMODAL_HEARTBEAT_SECONDS"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,16 @@ class HostsConfig:
         name, _, port = self.coordinator.rpartition(":")
         return name, int(port)
 
+    def environment(self) -> dict[str, str]:
+        """The variables that `from_environment` reads this role from."""
+        return {
+            COORDINATOR: self.coordinator,
+            HOSTS: str(self.hosts),
+            HOST: str(self.host),
+            MEETING: str(self.meeting_seconds),
+            HEARTBEAT: str(self.heartbeat_seconds),
+        }
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> HostsConfig | None:
     """The role that the environment names; None where this process is alone.
@@ -83,8 +97,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> HostsConfig
     for field, name, kind in (
         ("hosts", HOSTS, int),
         ("host", HOST, int),
-        ("meeting_seconds", "SCMULTIMODAL_MEETING_SECONDS", float),
-        ("heartbeat_seconds", "SCMULTIMODAL_HEARTBEAT_SECONDS", float),
+        ("meeting_seconds", MEETING, float),
+        ("heartbeat_seconds", HEARTBEAT, float),
     ):
         if text := environment.get(name):
             try:
@@ -132,7 +146,7 @@ def _receive(
     met: dict[int, Connection] = {}
     hellos = {0: hello}
     try:
-        listener = socket.create_server(("", port), reuse_port=False)
+        listener = socket.create_server(("", port))
     except OSError as error:
         raise InputError(
             config.coordinator,
@@ -142,13 +156,15 @@ def _receive(
     problem = None
     with listener:
         while len(met) < config.hosts - 1:
+            said = None
             listener.settimeout(max(deadline - time.monotonic(), 0.001))
-            try:
+            # Somebody may knock and go away, stay silent, or be no host of ours.
+            with contextlib.suppress(OSError):
                 connection = Connection(listener.accept()[0])
-                said = connection.receive(max(deadline - time.monotonic(), 0.001))
-            except (TimeoutError, OSError):
+                said = _hello(connection)
+            if said is None:
                 if time.monotonic() < deadline:
-                    continue  # Somebody knocked and went away.
+                    continue
                 missing = sorted(set(range(config.hosts)) - set(hellos))
                 problem = problem or (
                     f"{len(hellos)} of {config.hosts} hosts came within "
@@ -159,10 +175,10 @@ def _receive(
             if problem is None and (problem := _unlike(hellos, said, config.hosts)):
                 # The others are to hear of it too, if they are not long in coming.
                 deadline = min(deadline, time.monotonic() + GRACE)
-            connection.name = said.get("name", "?")
-            if said.get("host") in range(1, config.hosts):
+            connection.name = said["name"]
+            if said["host"] in range(1, config.hosts):
                 met.setdefault(said["host"], connection)
-            hellos.setdefault(said.get("host"), said)
+            hellos.setdefault(said["host"], said)
     if problem is None and hello["problem"]:
         problem = f"host 0 ({hello['name']}): {hello['problem']}"
     if problem is not None:
@@ -170,7 +186,7 @@ def _receive(
             connection.send({"error": problem})
             connection.close()
         raise _unfit(config, problem)
-    service = f"{name}:{_free_port()}"
+    service = f"{name}:{free_port()}"
     for connection in met.values():
         connection.send({"service": service})
     return met, service
@@ -209,14 +225,24 @@ def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection
     return connection, answer["service"]
 
 
+def _hello(connection: Connection) -> dict | None:
+    """What a host says first; None, and no connection any more, from a stranger."""
+    with contextlib.suppress(OSError):
+        said = connection.receive(GRACE)
+        if {"host", "name", "identity", "problem"} <= said.keys():
+            return said
+    connection.close()
+    return None
+
+
 def _unlike(hellos: Mapping[int, dict], said: dict, hosts: int) -> str | None:
     """What is wrong with a host that has come."""
-    host, mine = said.get("host"), hellos[0]
-    who = f"host {host} ({said.get('name')})"
+    host, mine = said["host"], hellos[0]
+    who = f"host {host} ({said['name']})"
     if host not in range(1, hosts):
         return f"{who} came, and the hosts are numbered from 0 to {hosts - 1}"
     if host in hellos:
-        return f"{who} came twice, before from {hellos[host].get('name')}"
+        return f"{who} came twice, before from {hellos[host]['name']}"
     for field, value in mine["identity"].items():
         if said["identity"].get(field) != value:
             return (
@@ -234,6 +260,7 @@ def _unfit(config: HostsConfig, problem: str) -> InputError:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
     with socket.create_server(("", 0)) as listener:
         return listener.getsockname()[1]

@@ -1,7 +1,6 @@
 """The local launcher: it starts hosts, again where they ask for it, and reports."""
 
 import contextlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from scmultimodal.training.checkpoints import CheckpointManager
+from tests import builders
 from tpu import __main__ as tpu
 from tpu import local
 
@@ -57,6 +56,14 @@ def test_restarts_are_bounded(launch, tmp_path):
     status, _ = launch("75 75\n" * 9, "--hosts", "2", "--restarts", "2")
     assert status == 75
     assert (tmp_path / "lives_0").read_text() == "xxx"
+
+
+def test_a_host_that_does_not_end_after_the_others_is_killed(launch, monkeypatch):
+    monkeypatch.setattr(local, "LEEWAY", 0.0)
+    how = ["--hosts", "2", "--restarts", "0", "--heartbeat-seconds", "0.2"]
+    status, shown = launch("75 wait", *how)
+    assert status == 75
+    assert "killed by SIGKILL" in shown.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("plan", "expected"), [("2 75", 2), ("75 3", 3), ("2 3", 2)])
@@ -106,10 +113,13 @@ def test_a_wrong_command_line_is_told(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_a_number_of_hosts_that_cannot_be_is_told(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("flag", "value", "least"), [("--hosts", "0", 1), ("--restarts", "-1", 0)]
+)
+def test_numbers_that_cannot_be_are_told(tmp_path, capsys, flag, value, least):
     with pytest.raises(SystemExit, match="2"):
-        tpu.main(["run", "s", "--out", str(tmp_path / "x"), "--hosts", "0"])
-    assert "--hosts: is 0. Give 1 or more." in capsys.readouterr().err
+        tpu.main(["run", "s", "--out", str(tmp_path / "x"), flag, value])
+    assert f"{flag}: is {value}. Give {least} or more." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -126,18 +136,19 @@ def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = [sys.executable, "-m", "tpu", "run", *STUDY, "--out"]
     assert subprocess.run([*words, str(whole)], check=False).returncode == 0
-    launcher = subprocess.Popen([*words, str(killed)])
+    launcher = subprocess.Popen(
+        [*words, str(killed)], stdout=subprocess.PIPE, text=True
+    )
     until_there(killed / "checkpoints" / "2" / "manifest.json", launcher)
     of_host = ["pkill", "-KILL", "-n", "-f", f"experiments.train.*{killed}"]
     assert subprocess.run(of_host, check=False).returncode == 0
-    assert launcher.wait(300) == 0
-    log = (killed / "hosts" / "host_0.log").read_text()
-    log += (killed / "hosts" / "host_1.log").read_text()
-    assert "ended without a word" in log or "gloo::EnforceNotMet" in log
-    states = []
-    for folder in (whole, killed):
-        manager = CheckpointManager(folder / "checkpoints")
-        states.append(manager._orbax.restore(manager.folder / "6" / "state"))
-        manager.close()
-    jax.tree.map(np.testing.assert_array_equal, *states)
-    shutil.rmtree(tmp_path / "whole")
+    shown, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0
+    *first, one, two = (line.split(maxsplit=3) for line in shown.splitlines()[-4:])
+    assert "killed by SIGKILL" in [row[3] for row in first]
+    assert [one[3], two[3]] == ["0 done", "0 done"]
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        builders.checkpoint_arrays(whole)[6],
+        builders.checkpoint_arrays(killed)[6],
+    )

@@ -1,5 +1,6 @@
 """Roles in the environment, and messages between hosts."""
 
+import contextlib
 import socket
 import threading
 
@@ -24,6 +25,7 @@ def test_a_role_is_read_from_the_environment():
         coordinator="pod-0:8476", hosts=4, host=3, heartbeat_seconds=2.5
     )
     assert found.address == ("pod-0", 8476)
+    assert meeting.from_environment(found.environment()) == found
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,7 @@ def meet_all(configs, problems=None):
 
 
 def roles(*numbers, hosts=3, seconds=10.0):
-    with socket.create_server(("localhost", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = meeting.free_port()
     return [
         HostsConfig(
             coordinator=f"localhost:{port}",
@@ -133,6 +134,29 @@ def test_one_that_is_not_fit_is_told_to_all(unfit):
         assert isinstance(error, InputError)
         assert f"host {unfit}" in str(error) or "ended before" in str(error)
     assert "out may not be written to" in str(found[unfit])
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\n", b'{"host": 1}\n', b"[]\n", b""])
+def test_strangers_who_knock_do_not_disturb(said):
+    pair = roles(0, 1, hosts=2)
+    found = []
+    host_0 = threading.Thread(
+        target=lambda: found.append(meeting.meet(pair[0], {}, None))
+    )
+    host_0.start()
+    stranger = None
+    while stranger is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            stranger = socket.create_connection(pair[0].address)
+    stranger.sendall(said)
+    if not said:
+        stranger.close()  # It went away without a word.
+    others, _ = meeting.meet(pair[1], {}, None)
+    host_0.join(30)
+    assert sorted(found[0][0]) == [1]
+    for connection in (*found[0][0].values(), *others.values()):
+        connection.close()
+    stranger.close()
 
 
 def test_one_that_comes_twice_is_told():
