@@ -17,7 +17,7 @@ from scmultimodal.training import parallel, validation  # noqa: E402
 from scmultimodal.training.config import ParallelName  # noqa: E402
 from scmultimodal.training.state import TrainState  # noqa: E402
 from scmultimodal.training.step import VOTES  # noqa: E402
-from tests.builders import RegressionTask, regression_batch  # noqa: E402
+from tests.regression import RegressionTask, regression_batch  # noqa: E402
 
 COLLECTIVE = (
     r"all-(?:reduce|gather|to-all)(?:-start)?\(|collective-permute|reduce-scatter"

@@ -15,7 +15,7 @@ from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.loop import fit
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import process
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 
 def work() -> None:

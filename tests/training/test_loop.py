@@ -19,7 +19,7 @@ from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.loop import fit
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.05, warmup_steps=2)
 # The largest loss is the first, so that a resume must remember a best of long ago.

@@ -9,7 +9,7 @@ import pytest
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import parallel
 from scmultimodal.training.config import ParallelName
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 VARIANTS = ("1", "3", "8", "8 in parts", "8 jit", "8 jit in parts", "8 fsdp")
 """Of `eight_devices`."""

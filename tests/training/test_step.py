@@ -8,7 +8,7 @@ from scmultimodal.training import parallel
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.training.state import TrainState
 from scmultimodal.training.step import merge, split
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 
 class Line:

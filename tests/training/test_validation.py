@@ -2,7 +2,7 @@ import jax
 import numpy as np
 
 from scmultimodal.training.validation import evaluate
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 
 def test_mean_over_all_rows_whatever_the_batches():

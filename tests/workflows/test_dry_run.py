@@ -10,7 +10,7 @@ from experiments import train
 from scmultimodal.training.config import ParallelName, RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import dry_run
-from tests.builders import RegressionTask, regression_batch
+from tests.regression import RegressionTask, regression_batch
 
 SMALL = [
     *("--data.dataset", "simulated", "--batch-size", "8", "--path.dim", "16"),
