@@ -11,11 +11,10 @@ from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.data.sampling import FILLER
 from scmultimodal.data.shards import Csr, canonical_csr, spans
 from scmultimodal.data.sources import CellSource, token_lengths, union
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 
-Tokens = Literal["all", "nonzero"]
 FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
 Cells = Int[np.ndarray, " cells"]
 EVERY_ROW = slice(None)
@@ -37,9 +36,10 @@ class BatchBuilder:
     Attributes:
         source: the cells.
         num_genes: features of each modality.
-        tokens: `all` gives every gene to every cell. `nonzero` gives a cell the genes
-            that are non-zero in any modality shown, in the vocabulary's order, padded
-            to the smallest bucket that holds the longest cell of the batch.
+        tokens: `all` gives every gene to every cell. `nonzero` and `static_zeros` give
+            a cell the genes that are non-zero in any modality shown, in the
+            vocabulary's order, padded to the smallest bucket that holds the longest
+            cell of the batch.
         buckets: lengths that a batch may be padded to, `default_buckets` if None; the
             number of genes is always one.
         feature_order: order of the tokens where they are all genes. `fixed` is the
@@ -56,7 +56,7 @@ class BatchBuilder:
     seed: int = 0
 
     def __post_init__(self):
-        if self.tokens == "nonzero" and self.feature_order != "fixed":
+        if self.tokens != "all" and self.feature_order != "fixed":
             problem = f"is {self.feature_order!r} with the tokens of non-zero genes"
             raise InputError("feature_order", problem, "Use tokens='all' or 'fixed'")
         if self.buckets is not None and not all(size > 0 for size in self.buckets):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.modules import embeddings, performer
-from scmultimodal.schemas.batches import Array, CellBatch
+from scmultimodal.schemas.batches import TOKENS, Array, CellBatch, Tokens
 from scmultimodal.schemas.modality import MODALITIES
 
 
@@ -19,11 +19,13 @@ class CellEncoderConfig:
     Attributes:
         num_genes: size of the vocabulary; RNA and ATAC have the same features.
         num_bins: buckets of the non-zero values; 0 is zero, num_bins + 1 the mask.
+        tokens: which genes of a cell are its tokens.
         path: shape of each of the two paths.
     """
 
     num_genes: int
     num_bins: int = 5
+    tokens: Tokens = "all"
     path: performer.PerformerConfig = dataclasses.field(
         default_factory=performer.PerformerConfig
     )
@@ -34,6 +36,14 @@ class CellEncoderConfig:
                 raise ValueError(
                     f"{field} must be positive, got {getattr(self, field)}"
                 )
+        if self.tokens not in TOKENS:
+            raise ValueError(
+                f"tokens must be one of {', '.join(TOKENS)}, got {self.tokens!r}"
+            )
+        if self.tokens == "static_zeros" and self.path.attention == "exact":
+            raise ValueError(
+                "tokens must be all or nonzero with exact attention, got static_zeros"
+            )
 
     @property
     def mask_value(self) -> int:
@@ -92,14 +102,18 @@ class CellEncoder(hk.Module):
         at: Int[Array, "cells chosen"] | None,
     ) -> Float[Array, "cells rows dim"]:
         config = self.config
-        x = embeddings.GeneValueEmbedding(
+        embed = embeddings.GeneValueEmbedding(
             config.num_genes,
             config.num_bins + 2,
             config.path.dim,
             name=f"{name}_embedding",
-        )(values, batch.gene_ids)
+        )
+        background = None
+        if config.tokens == "static_zeros":
+            silent = jnp.zeros((1, config.num_genes), values.dtype)
+            background = performer.Background(embed(silent, None), batch.gene_ids)
         return performer.Performer(config.path, name=f"{name}_performer")(
-            x, batch.token_mask, at
+            embed(values, batch.gene_ids), batch.token_mask, at, background
         )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Bool, Float, Int
 
-from scmultimodal.ops import exact_attention, favor
+from scmultimodal.ops import exact_attention, favor, static_zeros
 from scmultimodal.ops.precision import PRECISIONS, Precision
 from scmultimodal.schemas.batches import Array
 
@@ -27,7 +27,10 @@ class PerformerConfig:
         num_features: random features; None means int(key_size · ln key_size).
         feed_forward_multiplier: hidden width of the feed-forward block over `dim`.
         attention: "favor" in linear time, or "exact" softmax attention in quadratic.
-        chunk: tokens worked on at a time; changes time and memory only.
+        redraw_every: training steps after which the random features are drawn anew, as
+            performer-pytorch can; None keeps the first.
+        chunk: tokens worked on at a time; changes time and memory only. None takes
+            `favor.default_chunk`.
         approximate_gelu: tanh approximation of GELU instead of erf.
         dtype: of the products.
     """
@@ -39,18 +42,25 @@ class PerformerConfig:
     num_features: int | None = None
     feed_forward_multiplier: int = 4
     attention: Literal["favor", "exact"] = "favor"
-    chunk: int = 128
+    redraw_every: int | None = None
+    chunk: int | None = None
     approximate_gelu: bool = True
     dtype: Precision = "float32"
 
     def __post_init__(self):
         if self.num_layers < 0:
             raise ValueError(f"num_layers must be at least 0, got {self.num_layers}")
-        for field in ("dim", "num_heads", "feed_forward_multiplier", "chunk"):
-            if getattr(self, field) < 1:
-                raise ValueError(
-                    f"{field} must be positive, got {getattr(self, field)}"
-                )
+        for field in (
+            "dim",
+            "num_heads",
+            "num_features",
+            "feed_forward_multiplier",
+            "redraw_every",
+            "chunk",
+        ):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ValueError(f"{field} must be positive, got {value}")
         if self.key_size < 3 and self.num_features is None:
             raise ValueError("key_size below 3 needs num_features to be given")
         for field, choices in (
@@ -62,33 +72,41 @@ class PerformerConfig:
                     f"{field} must be one of {', '.join(choices)}, "
                     f"got {getattr(self, field)!r}"
                 )
-        if self.num_features is not None and self.num_features < 1:
-            raise ValueError(f"num_features must be positive, got {self.num_features}")
 
     @property
     def features(self) -> int:
         """Random features per head."""
         return self.num_features or favor.default_num_features(self.key_size)
 
-    def flop(self, num_tokens: int) -> int:
+    def flop(self, num_tokens: int, num_keys: int | None = None) -> int:
         """Floating-point operations of a forward pass over so many tokens.
 
         Of the products: projections, feed-forward and attention. A backward pass takes
-        twice as many.
+        twice as many. `num_keys` are those of each layer, the tokens where None.
         """
+        keys = num_tokens if num_keys is None else num_keys
         inner = self.num_heads * self.key_size
-        products = 4 * self.dim * inner
-        products += 2 * self.feed_forward_multiplier * self.dim**2
+        of_row = 2 * self.dim * inner + 2 * self.feed_forward_multiplier * self.dim**2
+        of_key = 2 * self.dim * inner
         if self.attention == "favor":
-            products += 2 * inner * self.features
-            products += 2 * self.num_heads * self.features * (self.key_size + 1)
+            features = (inner + self.num_heads * (self.key_size + 1)) * self.features
+            of_row, of_key = of_row + features, of_key + features
         else:
-            products += 2 * inner * num_tokens
-        return 2 * products * self.num_layers * num_tokens
+            of_row += 2 * inner * keys
+        return 2 * self.num_layers * (num_tokens * of_row + keys * of_key)
+
+
+class Background(NamedTuple):
+    """Genes that are no tokens of a cell, but keys all the same."""
+
+    empty: Float[Array, "1 genes dim"]
+    """Embedding of the cell in which all genes are silent."""
+    gene_ids: Int[Array, "cells tokens"]
+    """The gene of each token; the others of a cell are silent."""
 
 
 class Performer(hk.Module):
-    """A stack of FAVOR+ layers. Projections are state: drawn once, not trained."""
+    """A stack of FAVOR+ layers. Projections are state: drawn, not trained."""
 
     def __init__(self, config: PerformerConfig, name=None):
         super().__init__(name=name)
@@ -99,6 +117,7 @@ class Performer(hk.Module):
         x: Float[Array, "cells tokens dim"],
         token_mask: Bool[Array, "cells tokens"] | None,
         at: Int[Array, "cells chosen"] | None = None,
+        background: Background | None = None,
     ) -> Float[Array, "cells rows dim"]:
         """Encodes tokens; rows at padding are meaningless.
 
@@ -106,29 +125,42 @@ class Performer(hk.Module):
             x: the tokens' embeddings.
             token_mask: True at real tokens.
             at: the tokens whose rows are wanted; the last layer computes no others.
+            background: what is a key beside the tokens (`ops.static_zeros`).
         """
         config = self.config
         layers = [
             PerformerLayer(config, f"layer_{i}")() for i in range(config.num_layers)
         ]
+        empty, gene_ids = background or (None, None)
 
-        def apply(x, layer, at=None):
-            parameters, projection = layer
+        def apply(streams, layer, at=None):
+            (x, empty), (parameters, projection) = streams, layer
             how = {
                 "at": at,
-                "chunk": config.chunk,
+                "chunk": config.chunk or favor.default_chunk(),
                 "approximate_gelu": config.approximate_gelu,
                 "precision": config.dtype,
             }
             if projection is None:
-                return exact_attention.layer(parameters, x, token_mask, **how)
-            return favor.layer(parameters, projection, x, token_mask, **how)
+                return exact_attention.layer(parameters, x, token_mask, **how), None
+            if empty is None:
+                x = favor.layer(parameters, projection, x, token_mask, **how)
+                return x, None
+            return static_zeros.layer(
+                parameters, projection, x, empty, gene_ids, token_mask, **how
+            )
 
+        streams = (x, empty)
         whole = layers if at is None else layers[:-1]
         if whole:
-            x, _ = lax.scan(lambda x, layer: (apply(x, layer), None), x, _stack(whole))
-        if at is not None:
-            x = apply(x, layers[-1], at) if layers else favor.rows_at(x, at)
+            streams, _ = lax.scan(
+                lambda streams, layer: (apply(streams, layer), None),
+                streams,
+                _stack(whole),
+            )
+        if at is not None and layers:
+            streams = apply(streams, layers[-1], at)
+        x = streams[0] if at is None or layers else favor.rows_at(x, at)
         return hk.LayerNorm(-1, create_scale=True, create_offset=True, name="norm")(x)
 
 
@@ -171,14 +203,37 @@ class PerformerLayer(hk.Module):
         )
         if config.attention == "exact":
             return parameters, None
+        return parameters, self._projection()
+
+    @hk.transparent
+    def _projection(self) -> Float[Array, "features key_size"]:
+        """The random directions; where there is randomness, drawn anew in time."""
+        every, shape = (
+            self.config.redraw_every,
+            (
+                self.config.features,
+                self.config.key_size,
+            ),
+        )
         projection = hk.get_state(
             "projection",
-            (config.features, key_size),
+            shape,
             init=lambda shape, _: favor.orthogonal_projection(
                 hk.next_rng_key(), *shape
             ),
         )
-        return parameters, projection
+        rng = hk.maybe_next_rng_key()
+        if every is None or rng is None:
+            return projection
+        uses = hk.get_state("projection_uses", (), jnp.int32, init=jnp.zeros)
+        projection = lax.cond(
+            uses < every,
+            lambda: projection,
+            lambda: favor.orthogonal_projection(rng, *shape),
+        )
+        hk.set_state("projection", projection)
+        hk.set_state("projection_uses", jnp.where(uses < every, uses, 0) + 1)
+        return projection
 
 
 def _stack(layers: Sequence[tuple]) -> tuple:

@@ -9,14 +9,14 @@ numerical conventions of performer-pytorch, which scBERT runs: the features are
 
 q and k scaled by key_size^(−1/4). Only the residual stream [cells, tokens, dim] lives
 between layers. A layer is two passes over chunks of tokens, both checkpointed:
-`summarise_keys` accumulates Σ φ(k)·[v, 1] under a running stabiliser, `attend_chunk`
-queries the sums and applies the feed-forward block. The features of a chunk never
-leave the cache, so recomputing them in the backward pass is cheaper than storing them.
+`summarise_keys` accumulates Σ φ(k)·[v, 1] under a running stabiliser, `attend` queries
+the sums and applies the feed-forward block. The features of a chunk never leave the
+cache, so recomputing them in the backward pass is cheaper than storing them.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,11 @@ def default_num_features(key_size: int) -> int:
     return int(key_size * math.log(key_size))
 
 
+def default_chunk() -> int:
+    """Tokens to work on at a time: 128 on CPU, where it was measured; 512 elsewhere."""
+    return 128 if jax.default_backend() == "cpu" else 512
+
+
 def orthogonal_projection(
     rng: PRNGKeyArray | UInt32[Array, "2"], num_features: int, key_size: int
 ) -> Float[Array, "features key_size"]:
@@ -101,6 +106,7 @@ def layer(
     token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
     at: Int[Array, "cells chosen"] | None = None,
+    onto: KeySums | None = None,
     chunk: int = 128,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
@@ -115,6 +121,7 @@ def layer(
             and does not move the stabiliser; its own row is computed and meaningless.
         at: the tokens whose rows are wanted; all are keys all the same. None wants
             every row.
+        onto: sums of keys that are there beside those of the tokens.
         chunk: tokens worked on at a time. It changes time and memory, not the result.
         approximate_gelu: tanh approximation of GELU instead of erf.
         precision: what products are computed in.
@@ -122,32 +129,24 @@ def layer(
     Returns:
         The new residual stream, at the tokens that are wanted.
     """
-    if token_mask is None:
-        token_mask = jnp.ones(x.shape[:2], bool)
     sums = summarise_keys(
         parameters,
         projection,
         x,
         token_mask,
-        chunk=min(chunk, x.shape[1]),
+        onto=onto,
+        chunk=chunk,
         precision=precision,
     )
-    rows = x if at is None else rows_at(x, at)
-    num_rows = rows.shape[1]
-    chunk = min(chunk, num_rows)
-
-    def attend(x_chunk: Float[Array, "cells chunk dim"]):
-        return attend_chunk(
-            parameters,
-            projection,
-            sums,
-            x_chunk,
-            approximate_gelu=approximate_gelu,
-            precision=precision,
-        )
-
-    y = map_chunks(jax.checkpoint(attend), pad_tokens(rows, chunk), chunk)
-    return y[:, :num_rows]
+    return attend(
+        parameters,
+        projection,
+        sums,
+        x if at is None else rows_at(x, at),
+        chunk=chunk,
+        approximate_gelu=approximate_gelu,
+        precision=precision,
+    )
 
 
 def rows_at(
@@ -161,58 +160,84 @@ def summarise_keys(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
     x: Float[Array, "cells tokens dim"],
-    token_mask: Bool[Array, "cells tokens"],
+    token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
-    chunk: int,
+    onto: KeySums | None = None,
+    sign: Literal[1, -1] = 1,
+    chunk: int = 128,
     precision: Precision = "float32",
 ) -> KeySums:
-    """First pass: the sums over all tokens that linear attention reads."""
+    """First pass: the sums over all tokens that linear attention reads.
+
+    Args:
+        parameters: of this layer.
+        projection: of this layer.
+        x: residual stream.
+        token_mask: True at real tokens.
+        onto: sums to go on from; None begins with nothing.
+        sign: −1 takes the tokens out of the sums.
+        chunk: tokens worked on at a time.
+        precision: what products are computed in.
+    """
+    if token_mask is None:
+        token_mask = jnp.ones(x.shape[:2], bool)
+    chunk = min(chunk, x.shape[1])
     x, token_mask = pad_tokens(x, chunk), pad_tokens(token_mask, chunk)
     cells, heads = x.shape[0], parameters.key.shape[-2]
     features, key_size = projection.shape
-    start = KeySums(
-        weighted=jnp.zeros((cells, heads, features, key_size + 1), x.dtype),
-        plain=jnp.zeros((cells, heads, key_size + 1), x.dtype),
-        stabiliser=jnp.full((cells, heads, 1, 1), NEVER, x.dtype),
-    )
+    if onto is None:
+        onto = KeySums(
+            weighted=jnp.zeros((cells, heads, features, key_size + 1), x.dtype),
+            plain=jnp.zeros((cells, heads, key_size + 1), x.dtype),
+            stabiliser=jnp.full((cells, heads, 1, 1), NEVER, x.dtype),
+        )
 
     def add_chunk(sums: KeySums, inputs: tuple[Array, Array]) -> tuple[KeySums, None]:
         x_chunk, mask_chunk = inputs
         normed = attention_norm(parameters, x_chunk)
         keys = product("bcD,Dhd->bhcd", normed, parameters.key, precision)
         values = product("bcD,Dhd->bhcd", normed, parameters.value, precision)
-        return _add_keys(sums, projection, keys, values, mask_chunk, precision), None
+        signed = sign * jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
+        return _add_keys(sums, projection, keys, signed, mask_chunk, precision), None
 
     inputs = (_split_chunks(x, chunk), _split_chunks(token_mask, chunk))
-    sums, _ = lax.scan(jax.checkpoint(add_chunk), start, inputs)
-    return sums._replace(weighted=sums.weighted + EPSILON * sums.plain[:, :, None])
+    return lax.scan(jax.checkpoint(add_chunk), onto, inputs)[0]
 
 
-def attend_chunk(
+def attend(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
     sums: KeySums,
-    x: Float[Array, "cells chunk dim"],
+    rows: Float[Array, "cells rows dim"],
     *,
+    chunk: int = 128,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
-) -> Float[Array, "cells chunk dim"]:
-    """Second pass, for the tokens of one chunk: attention output and feed-forward."""
-    normed = attention_norm(parameters, x)
-    queries = product("bcD,Dhd->bhcd", normed, parameters.query, precision)
-    exponents, half_norms = _exponents(projection, queries, precision)
-    highest = lax.stop_gradient(exponents.max(-1, keepdims=True))
-    query_features = jnp.exp(exponents - half_norms - highest) + EPSILON
-    attended = product("bhcm,bhme->bhce", query_features, sums.weighted, precision)
-    # A cell without a single token has no keys: its rows are zero, not 0 / 0.
-    normaliser = jnp.where(attended[..., -1:] > 0, attended[..., -1:], 1)
-    return after_attention(
-        parameters,
-        x,
-        attended[..., :-1] / normaliser,
-        approximate_gelu=approximate_gelu,
-        precision=precision,
-    )
+) -> Float[Array, "cells rows dim"]:
+    """Second pass: attention output and feed-forward of some tokens."""
+    weighted = sums.weighted + EPSILON * sums.plain[:, :, None]
+
+    def attend_chunk(x: Float[Array, "cells chunk dim"]):
+        normed = attention_norm(parameters, x)
+        queries = product("bcD,Dhd->bhcd", normed, parameters.query, precision)
+        exponents, half_norms = _exponents(projection, queries, precision)
+        highest = lax.stop_gradient(exponents.max(-1, keepdims=True))
+        query_features = jnp.exp(exponents - half_norms - highest) + EPSILON
+        attended = product("bhcm,bhme->bhce", query_features, weighted, precision)
+        # A cell without a single token has no keys: its rows are zero, not 0 / 0.
+        normaliser = jnp.where(attended[..., -1:] > 0, attended[..., -1:], 1)
+        return after_attention(
+            parameters,
+            x,
+            attended[..., :-1] / normaliser,
+            approximate_gelu=approximate_gelu,
+            precision=precision,
+        )
+
+    num_rows = rows.shape[1]
+    chunk = min(chunk, num_rows)
+    y = map_chunks(jax.checkpoint(attend_chunk), pad_tokens(rows, chunk), chunk)
+    return y[:, :num_rows]
 
 
 def after_attention(
@@ -240,12 +265,11 @@ def _add_keys(
     sums: KeySums,
     projection: Array,
     keys: Array,
-    values: Array,
+    values_and_one: Array,
     token_mask: Array,
     precision: Precision,
 ) -> KeySums:
     where = token_mask[:, None, :, None]
-    values_and_one = jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
     values_and_one = jnp.where(where, values_and_one, 0)
     exponents, half_norms = _exponents(projection, keys, precision)
     exponents = jnp.where(where, exponents, NEVER)

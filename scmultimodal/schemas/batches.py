@@ -5,12 +5,20 @@ batch has is `None`; per-cell presence stands beside it, so that cells with diff
 modalities may share a batch.
 """
 
+import typing
+from typing import Literal
+
 import chex
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 Array = jax.Array | np.ndarray
+
+Tokens = Literal["all", "nonzero", "static_zeros"]
+"""Which genes of a cell are its tokens: all; those that are non-zero in a modality
+shown; or the same, beside silent genes that all cells share (`ops.static_zeros`)."""
+TOKENS = typing.get_args(Tokens)
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)

@@ -91,8 +91,9 @@ class CellTypeClassification:
         drop_key, head_key = jax.random.split(rng)
         if is_training and self.config.token_dropout:
             batch = self._drop_tokens(drop_key, batch)
-        (logits, vector_logits), _ = self._forward.apply(
-            params, network_state, head_key, batch, is_training=is_training
+        key = head_key if is_training else None
+        (logits, vector_logits), state = self._forward.apply(
+            params, network_state, key, batch, is_training=is_training
         )
         assert batch.label is not None, "a batch to learn from has labels"
         where = batch.cell_mask & (batch.label >= 0)
@@ -106,7 +107,7 @@ class CellTypeClassification:
             loss = (loss[0] + self.config.cell_vector_weight * extra, loss[1])
         correct = logits.argmax(-1) == batch.label
         accuracy = metrics.share_true(values=correct, where=where)
-        return loss, (network_state, {"accuracy": accuracy})
+        return loss, (state, {"accuracy": accuracy})
 
     def _drop_tokens(self, rng: jax.Array, batch: CellBatch) -> CellBatch:
         """Hides tokens from both paths; a hidden token is no key, value or feature."""

@@ -115,7 +115,6 @@ class MaskedReconstruction:
         is_training: bool,
     ) -> task.LossOutput:
         """See `Task.loss`. Metrics: loss and accuracy of each modality."""
-        del is_training  # The network has no dropout.
         visible, masked = self.mask(rng, batch)
         at = {
             modality: masking.positions(
@@ -124,7 +123,8 @@ class MaskedReconstruction:
             )
             for modality, hidden in masked.items()
         }
-        logits, _ = self._forward.apply(params, network_state, None, visible, at)
+        key = jax.random.fold_in(rng, 1) if is_training else None
+        logits, state = self._forward.apply(params, network_state, key, visible, at)
         cell_losses, cell_counts, measured = [], [], {}
         for modality, modality_logits in logits.items():
             true_bins, where = (
@@ -140,7 +140,7 @@ class MaskedReconstruction:
             cell_counts.append(has_any)
             measured |= _metrics(modality, modality_logits, true_bins, where, mean)
         total = _mean_of_modalities(jnp.stack(cell_losses), jnp.stack(cell_counts))
-        return total, (network_state, measured)
+        return total, (state, measured)
 
 
 def _mean_of_modalities(

@@ -1,12 +1,13 @@
 """What training needs to know of an objective: how to start and how to err."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 
 from scmultimodal.schemas.batches import Array, WeightedSum
 
-Params = dict[str, dict[str, Array]]
+Params = Mapping[str, Mapping[str, Array]]
 """Parameters (or state) of a network: {module: {name: array}}."""
 
 LossOutput = tuple[WeightedSum, tuple[Params, dict[str, WeightedSum]]]

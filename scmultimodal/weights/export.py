@@ -21,7 +21,7 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
 
-FORMAT, FORMAT_VERSION = "scmultimodal cell model", 1
+FORMAT, FORMAT_VERSION = "scmultimodal cell model", 2
 TENSORS, REFERENCE, VOCABULARY = folders.TENSORS, folders.REFERENCE, "vocabulary.json"
 
 Tree = folders.Tree
@@ -37,7 +37,6 @@ class ModelConfig:
         head: shape of the cell-type head; None where the model was only pre-trained.
         classes: names of the cell types, in the order of the logits.
         modalities: the paths that were trained.
-        tokens: "all" genes, or a cell's "nonzero" ones.
         feature_order: order of the genes where tokens are all genes.
         buckets: numbers of tokens that a batch may be padded to.
         provenance: data, revision and versions; for people.
@@ -47,7 +46,6 @@ class ModelConfig:
     head: CellTypeHeadConfig | None = None
     classes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("rna", "atac")
-    tokens: str = "nonzero"
     feature_order: str = "fixed"
     buckets: tuple[int, ...] | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -59,8 +57,6 @@ class ModelConfig:
             )
         if not set(self.modalities) <= {"rna", "atac"} or not self.modalities:
             raise ValueError(f"modalities must be rna, atac or both: {self.modalities}")
-        if self.tokens not in ("all", "nonzero"):
-            raise ValueError(f"tokens must be all or nonzero, got {self.tokens!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.loading import BatchBuilder, FeatureOrder
 from scmultimodal.data.mixing import Pattern
 from scmultimodal.data.sampling import EpochSampler, sequential_batches
 from scmultimodal.data.sources import StoreSource
@@ -16,7 +16,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.masked_reconstruction import (
@@ -29,9 +29,6 @@ from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import dry_run, provenance, trained
 
-Tokens = Literal["all", "nonzero"]
-FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
@@ -39,7 +36,8 @@ class PretrainConfig:
 
     Attributes:
         path: shape of each of the two paths.
-        tokens: "all" genes, or the union of a cell's "nonzero" ones.
+        tokens: "all" genes; the union of a cell's "nonzero" ones; or these beside
+            "static_zeros", the silent genes as all cells share them.
         feature_order: of the genes, where tokens are all genes.
         buckets: numbers of tokens that a batch may be padded to; fewer compile faster,
             more pad less. None takes a ladder with two rungs an octave.
@@ -111,7 +109,6 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
         export.ModelConfig(
             encoder=task.config.encoder,
             modalities=tuple(store.modalities),
-            tokens=config.tokens,
             feature_order=config.feature_order,
             buckets=config.buckets,
             provenance=provenance.of_model(
@@ -139,15 +136,21 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
     example = builder.build(np.resize(chosen, config.batch_size), regime)
     values = next(v for m in Modality if (v := getattr(example, m)) is not None)
     paths = np.mean([len(regime.modalities) for regime in cells])
-    # Twice as much backward as forward.
-    flop = 3 * paths * len(values) * config.path.flop(values.shape[1])
+    path, (num_cells, num_tokens) = config.path, values.shape
+    if config.tokens == "static_zeros":
+        # Tokens as keys, and taken out of the empty cell's, which every device has.
+        flop = num_cells * path.flop(num_tokens, 2 * num_tokens)
+        flop += jax.device_count() * path.flop(store.num_genes)
+    else:
+        flop = num_cells * path.flop(num_tokens)
     return dry_run.plan(
         MaskedReconstruction(task_config(store, config)),
         example,
         optimizer=shorten_warmup(config.optimizer, config.steps),
         running=config.running,
         steps=config.steps,
-        flop=flop,
+        # Twice as much backward as forward.
+        flop=3 * paths * flop,
         steps_per_epoch=sum(map(len, cells.values())) / config.batch_size,
     )
 
@@ -158,6 +161,7 @@ def task_config(store: Store, config: PretrainConfig) -> MaskedReconstructionCon
         encoder=CellEncoderConfig(
             num_genes=store.num_genes,
             num_bins=store.vocabulary.recipe["num_bins"],
+            tokens=config.tokens,
             path=config.path,
         ),
         mask_share=config.mask_share,

@@ -29,7 +29,7 @@ def builder_for(source: CellSource, config: export.ModelConfig) -> BatchBuilder:
     return BatchBuilder(
         source,
         config.encoder.num_genes,
-        tokens=config.tokens,
+        tokens=config.encoder.tokens,
         buckets=config.buckets,
         feature_order=config.feature_order,
     )

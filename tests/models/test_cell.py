@@ -28,7 +28,7 @@ def write_models(folder, **fields):
     task = MaskedReconstruction(pretrain.task_config(store, config))
     fresh = jax.device_get(pretrain.initial(task, store, builder, config))
     encoder = task.config.encoder
-    shape = export.ModelConfig(encoder=encoder, tokens=config.tokens)
+    shape = export.ModelConfig(encoder=encoder)
     trained.save(folder / "both" / "model", store, shape, *fresh)
     rna = dataclasses.replace(shape, modalities=("rna",))
     trained.save(folder / "rna" / "model", store, rna, *fresh)
@@ -42,9 +42,9 @@ def write_models(folder, **fields):
     return folder
 
 
-@pytest.fixture(scope="module", params=["all", "nonzero"])
+@pytest.fixture(scope="module", params=["all", "nonzero", "static_zeros"])
 def folder(request, tmp_path_factory):
-    """Run folders of models: their tokens are all genes, or a cell's non-zero ones."""
+    """Run folders of models of each kind of tokens."""
     path = tmp_path_factory.mktemp(request.param)
     return write_models(path, tokens=request.param)
 

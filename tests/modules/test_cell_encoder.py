@@ -1,6 +1,7 @@
 """The dual-path encoder: what it may see, average, reorder and ignore."""
 
 import dataclasses
+import itertools
 
 import haiku as hk
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.ops import favor
 from tests import builders
 
 GENES = 12
@@ -128,6 +130,83 @@ def test_cell_vector_is_the_mean_over_genes_that_are_non_zero(encoder):
         np.testing.assert_allclose(encoding.cells[cell], mean, atol=1e-5)
 
 
+def test_silent_genes_that_all_cells_share_are_exact_in_one_layer(encoder, monkeypatch):
+    """And in two they make another model, but one that knows which genes are silent."""
+    # It is relative to the stabiliser, which differs.
+    monkeypatch.setattr(favor, "EPSILON", 0.0)
+    _, whole = encoder
+    whole = whole.replace(rna=np.where(whole.rna < 3, 0, whole.rna))
+    whole = whole.replace(atac=np.where(whole.rna > 0, whole.atac, 0))
+    few = [np.flatnonzero(row) for row in whole.rna]
+    length = max(map(len, few))
+    ids = np.stack([np.pad(genes, (0, length - len(genes))) for genes in few])
+    mask = np.arange(length) < np.array([[len(genes)] for genes in few])
+    compact = whole.replace(
+        rna=np.where(mask, np.take_along_axis(whole.rna, ids, 1), 0),
+        atac=np.where(mask, np.take_along_axis(whole.atac, ids, 1), 0),
+        gene_ids=ids.astype(np.int32),
+        token_mask=mask,
+    )
+
+    def encoded(batch, tokens, layers):
+        config = builders.encoder_config(GENES, num_layers=layers)
+        config = dataclasses.replace(config, tokens=tokens)
+        network = cell_encoder.build_encoder(config)
+        params, state = network.init(
+            jax.random.PRNGKey(0),
+            whole.replace(gene_ids=np.tile(np.arange(GENES, dtype=np.int32), (6, 1))),
+        )
+        return np.asarray(network.apply(params, state, None, batch)[0].tokens)
+
+    for layers in (1, 2):
+        expected = np.take_along_axis(encoded(whole, "all", layers), ids[..., None], 1)[
+            mask
+        ]
+        static = encoded(compact, "static_zeros", layers)[mask]
+        unseen = encoded(compact, "nonzero", layers)[mask]
+        far = np.linalg.norm(unseen - expected)
+        if layers == 1:
+            np.testing.assert_allclose(static, expected, atol=2e-5)
+            assert far > 0.1
+        else:
+            assert 1e-3 < np.linalg.norm(static - expected) < far
+
+
+def test_exact_attention_has_no_sums_to_take_silent_genes_from():
+    config = builders.encoder_config(GENES)
+    path = dataclasses.replace(config.path, attention="exact")
+    with pytest.raises(ValueError, match="tokens must be all or nonzero with exact"):
+        dataclasses.replace(config, path=path, tokens="static_zeros")
+
+
+def test_random_features_are_drawn_anew_in_training_alone():
+    config = builders.encoder_config(GENES)
+    path = dataclasses.replace(config.path, redraw_every=2)
+    network = cell_encoder.build_encoder(dataclasses.replace(config, path=path))
+    batch = builders.cell_batch(num_genes=GENES)
+    params, state = network.init(jax.random.PRNGKey(0), batch)
+    usual = cell_encoder.build_encoder(config).init(jax.random.PRNGKey(0), batch)[1]
+    assert jax.tree.structure(state) != jax.tree.structure(usual)
+
+    def projections(state):
+        return [leaves["projection"] for leaves in state.values()]
+
+    drawn = [projections(state)]
+    for step in range(5):
+        _, state = network.apply(params, state, jax.random.PRNGKey(step), batch)
+        _, judged = network.apply(params, state, None, batch)
+        for a, b in zip(projections(state), projections(judged), strict=True):
+            np.testing.assert_array_equal(a, b)
+        drawn.append(projections(state))
+    changed = [
+        [not np.array_equal(a, b) for a, b in zip(*pair, strict=True)]
+        for pair in itertools.pairwise(drawn)
+    ]
+    # Two uses of each, and all layers of both paths at once.
+    assert changed == [[False] * 4, [False] * 4, [True] * 4, [False] * 4, [True] * 4]
+    assert len({bytes(np.asarray(w)) for w in drawn[-1]}) == 4
+
+
 def test_scatter_puts_tokens_at_their_genes_and_zeros_between():
     ids = jnp.array([[2, 0, 3], [1, 0, 0]])
     mask = jnp.array([[True, True, True], [True, False, False]])
@@ -143,6 +222,9 @@ def test_the_arithmetic_of_the_study_s_path():
     path = PerformerConfig()
     assert round(path.flop(10_733) / 10_733 / 6 / 1e3) == 2_290
     assert round(3 * path.flop(10_733) / 1e9) == 442
+    # A key has two projections, features and sums: the rest is of the rows.
+    assert path.flop(0, 1) == 6 * 2 * (2 * 128 * 640 + 266 * (640 + 650))
+    assert path.flop(5, 7) == 5 * path.flop(1, 0) + 7 * path.flop(0, 1)
     exact = dataclasses.replace(path, attention="exact")
     assert exact.flop(2_000) > 2 * exact.flop(1_000)
     # Queries with keys, and weights with values: two products of [tokens, tokens].

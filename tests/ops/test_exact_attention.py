@@ -9,40 +9,20 @@ from scmultimodal.ops import exact_attention, favor
 from tests.ops.test_favor import (
     CELLS,
     DIM,
-    HEADS,
     KEY,
     TOKENS,
     inputs,
+    layer_written_out,
     parameters,
     random_mask,
 )
 
 
-def norm(x, scale, offset):
-    centred = x - x.mean(-1, keepdims=True)
-    spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-    return centred / spread * scale + offset
-
-
 def written_out(p, x, mask):
-    """The definition, one cell and one head at a time."""
-    p = favor.LayerParameters(*(np.asarray(leaf, np.float64) for leaf in p))
-    x = np.asarray(x, np.float64)
-    out = np.empty_like(x)
-    for cell in range(len(x)):
-        h = norm(x[cell], p.attention_norm_scale, p.attention_norm_offset)
-        y = x[cell] + p.output_bias
-        for head in range(HEADS):
-            q, k, v = (h @ m[:, head] for m in (p.query, p.key, p.value))
-            weights = np.exp(q @ k[mask[cell]].T / np.sqrt(KEY))
-            attended = weights @ v[mask[cell]] / weights.sum(1, keepdims=True)
-            y = y + attended @ p.output[head]
-        g = norm(y, p.feed_forward_norm_scale, p.feed_forward_norm_offset)
-        g = g @ p.feed_forward_in + p.feed_forward_in_bias
-        erf = np.vectorize(__import__("math").erf)
-        g = g * (1 + erf(g / np.sqrt(2))) / 2
-        out[cell] = y + g @ p.feed_forward_out + p.feed_forward_out_bias
-    return out
+    """The definition of softmax attention."""
+    return layer_written_out(
+        p, x, mask, lambda cell, head, q, k: np.exp(q @ k.T / np.sqrt(KEY))
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 128])

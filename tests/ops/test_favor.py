@@ -1,5 +1,7 @@
 """The streamed layer against FAVOR+ written out in numpy float64."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,38 +42,56 @@ def inputs(seed: int = 1):
     return x, projection
 
 
-def written_out(p: favor.LayerParameters, projection, x, mask) -> np.ndarray:
-    """The definition, one cell and one head at a time, without streaming."""
+def norm(x, scale, offset):
+    centred = x - x.mean(-1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return centred / spread * scale + offset
+
+
+def layer_written_out(p: favor.LayerParameters, x, mask, attention_weights):
+    """The definition, one cell and one head at a time, without streaming.
+
+    `attention_weights(cell, head, q, k)`, not yet normalised, are [tokens, keys].
+    """
     p = favor.LayerParameters(*(np.asarray(leaf, np.float64) for leaf in p))
-    w, x = np.asarray(projection, np.float64), np.asarray(x, np.float64)
-
-    def norm(x, scale, offset):
-        centred = x - x.mean(-1, keepdims=True)
-        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-        return centred / spread * scale + offset
-
+    x = np.asarray(x, np.float64)
     out = np.empty_like(x)
     for cell in range(len(x)):
         h = norm(x[cell], p.attention_norm_scale, p.attention_norm_offset)
         y = x[cell] + p.output_bias
         for head in range(HEADS):
             q, k, v = (h @ m[:, head] for m in (p.query, p.key, p.value))
-            q, k = q * KEY**-0.25, k * KEY**-0.25
-            k, v = k[mask[cell]], v[mask[cell]]
-            eq, ek = q @ w.T, k @ w.T
-            fq = np.exp(
-                eq - (q**2).sum(1, keepdims=True) / 2 - eq.max(1, keepdims=True)
-            )
-            fk = np.exp(ek - (k**2).sum(1, keepdims=True) / 2 - ek.max())
-            fq, fk = fq + favor.EPSILON, fk + favor.EPSILON
-            weights = fq @ fk.T
-            y = y + (weights @ v / weights.sum(1, keepdims=True)) @ p.output[head]
+            weights = attention_weights(cell, head, q, k[mask[cell]])
+            weights /= weights.sum(1, keepdims=True)
+            y = y + weights @ v[mask[cell]] @ p.output[head]
         g = norm(y, p.feed_forward_norm_scale, p.feed_forward_norm_offset)
         g = g @ p.feed_forward_in + p.feed_forward_in_bias
-        erf = np.vectorize(__import__("math").erf)
-        g = g * (1 + erf(g / np.sqrt(2))) / 2
+        g = g * (1 + np.vectorize(math.erf)(g / np.sqrt(2))) / 2
         out[cell] = y + g @ p.feed_forward_out + p.feed_forward_out_bias
     return out
+
+
+def written_out(p, projection, x, mask, heard=None) -> np.ndarray:
+    """Of FAVOR+. The keys of `heard` [cells, some, dim] move the stabiliser alone."""
+    w = np.asarray(projection, np.float64)
+
+    def attention_weights(cell, head, q, k):
+        q, k = q * KEY**-0.25, k * KEY**-0.25
+        eq, ek = q @ w.T, k @ w.T
+        highest = ek.max()
+        if heard is not None:
+            h = norm(
+                np.asarray(heard[cell], np.float64),
+                np.asarray(p.attention_norm_scale),
+                np.asarray(p.attention_norm_offset),
+            )
+            silent = h @ np.asarray(p.key)[:, head] * KEY**-0.25
+            highest = max(highest, (silent @ w.T).max())
+        fq = np.exp(eq - (q**2).sum(1, keepdims=True) / 2 - eq.max(1, keepdims=True))
+        fk = np.exp(ek - (k**2).sum(1, keepdims=True) / 2 - highest)
+        return (fq + favor.EPSILON) @ (fk + favor.EPSILON).T
+
+    return layer_written_out(p, x, mask, attention_weights)
 
 
 def random_mask() -> np.ndarray:
