@@ -1,11 +1,13 @@
-# make setup | demo | test | test-all | bench | lint: each sets itself up, on any
+# make setup | demo | test | test-all | bench | bench-all | lint: each sets itself up, on any
 # machine with bash and Python 3.11 or later. Settings, on the command line or exported:
 #
 #   PYTHON=python3.13   the Python that .venv is made with
 #   VENV=.venv          where the environment lives
-#   ARGS="--steps 50"   handed through to demo, test, test-all and bench (its attention)
+#   ARGS="--steps 50"   handed through to demo, test, test-all, bench (its training
+#                       step) and bench-all
+#   JAX_PLATFORMS=cpu   what jax computes on; bench measures that
 #   SCMULTIMODAL_DATA   folder of real data; tests that need it skip without it
-#   TORCH=…             torch for test-all and bench, as a requirement or the path of a
+#   TORCH=…             torch for test-all and benches, as a requirement or the path of a
 #                       wheel. What pip finds by itself may be the CUDA build, some
 #                       gigabytes; the CPU build of the same version is enough
 #
@@ -14,7 +16,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench lint clean
+.PHONY: help setup demo test test-all bench bench-all lint clean
 
 VENV ?= .venv
 TORCH ?= torch
@@ -55,7 +57,10 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
 	$(BIN)/python -m experiments.bench.kmer_tokenizer
-	$(BIN)/python -m experiments.bench.streaming_performer $(ARGS)
+	$(BIN)/python -m experiments.bench.training_step $(ARGS)
+
+bench-all: $(SETUP_PARITY)  ## the same against tokens, cells, layers, heads and chunks
+	$(BIN)/python -m experiments.bench.sweeps $(ARGS)
 
 lint: $(SETUP)  ## format, style, types, floors
 	$(BIN)/ruff format --check .
