@@ -29,17 +29,24 @@ from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerCon
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.batches import CellBatch, RegionBatch, TokenBatch
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import prepare
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
-def checkpoint_arrays(run: Path) -> dict[int, Any]:
-    """{step: arrays} of the checkpoints of a run, as Orbax alone reads them."""
-    whole = (run / "checkpoints").absolute().glob("*/manifest.json")
+def checkpoint_arrays(run: Path, kind: str = "checkpoints") -> dict[int, Any]:
+    """{step: arrays} of a run's checkpoints, or of its "best", as Orbax reads them."""
+    whole = (run / kind).absolute().glob("*/manifest.json")
     steps = sorted((int(path.parent.name), path.with_name("state")) for path in whole)
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         return {step: reader.restore(folder) for step, folder in steps}
+
+
+def records_without_times(run: Path) -> list[dict]:
+    """What a training recorded, but for the times, which differ between equal runs."""
+    records = read_metrics(run / "metrics.jsonl")
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
 
 
 def annotated(

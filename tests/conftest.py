@@ -1,6 +1,8 @@
 """Fixtures that every room shares."""
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -21,15 +23,21 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """Each `fit` maps a new function: equal programs are compiled once all the same."""
+    """Each `fit` maps a new function: equal programs are compiled once all the same.
+
+    Child processes share what is compiled.
+    """
     settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        compilation_cache.reset_cache()
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +46,23 @@ def lightly_compiled():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def tally(record_property) -> Callable[[str], None]:
+    """Notes a line of counts, which is shown when all tests are done."""
+    return functools.partial(record_property, "tally")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Shows what the tests that passed have noted."""
+    lines = [
+        value
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == "tally"
+    ]
+    if lines:
+        terminalreporter.section("counts")
+        terminalreporter.write("\n".join(lines) + "\n")

@@ -9,6 +9,7 @@ A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and, written la
 checkpoint. Orbax itself restores a flipped bit without a word.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -55,8 +56,11 @@ class CheckpointManager:
         return self._complete()
 
     def _complete(self) -> list[int]:
-        found = self.folder.glob(f"*/{MANIFEST}")
-        return sorted(int(path.parent.name) for path in found)
+        return sorted(
+            int(path.parent.name)
+            for path in self.folder.glob(f"*/{MANIFEST}")
+            if path.parent.name.isdecimal()
+        )
 
     @property
     def latest_step(self) -> int | None:
@@ -65,6 +69,8 @@ class CheckpointManager:
 
     def save(self, step: int, state: Any, metadata: dict) -> None:
         """Saves a state with metadata (JSON), then removes the oldest beyond `keep`.
+
+        What killed processes left of other steps goes too.
 
         Raises:
             InputError: it cannot be written, as on a full disk; with `asynchronous`,
@@ -88,9 +94,9 @@ class CheckpointManager:
 
     def _save(self, step: int, state: Any, metadata: dict) -> None:
         folder = self.folder / str(step)
-        # What a killed process left, or the step of an earlier life of this run.
-        self._delete(step)
         try:
+            # The step may be of an earlier life of this run.
+            _delete(folder)
             folder.mkdir(parents=True)
             arrays = ocp.args.StandardSave(_flatten(state))
             self._orbax.save(folder / "state", args=arrays)
@@ -98,16 +104,19 @@ class CheckpointManager:
             _write(folder / MANIFEST, _manifest(_digests(folder)))
         # Orbax tells of a full disk by exceptions of several kinds.
         except Exception as error:
-            self._delete(step)
-            good = self._complete()
+            with contextlib.suppress(OSError):
+                _delete(folder)
             raise InputError(
                 folder,
                 f"could not be saved ({_first_line(error)})",
-                "free space or mend permissions; the same call goes on "
-                + (f"from step {good[-1]}" if good else "from the start"),
+                "free space or mend permissions; the same call goes on from the last "
+                "checkpoint",
             ) from error
-        for old in self._complete()[: -self.keep]:
-            self._delete(old)
+        kept = set(self._complete()[-self.keep :])
+        for path in self.folder.iterdir():
+            if path.name.isdecimal() and int(path.name) not in kept:
+                with contextlib.suppress(OSError):
+                    _delete(path)
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict]:
         """Returns the (state, metadata) of a step, bit for bit as saved.
@@ -134,12 +143,6 @@ class CheckpointManager:
         _verify(folder)
         return json.loads((folder / METADATA).read_text())
 
-    def _delete(self, step: int) -> None:
-        """Removes a step, its manifest first: a half-removed step is none."""
-        folder = self.folder / str(step)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
     def close(self) -> None:
         """Ends the save that goes on, and lets go of threads.
 
@@ -152,6 +155,13 @@ class CheckpointManager:
             if self._writer is not None:
                 self._writer.shutdown()
             self._orbax.close()
+
+
+def _delete(folder: Path) -> None:
+    """Removes a step, its manifest first: a half-removed step is none."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _of_this_host_alone() -> ocp.Checkpointer:

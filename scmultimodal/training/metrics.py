@@ -1,12 +1,15 @@
 """Averages of weighted sums, and the file that keeps them."""
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from scmultimodal.schemas.errors import InputError
 
 FILE = "metrics.jsonl"
 
@@ -56,17 +59,21 @@ class MetricsWriter:
         """Opens the file; drops records beyond `last_step` and a torn last line.
 
         Without `writes` it only reads, and remembers.
+
+        Raises:
+            InputError: the file cannot be written; by `write` too.
         """
         self.path = Path(folder) / FILE
         self.history = [r for r in read_metrics(self.path) if r["step"] <= last_step]
         self._start, self._file = time.monotonic(), None
         if not writes:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in self.history))
-        temporary.replace(self.path)
-        self._file = self.path.open("a")
+        with _writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in self.history))
+            temporary.replace(self.path)
+            self._file = self.path.open("a")
 
     def write(self, step: int, split: str, values: Mapping[str, Any]) -> dict:
         """Appends and returns one record. Arrays are left out; NaN becomes null."""
@@ -76,15 +83,32 @@ class MetricsWriter:
             if np.ndim(value) == 0:
                 record[name] = float(value) if np.isfinite(value) else None
         if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            with _writing(self.path):
+                self._file.write(json.dumps(record) + "\n")
+                self._file.flush()
         self.history.append(record)
         return record
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            self._file.close()
+            # What is left to be flushed has been told of by `write`.
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Says which file it is that the system cannot write."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            path,
+            f"cannot be written ({error.strerror})",
+            "free space or mend permissions; the same call goes on from the last "
+            "checkpoint",
+        ) from error
 
 
 def read_metrics(path: Path) -> list[dict]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import scmultimodal
+from scmultimodal.data import atomic
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.checkpoints import CheckpointManager
@@ -53,6 +54,7 @@ class RunFolder:
             self.folder / "checkpoints", keep, asynchronous=asynchronous
         )
         self.best = CheckpointManager(self.folder / "best", keep=1)
+        self.best_step: int | None = None
         self.best_value = math.nan
         self.metrics: MetricsWriter | None = None
 
@@ -72,9 +74,12 @@ class RunFolder:
 
         Raises:
             InputError: a checkpoint where none may be resumed, one of other settings,
-                or a damaged one.
+                or a damaged one; or a folder that may not be written to.
         """
         window = Averages()
+        if self.writes:
+            for manager in (self.checkpoints, self.best):
+                atomic.check_writable(manager.folder)
         if step is None:
             if self.writes:
                 shutil.rmtree(self.best.folder, ignore_errors=True)
@@ -85,17 +90,29 @@ class RunFolder:
                 "choose another folder, or resume='auto'",
             )
         else:
-            metadata = self.checkpoints.metadata(step)
-            _compare(self.folder, metadata["config"], self.description)
+            state, metadata = self._restore(step, state)
             window = Averages(metadata["window"])
-            state, _ = self.checkpoints.restore(step, state)
-        best = self.best.latest_step if step is not None else None
-        if best is not None:
-            self.best_value = self.best.metadata(best)["value"]
         self.metrics = MetricsWriter(
             self.folder, last_step=step or 0, writes=self.writes
         )
         return state, window
+
+    def _restore(self, step: int, state: TrainState) -> tuple[TrainState, dict]:
+        """A checkpoint and its metadata; takes up the best that was known by then."""
+        metadata = _metadata(self.checkpoints, step)
+        _compare(self.folder, metadata["config"], self.description)
+        # A validation may be newer than the checkpoint: so may the best.
+        known, best = metadata.get("best"), self.best.latest_step
+        if known is not None and (best is None or best < known):
+            raise InputError(
+                self.best.folder / str(known),
+                "is missing: the best validation before the checkpoint",
+                "copy it here again, or choose another folder",
+            )
+        if best is not None:
+            self.best_step = best
+            self.best_value = _metadata(self.best, best)["value"]
+        return self.checkpoints.restore(step, state)
 
     def save(self, step: int, state: TrainState, window: Averages) -> None:
         """Saves a checkpoint with the settings, the data position and versions."""
@@ -107,6 +124,7 @@ class RunFolder:
             "config": self.description,
             "versions": versions | {"scmultimodal": scmultimodal.__version__},
             "window": window.dump(),
+            "best": self.best_step,
         }
         self.checkpoints.save(step, state, metadata)
 
@@ -120,21 +138,21 @@ class RunFolder:
         """Keeps {"params", "network_state"} as the best of the run."""
         if self.writes:
             self.best.save(step, kept, {"step": step, "value": value})
-        self.best_value = value
+        self.best_step, self.best_value = step, value
 
     def with_best(self, state: TrainState) -> tuple[TrainState, int | None]:
         """`state` with the best parameters, and their step: None if none is better."""
-        step = self.best.latest_step
-        if step is None:
+        if self.best_step is None:
             return state, None
         kept = {"params": state.params, "network_state": state.network_state}
-        kept, _ = self.best.restore(step, kept)
-        return state.replace(**kept), step
+        kept, _ = self.best.restore(self.best_step, kept)
+        return state.replace(**kept), self.best_step
 
     def report_batch(self, step: int, batch: Any, what: str) -> Path | None:
         """Lists what a batch that "diverged" or was "skipped" was made of.
 
         Its fields named `…_index` say so, where it has any: positions in the dataset.
+        None where there is nothing to list, or no room for it.
         """
         indices = {
             name: np.asarray(index).tolist()
@@ -144,7 +162,10 @@ class RunFolder:
         if not indices or not self.writes:
             return None
         path = self.folder / f"{what}_step_{step}.json"
-        path.write_text(json.dumps({"step": step, **indices}))
+        try:
+            path.write_text(json.dumps({"step": step, **indices}))
+        except OSError:  # That the batch broke a step is worth more than its list.
+            return None
         return path
 
     def close(self) -> None:
@@ -154,6 +175,18 @@ class RunFolder:
                 stack.callback(self.metrics.close)
             stack.callback(self.best.close)
             stack.callback(self.checkpoints.close)
+
+
+def _metadata(manager: CheckpointManager, step: int) -> dict:
+    """The metadata of a step; raises where it is that of another."""
+    metadata = manager.metadata(step)
+    if metadata["step"] != step:
+        raise InputError(
+            manager.folder / str(step),
+            f"holds step {metadata['step']}",
+            "give folders of steps their names again",
+        )
+    return metadata
 
 
 def _compare(folder: Path, found: dict, expected: dict) -> None:

@@ -152,12 +152,28 @@ def test_a_step_without_manifest_is_none(manager):
     assert_same(manager.restore(4, some_state())[0], some_state())
 
 
+def test_folders_of_others_are_left_alone(manager):
+    shutil.copytree(manager.folder / "4", manager.folder / "4 of Monday")
+    assert manager.steps == [1, 4]
+    for step in (6, 7, 8):
+        manager.save(step, {"a": np.zeros(2)}, {})
+    names = {path.name for path in manager.folder.iterdir()}
+    assert names == {"4 of Monday", "6", "7", "8"}
+
+
+def test_what_a_cut_off_save_left_goes_with_the_next(manager):
+    (manager.folder / "5" / "state.tmp").mkdir(parents=True)
+    (manager.folder / "1" / "manifest.json").unlink()
+    manager.save(7, some_state(), METADATA)
+    assert sorted(path.name for path in manager.folder.iterdir()) == ["4", "7"]
+
+
 def test_an_interrupted_save_leaves_the_step_before(manager, monkeypatch):
     def fail(*arguments):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("scmultimodal.training.checkpoints._write", fail)
-    said = r"7: could not be saved \(No space left on device\).*goes on from step 4"
+    said = r"7: could not be saved \(No space left on device\).*goes on from the last"
     with pytest.raises(InputError, match=said):
         manager.save(7, some_state(), METADATA)
     assert manager.steps == [1, 4]
@@ -211,7 +227,7 @@ def test_a_save_that_failed_behind_the_training_is_told(tmp_path, monkeypatch, t
 
     monkeypatch.setattr(checkpoints, "_write", fail)
     manager.save(2, some_state(), METADATA)
-    with pytest.raises(InputError, match=r"No space.*goes on from step 1"):
+    with pytest.raises(InputError, match=r"No space.*goes on from the last"):
         then(manager)
     assert manager.steps == [1]
     manager.close()

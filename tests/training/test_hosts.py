@@ -1,108 +1,15 @@
 """Two real processes: they train as one, stop as one, and notice when one is gone."""
 
-import contextlib
-import os
 import re
 import signal
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from scmultimodal.schemas.status import Status
-from scmultimodal.training import meeting
-from scmultimodal.training.meeting import HostsConfig
-from scmultimodal.training.metrics import read_metrics
-from tests.builders import checkpoint_arrays
-
-PATIENCE = 120
-"""Seconds after which a process that should have ended is a failure."""
-
-
-class Host:
-    """A process of a training, and what it has said."""
-
-    def __init__(self, arguments, role, devices):
-        environment = {
-            k: v for k, v in os.environ.items() if "SCMULTIMODAL_HOST" not in k
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.one_host", *map(str, arguments)],
-            env=environment | role | {"JAX_NUM_CPU_DEVICES": str(devices)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def until(self, pattern):
-        """Reads on to a line that matches."""
-        said = []
-        for line in self.process.stdout:
-            said.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError("".join(said))
-
-    def until_there(self, path):
-        """Returns once a file is there; fails if the process ends before."""
-        for _ in range(10 * PATIENCE):
-            if path.exists():
-                return
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                raise AssertionError(f"it ended with {self.process.wait(0.1)}")
-        raise AssertionError(f"{path} did not come within {PATIENCE} s")
-
-    def go_on(self, lines):
-        """Lets it take so many batches."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write("\n" * lines)
-            self.process.stdin.flush()
-
-    def end(self):
-        """(status, the rest of what it said); one that waits for a line gets none."""
-        return self.process.wait(PATIENCE), self.process.stdout.read()
-
-
-@pytest.fixture
-def start():
-    """Starts hosts; none outlives the test."""
-    begun = []
-
-    def start(*arguments, hosts=2, devices=2, come=None, heartbeat=20, wait=60, **more):
-        coordinator = f"localhost:{meeting.free_port()}"
-        for host in range(hosts) if come is None else come:
-            role = HostsConfig(
-                coordinator=coordinator,
-                hosts=hosts,
-                host=host,
-                heartbeat_seconds=float(heartbeat),
-                meeting_seconds=float(wait),
-            ).environment()
-            own = [*arguments, *more.get("own", {}).get(host, [])]
-            begun.append(Host(own, {} if hosts == 1 else role, devices))
-        return begun[-hosts:] if come is None else begun[-len(come) :]
-
-    yield start
-    for host in begun:
-        host.process.kill()
-        host.process.communicate()
-
-
-def together(hosts, batches):
-    """Lets all take so many batches, and returns when they have."""
-    for host in hosts:
-        host.go_on(batches)
-    for host in hosts:
-        host.until(f"batch {batches - 1}")
-    return hosts
-
-
-def without_times(folder):
-    records = read_metrics(folder / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+from tests.builders import checkpoint_arrays, records_without_times
+from tests.training.hosts import Host, assert_same_end, newest, take
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +26,8 @@ def undisturbed(tmp_path_factory):
     "how",
     [
         [],
-        pytest.param(["--jit"], marks=pytest.mark.long),
-        pytest.param(["--fsdp"], marks=pytest.mark.long),
+        pytest.param(["--parallel", "jit"], marks=pytest.mark.long),
+        pytest.param(["--parallel", "fsdp"], marks=pytest.mark.long),
     ],
 )
 def test_two_hosts_train_as_one(start, undisturbed, tmp_path, how):
@@ -132,7 +39,9 @@ def test_two_hosts_train_as_one(start, undisturbed, tmp_path, how):
     for a, b in zip(jax.tree.leaves(one[12]), jax.tree.leaves(two[12]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     for a, b in zip(
-        without_times(undisturbed), without_times(tmp_path / "run"), strict=True
+        records_without_times(undisturbed),
+        records_without_times(tmp_path / "run"),
+        strict=True,
     ):
         assert a.keys() == b.keys()
         np.testing.assert_allclose(
@@ -142,49 +51,71 @@ def test_two_hosts_train_as_one(start, undisturbed, tmp_path, how):
         )
 
 
-@pytest.mark.parametrize("asked", [pytest.param(0, marks=pytest.mark.long), 1])
-def test_one_that_is_asked_to_end_stops_all_at_one_step(start, tmp_path, asked):
-    pair = together(start(tmp_path / "run", 12, "--linger"), 5)
-    pair[asked].process.send_signal(signal.SIGTERM)
-    for host in pair:
-        host.go_on(12)
-    ends = [host.end() for host in pair]
-    assert [status for status, _ in ends] == [Status.RESTART_ME] * 2, ends
-    steps = {re.search(r"stopped after step (\d+) of 12", said)[1] for _, said in ends}
-    (step,) = steps
-    assert int(step) == max(checkpoint_arrays(tmp_path / "run")) < 12
-    again = [host.end() for host in start(tmp_path / "run", 12)]
-    assert [status for status, _ in again] == [0, 0], again
-    whole = [host.end() for host in start(tmp_path / "whole", 12)]
-    assert [status for status, _ in whole] == [0, 0], whole
-    for a, b in zip(
-        jax.tree.leaves(checkpoint_arrays(tmp_path / "run")[12]),
-        jax.tree.leaves(checkpoint_arrays(tmp_path / "whole")[12]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
-    assert without_times(tmp_path / "run") == without_times(tmp_path / "whole")
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_one_that_is_asked_to_end_stops_all_at_one_step(start, tmp_path, tally, times):
+    random, steps = np.random.default_rng(times), 14 * times
+    for time in range(times):
+        pair = start(tmp_path / "run", steps, "--linger")
+        take(pair, random.integers(1, 9))
+        pair[time % 2].process.send_signal(signal.SIGTERM)
+        for host in pair:
+            host.go_on(steps)
+        ends = [host.end() for host in pair]
+        assert [status for status, _ in ends] == [Status.RESTART_ME] * 2, ends
+        said = rf"stopped after step (\d+) of {steps}"
+        (step,) = {int(re.search(said, of_one)[1]) for _, of_one in ends}
+        assert step == newest(tmp_path / "run") < steps
+    for folder in ("run", "whole"):
+        ends = [host.end() for host in start(tmp_path / folder, steps)]
+        assert [status for status, _ in ends] == [0, 0], ends
+    assert_same_end(tmp_path / "run", tmp_path / "whole")
+    tally(
+        f"{times} x SIGTERM to one of two hosts: both saved the same step; the same "
+        "bits at the end"
+    )
 
 
-@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_a_host_that_is_killed_is_named_and_the_other_ends(start, tmp_path, killed):
-    pair = start(tmp_path / "run", 12, "--linger")
-    for host in pair:
-        # Eight, and the one that the parameters are made from.
-        host.go_on(9)
-    # No batch is left: both wait, and no collective is under way, of which gloo would
-    # make an end of its own.
-    pair[0].until_there(tmp_path / "run" / "checkpoints" / "8" / "manifest.json")
-    pair[killed].process.kill()
-    status, said = pair[1 - killed].end()
-    assert status == Status.RESTART_ME, said
-    assert f"training stopped: host {killed}" in said
-    assert "ended without a word" in said
-    assert max(checkpoint_arrays(tmp_path / "run")) == 8
+@pytest.mark.parametrize(
+    ("times", "hosts"),
+    [
+        (3, 2),
+        pytest.param(4, 2, marks=pytest.mark.long),
+        pytest.param(3, 3, marks=pytest.mark.long),
+    ],
+)
+def test_a_host_that_is_killed_is_named_and_the_others_end(
+    start, tmp_path, tally, times, hosts
+):
+    random, run, heartbeat = np.random.default_rng(times), tmp_path / "run", 20
+    killed = random.permutation(np.arange(times) % hosts)
+    for time, gone in enumerate(killed, 1):
+        group = start(
+            *(run, 4 * times + 1, "--linger"),
+            hosts=hosts,
+            devices=1,
+            heartbeat=heartbeat,
+        )
+        # The batch that parameters are made from, and those of four steps. After
+        # these all wait: gloo would make an end of its own of a collective under way.
+        take(group, 5)
+        group[0].until_there(run / "checkpoints" / str(4 * time) / "manifest.json")
+        group[gone].process.kill()
+        for host, other in enumerate(group):
+            if host != gone:
+                status, said = other.end(2 * heartbeat)
+                assert status == Status.RESTART_ME, said
+                assert f"training stopped: host {gone} (" in said
+                assert "ended without a word" in said
+        assert newest(run) == 4 * time
+    tally(
+        f"{times} x one of {hosts} hosts killed: the others ended within two "
+        "heartbeats and named it"
+    )
 
 
 def test_a_host_that_hangs_is_named_and_the_other_ends(start, tmp_path):
-    pair = together(start(tmp_path / "run", 12, "--linger", heartbeat=3), 5)
+    pair = start(tmp_path / "run", 12, "--linger", heartbeat=3)
+    take(pair, 5)
     pair[1].process.send_signal(signal.SIGSTOP)
     status, said = pair[0].end()
     assert status == Status.RESTART_ME, said
@@ -202,20 +133,31 @@ def test_a_host_that_gives_up_tells_the_others_why(start, tmp_path):
     assert any("trained with num_steps = 12, not 13" in said for _, said in ends)
 
 
-def test_a_host_that_does_not_come_is_named(start, tmp_path):
-    (host,) = start(tmp_path / "run", 12, hosts=3, come=[0], wait=1)
-    status, said = host.end()
-    assert status == Status.GIVE_UP
-    assert "1 of 3 hosts came within 1 s; missing: 1, 2" in said
+@pytest.mark.parametrize(
+    ("hosts", "come", "wait", "words"),
+    [
+        (2, [0], 1, "1 of 2 hosts came within 1 s; missing: 1"),
+        (4, [0], 1, "1 of 4 hosts came within 1 s; missing: 1, 2, 3"),
+        (2, [1], 1, "host 0 did not listen there within 1 s"),
+        pytest.param(
+            *(3, [1, 2], 1, "host 0 did not listen there within 1 s"),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            *(3, [0, 2], 15, "2 of 3 hosts came within 15 s; missing: 1"),
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+def test_a_host_that_does_not_come_is_named(
+    start, tmp_path, tally, hosts, come, wait, words
+):
+    for host in start(tmp_path / "run", 12, hosts=hosts, come=come, wait=wait):
+        status, said = host.end()
+        assert status == Status.GIVE_UP
+        assert words in said
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.long
-def test_without_host_0_the_others_say_where_they_knocked(start, tmp_path):
-    (host,) = start(tmp_path / "run", 12, come=[1], wait=1)
-    status, said = host.end()
-    assert status == Status.GIVE_UP
-    assert "host 0 did not listen there within 1 s" in said
+    tally(f"1 x {hosts - len(come)} of {hosts} hosts missing: the others said which")
 
 
 def test_hosts_that_run_something_else_are_named_on_both(start, tmp_path):

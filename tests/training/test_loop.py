@@ -19,6 +19,7 @@ from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.loop import fit
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
+from tests.builders import records_without_times
 from tests.regression import RegressionTask, regression_batch
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.05, warmup_steps=2)
@@ -57,16 +58,11 @@ def kill():
     raise Killed
 
 
-def without_times(folder):
-    records = read_metrics(folder / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
-
-
 def assert_same_run(result, other, folder, other_folder):
     assert jax.tree.structure(result.state) == jax.tree.structure(other.state)
     jax.tree.map(np.testing.assert_array_equal, result.state, other.state)
     assert result.best_step == other.best_step
-    assert without_times(folder) == without_times(other_folder)
+    assert records_without_times(folder) == records_without_times(other_folder)
     assert [r["step"] for r in result.history] == [r["step"] for r in other.history]
 
 

@@ -27,3 +27,9 @@ def test_a_batch_is_listed_under_the_name_of_its_index(tmp_path, batch, index):
 def test_a_batch_without_an_index_leaves_nothing(tmp_path, batch):
     assert RunFolder(tmp_path, {}).report_batch(5, batch, "diverged") is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_that_cannot_be_listed_does_not_hide_what_it_broke(tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    folder = RunFolder(tmp_path / "run", {})
+    assert folder.report_batch(5, builders.region_batch(), "diverged") is None

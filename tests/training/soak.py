@@ -1,0 +1,79 @@
+"""Run as a child process: a training that says at each validation what it holds.
+
+    python -m tests.training.soak FOLDER [--steps N] [--seconds S]
+
+A line is a JSON object of {"step", "files", "arrays", "threads", "resident_mb"}. After
+so many seconds it asks itself to end, as a scheduler would.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+
+from scmultimodal.training.config import LoopConfig, RunningConfig
+from scmultimodal.training.loop import fit
+from scmultimodal.workflows import process
+from tests.regression import RegressionTask, regression_batch
+
+INTERVAL = 10
+"""Steps from validation to validation, and from save to save."""
+
+
+def holds() -> dict[str, float]:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "files": len(os.listdir("/proc/self/fd")),
+        "arrays": len(jax.live_arrays()),
+        "threads": threading.active_count(),
+        "resident_mb": pages * resource.getpagesize() / 2**20,
+    }
+
+
+def work() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    given = parser.parse_args()
+    deadline = time.monotonic() + given.seconds
+    validations = 0
+
+    def batch(step: int):
+        # 128 KB: that none of them is kept shows in the memory.
+        return regression_batch(step, rows=512, features=64)
+
+    def validation_batches():
+        nonlocal validations
+        validations += 1
+        print(json.dumps({"step": INTERVAL * validations, **holds()}), flush=True)
+        if time.monotonic() > deadline:
+            signal.raise_signal(signal.SIGTERM)
+        return [batch(0), batch(1)]
+
+    fit(
+        RegressionTask(width=64),
+        train_batches=batch,
+        validation_batches=validation_batches,
+        config=LoopConfig(
+            num_steps=given.steps,
+            evaluate_every=INTERVAL,
+            checkpoint_every=INTERVAL,
+            log_every=INTERVAL,
+            keep_best="loss",
+            best_is="min",
+        ),
+        running=RunningConfig(asynchronous_saves=True),
+        folder=given.folder,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(process.run(work, name="soak", debug=False))
