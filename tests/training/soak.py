@@ -1,9 +1,10 @@
 """Run as a child process: a training that says at each validation what it holds.
 
-    python -m tests.training.soak FOLDER [--steps N] [--seconds S]
+    python -m tests.training.soak FOLDER EVERY [--steps N] [--seconds S]
 
-A line is a JSON object of {"step", "files", "arrays", "threads", "resident_mb"}. After
-so many seconds it asks itself to end, as a scheduler would.
+It validates and saves every so many steps. A line is a JSON object of {"step", "files",
+"arrays", "threads", "resident_mb"}. After so many seconds it asks itself to end, as a
+scheduler would.
 """
 
 import argparse
@@ -23,9 +24,6 @@ from scmultimodal.training.loop import fit
 from scmultimodal.workflows import process
 from tests.regression import RegressionTask, regression_batch
 
-INTERVAL = 10
-"""Steps from validation to validation, and from save to save."""
-
 
 def holds() -> dict[str, float]:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -40,6 +38,7 @@ def holds() -> dict[str, float]:
 def work() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("every", type=int)
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     given = parser.parse_args()
@@ -53,7 +52,7 @@ def work() -> None:
     def validation_batches():
         nonlocal validations
         validations += 1
-        print(json.dumps({"step": INTERVAL * validations, **holds()}), flush=True)
+        print(json.dumps({"step": given.every * validations, **holds()}), flush=True)
         if time.monotonic() > deadline:
             signal.raise_signal(signal.SIGTERM)
         return [batch(0), batch(1)]
@@ -64,9 +63,9 @@ def work() -> None:
         validation_batches=validation_batches,
         config=LoopConfig(
             num_steps=given.steps,
-            evaluate_every=INTERVAL,
-            checkpoint_every=INTERVAL,
-            log_every=INTERVAL,
+            evaluate_every=given.every,
+            checkpoint_every=given.every,
+            log_every=given.every,
             keep_best="loss",
             best_is="min",
         ),

@@ -80,7 +80,7 @@ def test_one_that_is_asked_to_end_stops_all_at_one_step(start, tmp_path, tally, 
     [
         (3, 2),
         pytest.param(4, 2, marks=pytest.mark.long),
-        pytest.param(3, 3, marks=pytest.mark.long),
+        pytest.param(3, 4, marks=pytest.mark.long),
     ],
 )
 def test_a_host_that_is_killed_is_named_and_the_others_end(

@@ -14,8 +14,9 @@ SECONDS = 600
 STEPS = 400
 HELD = ("files", "arrays", "threads")
 COME_AND_GO = 5
-RECORDS_MB = 16
-"""For the history of metrics, which a training keeps in memory: 0.5 KB a record."""
+GROW_MB = 8
+"""The history of metrics is kept, 0.5 KB a record; and Spec.to_json of tensorstore
+0.1.86, by which Orbax saves, leaks 0.3 KB a call: some 10 KB a save of this state."""
 
 
 def soak(folder, *arguments, seconds=0):
@@ -40,7 +41,7 @@ def grown(counts):
 
 
 def test_files_arrays_and_threads_do_not_pile_up(tmp_path, tally):
-    status, held = soak(tmp_path / "run", "--steps", STEPS)
+    status, held = soak(tmp_path / "run", 10, "--steps", STEPS)
     assert status == Status.DONE
     assert newest(tmp_path / "run") == STEPS
     for what in HELD:
@@ -51,11 +52,11 @@ def test_files_arrays_and_threads_do_not_pile_up(tmp_path, tally):
 
 @pytest.mark.long
 def test_ten_minutes_do_not_grow(tmp_path, tally):
-    status, held = soak(tmp_path / "run", "--seconds", SECONDS, seconds=SECONDS)
+    status, held = soak(tmp_path / "run", 100, "--seconds", SECONDS, seconds=SECONDS)
     assert status == Status.RESTART_ME
     for what in HELD:
         assert grown(held[what]) < COME_AND_GO, held[what]
-    assert grown(held["resident_mb"]) < RECORDS_MB, held["resident_mb"]
+    assert grown(held["resident_mb"]) < GROW_MB, held["resident_mb"]
     tally(f"{SECONDS} s, {newest(tmp_path / 'run')} steps, {summary(held)}")
 
 
