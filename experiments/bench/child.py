@@ -1,7 +1,7 @@
 """The process of one contestant: `python -m experiments.bench.child MODULE SETTINGS`.
 
 It speaks JSON lines with `turns`. First it says what it is: {"facts": …}, or {"absent":
-reason} where something is not installed. Then each line that it reads, "warm up" or
+reason} where it cannot take part. Then each line that it reads, "warm up" or
 "step", is done and answered. Between them it waits, and costs nothing.
 """
 
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+from experiments.bench.contestants import AbsentError
 from experiments.bench.shape import Shape
 
 
@@ -30,6 +31,9 @@ def main(module: str, settings: str) -> None:
         contestant = importlib.import_module(module).build(**fields)
     except ModuleNotFoundError as error:
         reply(absent=f"{error.name} is not installed")
+        return
+    except AbsentError as error:
+        reply(absent=str(error))
         return
     reply(facts=contestant.facts)
     before = contestant.peak_bytes()

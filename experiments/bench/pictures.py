@@ -1,5 +1,6 @@
 """Results as PNG files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,15 +49,18 @@ def lines(panels: Mapping[str, Series], path: Path, *, xlabel: str) -> Path:
     figure = style.canvas(4.4 * len(panels), 3.4)
     axes_of = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (quantity, series) in zip(axes_of, panels.items(), strict=True):
-        sizes = set()
-        for colour, (name, points) in zip(style.COLOURS, series.items(), strict=False):
-            known = [(size, value) for size, value in points if value]
-            sizes |= {size for size, _ in known}
-            if known:
-                axes.plot(*zip(*known, strict=True), "o-", color=colour, label=name)
+        known = {
+            name: [(size, value) for size, value in points if value]
+            for name, points in series.items()
+        }
+        for colour, (name, points) in zip(style.COLOURS, known.items(), strict=False):
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", color=colour, label=name)
         axes.loglog()
-        axes.set_xticks(sorted(sizes), [f"{size:,}" for size in sorted(sizes)])
-        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        sizes, values = zip(*(p for line in known.values() for p in line), strict=True)
+        for axis, ticks in (("x", sorted(set(sizes))), ("y", _round_numbers(values))):
+            axes.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": map(_short, ticks)})
+            axes.tick_params(axis=axis, which="minor", length=0, labelsize=0)
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
         style.tidy(axes, title=quantity, xlabel=xlabel)
     handles, labels = axes_of[0].get_legend_handles_labels()
@@ -69,3 +73,15 @@ def lines(panels: Mapping[str, Series], path: Path, *, xlabel: str) -> Path:
         frameon=False,
     )
     return style.save(figure, path)
+
+
+def _round_numbers(values: Sequence[float]) -> list[float]:
+    """1, 2 and 5 of each power of ten, as far as the values reach."""
+    lowest, highest = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(lowest), math.floor(highest) + 2)
+    ticks = [times * 10.0**power for power in powers for times in (1, 2, 5)]
+    return [tick for tick in ticks if min(values) / 2 < tick < max(values) * 2]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"

@@ -197,4 +197,6 @@ def _ratios(lines: Lines) -> dict[int, float | None]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    main(
+        tyro.cli(Config, description=__doc__, prog="python -m experiments.bench.sweeps")
+    )

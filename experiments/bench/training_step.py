@@ -85,14 +85,17 @@ def start_all(config: Config, start: Callable[..., Player]) -> Players:
     """Contestants by their key in the results, in the order of their turns."""
     shape, width = config.shape, config.product_width
     product = start("matrix product, float32", "product", width=width)
-    on_gpu = product.facts.get("platform") == "gpu"
-    torch = {"platform": product.facts.get("platform"), "threads": config.threads}
+    accelerated = product.facts.get("platform", "cpu") != "cpu"
+    torch = {
+        "platform": product.facts.get("platform", "cpu"),
+        "threads": config.threads,
+    }
 
     def resized(tokens: int) -> dict[str, Shape]:
         return {"shape": dataclasses.replace(shape, tokens=max(tokens, 1))}
 
     half, double = resized(shape.tokens // 2), resized(2 * shape.tokens)
-    fewer = resized(shape.tokens if on_gpu else shape.tokens // 4)
+    fewer = resized(shape.tokens if accelerated else shape.tokens // 4)
     players = {
         "product_float32": product,
         "ours": start("ours", "ours", shape=shape),
@@ -108,14 +111,14 @@ def start_all(config: Config, start: Callable[..., Player]) -> Players:
         )
     players["ours_half"] = start("ours, half the tokens", "ours", **half)
     players["ours_double"] = start("ours, twice the tokens", "ours", **double)
-    if not on_gpu:
+    if not accelerated:
         players["ours_fewer"] = start("ours, a fourth of the tokens", "ours", **fewer)
     exact = fewer | {"attention": "exact"}
     players["exact_jax"] = start("softmax attention, JAX (ours)", "ours", **exact)
     players["sdpa_float32"] = start(
         "softmax attention, torch", "torch_performer", **exact, **torch
     )
-    if on_gpu:
+    if accelerated:
         low = {"dtype": "bfloat16"}
         players |= {
             "product_bfloat16": start(
@@ -251,5 +254,7 @@ def draw(players: Players, path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if main(tyro.cli(Config, description=__doc__))["ratios"]["matmul_share"] is None:
+    prog = "python -m experiments.bench.training_step"
+    results = main(tyro.cli(Config, description=__doc__, prog=prog))
+    if results["ratios"]["matmul_share"] is None:
         sys.exit("ours or the matrix product did not run")

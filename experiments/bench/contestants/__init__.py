@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+class AbsentError(Exception):
+    """A contestant that cannot take part on this machine; says why."""
+
+
 def peak_of_process() -> int:
     """The most memory that this process ever had, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -26,7 +26,7 @@ def build(
         step=run,
         facts={
             "flop": products * 2 * width**3,
-            "platform": "cpu" if device.platform == "cpu" else "gpu",
+            "platform": device.platform,
             "device": device.device_kind,
             "jax": jax.__version__,
         },

@@ -19,7 +19,7 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 from experiments.bench import shape as shapes
-from experiments.bench.contestants import Contestant, peak_of_process
+from experiments.bench.contestants import AbsentError, Contestant, peak_of_process
 from experiments.bench.shape import Shape
 
 
@@ -37,13 +37,17 @@ def build(
         shape: of the step.
         attention: "favor", or "exact" (`scaled_dot_product_attention`).
         dtype: "float32", or "bfloat16" by autocast.
-        platform: "cpu" or "gpu".
+        platform: what JAX computes on, "cpu" or "gpu"; torch does so too.
         threads: on a CPU; None tries half of the cores and all, and takes the faster.
     """
     cores = _usable_cores()
     numbers = sorted({max(cores // 2, 1), cores})
     torch.set_num_threads(threads or cores)
     on_gpu = platform == "gpu" and torch.cuda.is_available()
+    if platform != "cpu" and not on_gpu:
+        raise AbsentError(f"torch does not see the {platform}")
+    # On a GPU, JAX takes float32 products to be TF32.
+    torch.set_float32_matmul_precision("high" if on_gpu else "highest")
     device = torch.device("cuda" if on_gpu else "cpu")
     torch.manual_seed(0)
     model = Model(shape, exact=attention == "exact").to(device).train()
