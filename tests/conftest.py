@@ -5,9 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+
+# Its limit of 200 ms for an example would judge the machine.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ chosen_cells = st.lists(st.integers(-1, NUM_CELLS - 1), min_size=1, max_size=24)
 
 
 @given(chosen_cells, st.sampled_from(Regime))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nonzero_tokens_equal_a_loop(from_store, cells, bins, chosen, regime):
     builder = BatchBuilder(
         from_store, NUM_GENES, tokens="nonzero", buckets=(4, 8, 12, 16, 24, 32)
@@ -119,7 +119,7 @@ def test_nonzero_tokens_equal_a_loop(from_store, cells, bins, chosen, regime):
 
 
 @given(chosen_cells, st.sampled_from(Regime))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_all_genes_in_the_fixed_order(from_store, cells, bins, chosen, regime):
     chosen = np.array(chosen)
     builder = BatchBuilder(from_store, NUM_GENES)
@@ -166,7 +166,7 @@ def test_memory_and_disk_give_the_same_batches(from_store, from_arrays, tokens, 
 
 
 @given(chosen_cells, st.integers(1, 4), st.sampled_from(Regime))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_hosts_together_see_the_global_batch(from_store, chosen, hosts, regime):
     chosen = np.array(chosen)
     cuts = np.linspace(0, len(chosen), hosts + 1).astype(int)

@@ -16,7 +16,7 @@ sizes = st.tuples(st.integers(1, 60), st.integers(1, 16), st.integers(0, 99))
 
 
 @given(sizes, st.booleans(), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_epoch_visits_a_cell_at_most_once_and_drops_less_than_a_batch(
     size, by_length, epoch
 ):
@@ -37,7 +37,7 @@ def test_every_epoch_visits_a_cell_at_most_once_and_drops_less_than_a_batch(
 
 
 @given(sizes, st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_batch_depends_on_seed_and_step_alone(size, by_length):
     num_cells, batch_size, seed = size
     lengths = np.arange(num_cells) % 5 if by_length else None

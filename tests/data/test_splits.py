@@ -15,7 +15,7 @@ labels_lists = st.dictionaries(
 
 
 @given(labels_lists, st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_class_is_split_as_exactly_as_rounding_allows(labels, seed):
     sizes = pd.Series(labels).value_counts()
     if sizes.max() < 10:

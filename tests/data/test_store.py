@@ -84,7 +84,7 @@ def test_counts_and_bins_come_back(pristine):
 
 
 @given(st.lists(st.integers(0, NUM_CELLS - 1), max_size=80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_keep_order_and_repeats_over_shards(pristine, chosen):
     matrix = builders.cell_table(NUM_CELLS).atac
     chosen = np.array(chosen, dtype=np.int64)

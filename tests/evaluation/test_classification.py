@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -53,7 +53,6 @@ pairs = st.integers(1, 7).flatmap(
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
 @given(pairs)
-@settings(deadline=None)
 def test_scores_equal_scikit_learn(drawn):
     num_classes, cells = drawn
     labels, predictions = (np.array(side) for side in zip(*cells, strict=True))
@@ -70,7 +69,6 @@ def test_scores_equal_scikit_learn(drawn):
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_class_table_equals_scikit_learn(drawn):
     num_classes, cells = drawn
     labels, predictions = (np.array(side) for side in zip(*cells, strict=True))

@@ -25,7 +25,7 @@ def test_frequencies_by_hand():
     np.testing.assert_array_equal(found[2:], 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sequence=st.text("ACGTN", max_size=40), k=st.integers(1, 4))
 def test_frequencies_by_brute_force(sequence, k):
     windows = [sequence[i : i + k] for i in range(len(sequence) - k + 1)]

@@ -37,7 +37,7 @@ def test_all_orders_of_three_give_chance():
     np.testing.assert_allclose(found.mrr, 11 / 18)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores=NUMBERS, values=NUMBERS)
 def test_equal_scores_at_chance_are_the_mean_over_all_ways_to_break_them(
     scores, values
@@ -60,7 +60,7 @@ def test_equal_scores_at_chance_are_the_mean_over_all_ways_to_break_them(
     assert (np.nan_to_num(strict) <= np.nan_to_num(found)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores=NUMBERS, values=NUMBERS, shift=st.integers(-5, 5))
 def test_only_the_order_of_scores_counts(scores, values, shift):
     before = ranking.span_metrics(scores, values)

@@ -96,7 +96,7 @@ def test_every_open_pair_and_every_closed_piece_is_as_likely():
 OPEN = [(0, 0, 10, 1.0), (0, 20, 30, 2.0)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(30, 2_000),
     st.integers(0, 900),

@@ -172,7 +172,6 @@ def territories(draw):
     return Territories(ends[:, 0], ends[:, 1], number, number % len(SPLITS))
 
 
-@settings(deadline=None)
 @given(territories(), st.lists(st.tuples(st.integers(0, LENGTH), st.integers(1, 40))))
 def test_places_against_sets_of_bases(where, pairs):
     start = np.array([s for s, _ in pairs], np.int64)
@@ -188,7 +187,7 @@ def test_places_against_sets_of_bases(where, pairs):
     assert where.touch(start, end).tolist() == touch
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.permutations(range(6)), st.integers(0, 63))
 def test_no_base_is_in_two_parts(tmp_path_factory, order, chosen):
     rows = [(f"chr{i % 2 + 1}", 10 * i, 10 * i + 10) for i in order]

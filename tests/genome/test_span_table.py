@@ -68,7 +68,7 @@ def spans_of(found):
         yield int(t.start[row]), int(t.sample_index[row]), int(t.offset[row]), regions
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.integers(1, 60))
 def test_cutting_and_shifting_keep_every_count(table, factor):
     """Before any span is dropped: nothing is lost, at any offset."""
@@ -86,7 +86,7 @@ def test_cutting_and_shifting_keep_every_count(table, factor):
         np.testing.assert_allclose(total, layer.values, rtol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.sampled_from(["v1", "v2"]), st.integers(1, 7), st.booleans())
 def test_every_span_has_two_open_regions_and_a_closed_one(
     table, version, factor, density
@@ -125,7 +125,7 @@ def test_every_span_has_two_open_regions_and_a_closed_one(
             assert high - low >= config.min_gap_bp
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES)
 def test_every_span_that_can_be_made_is_made(table):
     table = make(table, samples=1)
@@ -158,7 +158,7 @@ def longest_run(free):
     return best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, TABLES, st.integers(1, 6), st.sampled_from([None, 12]))
 def test_no_base_is_used_twice_in_v2(one, other, factor, fixed):
     one, other = make(one), make(other, samples=1)
@@ -176,7 +176,7 @@ def test_no_base_is_used_twice_in_v2(one, other, factor, fixed):
     assert found.dropped[:, :2].tolist() == all_of_them.dropped[:, :2].tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.integers(1, 20), st.sampled_from(["v1", "v2"]))
 def test_windows_of_fixed_length(table, length, version):
     table = make(table)

@@ -135,7 +135,7 @@ def test_metrics_of_an_empty_mask_are_zero_over_zero():
     assert all((total, weight) == (0, 0) for total, weight in found.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores=NUMBERS, values=NUMBERS, orders=ORDERS)
 def test_the_order_of_presentation_changes_nothing(scores, values, orders):
     """Ties of scores included: nothing is right by luck."""
@@ -147,7 +147,7 @@ def test_the_order_of_presentation_changes_nothing(scores, values, orders):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores=NUMBERS, values=NUMBERS)
 def test_metrics_are_those_of_plain_numpy(scores, values):
     expected = numpy_ranking.span_metrics(
@@ -159,7 +159,7 @@ def test_metrics_are_those_of_plain_numpy(scores, values):
         assert weight == known.size
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scores=NUMBERS)
 def test_equal_scores_are_never_right(scores):
     values = np.tile(np.float32([0, 1, 2]), (SPANS, 1))

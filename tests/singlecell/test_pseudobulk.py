@@ -59,7 +59,7 @@ def test_by_hand():
     }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**20), st.sampled_from([None, "lane"]))
 def test_against_a_loop_over_cells(seed, batch):
     rng = np.random.default_rng(seed)

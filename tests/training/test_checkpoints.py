@@ -74,7 +74,7 @@ def test_restores_bit_for_bit(manager):
     assert_same(manager.restore(4, shapes)[0], some_state())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     array=st.sampled_from(["float32", "uint32", "int8", "bool", "float64"]).flatmap(
         lambda dtype: arrays.arrays(dtype, arrays.array_shapes(max_dims=3, max_side=4))

@@ -1,7 +1,7 @@
 import json
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scmultimodal.training.metrics import Averages, MetricsWriter, read_metrics
@@ -27,7 +27,6 @@ def test_averages_of_arrays_and_of_nothing():
     assert averages.dump() == {"b": [0.0, 0.0]}
 
 
-@settings(deadline=None)
 @given(
     sums=st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(0, 10)), min_size=1),
     cut=st.integers(0, 20),

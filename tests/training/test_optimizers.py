@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scmultimodal.schemas.errors import InputError
@@ -126,7 +126,6 @@ def test_schedule_by_hand(decay, expected):
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(
     num_steps=st.integers(2, 50),
     share=st.floats(0, 0.99),

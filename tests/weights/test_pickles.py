@@ -82,7 +82,7 @@ def test_every_truncation_is_refused(path, name):
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_other_bytes_end_in_arrays_or_in_an_error(tmp_path_factory, name, data):
     path = tmp_path_factory.getbasetemp() / "scrambled"
@@ -115,7 +115,7 @@ ARRAYS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.dictionaries(st.text(max_size=9), st.lists(ARRAYS, min_size=1, max_size=3)),
     st.sampled_from(["joblib", 4]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import colormaps, image
@@ -27,7 +27,6 @@ def test_classes_confused_with_each_other_stand_together():
         lambda n: arrays.arrays(np.int64, (n, n), elements=st.integers(0, 5))
     )
 )
-@settings(deadline=None)
 def test_any_order_holds_every_class_once(matrix):
     shares = matrix / np.maximum(matrix.sum(1), 1)[:, None]
     assert sorted(confusion_order(shares)) == list(range(len(matrix)))

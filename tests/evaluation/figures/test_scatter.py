@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import colors, image
@@ -53,7 +53,6 @@ def test_many_categories_are_drawn_without_a_list(tmp_path, plane):
 
 
 @given(arrays.arrays(np.float64, (6, 2), elements=st.floats(0, 1)))
-@settings(deadline=None)
 def test_names_do_not_lie_on_each_other(centres):
     lengths = [3, 9, 5, 4, 7, 3]
     places = spread(centres, lengths, span=1.0)
