@@ -3,7 +3,6 @@
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from scmultimodal.genome import text_files
 from scmultimodal.genome.intervals import check_intervals, chromosome_style
 from scmultimodal.schemas.errors import InputError
 
@@ -63,17 +63,12 @@ def read_genes(path: str | Path) -> pd.DataFrame:
             or that has a bad strand or coordinate.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file, _text(file) as lines:
-            rows = list(_parse(lines, path))
-    except OSError as error:
-        # gzip.BadGzipFile is an OSError too: a missing file has an errno.
-        problem = "cannot be read" if error.errno else "is damaged"
-        raise InputError(path, f"{problem} ({error})", "Check the file") from error
-    except (EOFError, zlib.error) as error:
-        raise InputError(path, "gzip data end early", "Copy the file again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(path, "is not a text file", _REMEDY) from error
+    with (
+        text_files.reading(path, remedy=_REMEDY),
+        path.open("rb") as file,
+        _text(file) as lines,
+    ):
+        rows = list(_parse(lines, path))
     if not rows:
         raise InputError(path, "holds no genes", _REMEDY)
     genes = _check(pd.DataFrame(rows), path)

@@ -2,13 +2,12 @@
 
 import gzip
 import io
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scmultimodal.genome import bed_columns, intervals
+from scmultimodal.genome import bed_columns, intervals, text_files
 from scmultimodal.schemas.errors import InputError
 
 REMEDY = (
@@ -57,19 +56,11 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
 
 
 def _read_text(path: Path) -> str:
-    try:
+    with text_files.reading(path, remedy=REMEDY):
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         return content.decode("utf-8-sig")
-    except OSError as error:
-        # gzip.BadGzipFile is an OSError too: a missing file has an errno.
-        problem = "cannot be read" if error.errno else "is damaged"
-        raise InputError(path, f"{problem} ({error})", "Check the file") from error
-    except (EOFError, zlib.error) as error:
-        raise InputError(path, "gzip data end early", "Copy the file again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(path, "is not a text file", REMEDY) from error
 
 
 def _parse(path: Path, lines: list[str], named: bool) -> pd.DataFrame:

@@ -47,9 +47,10 @@ def run(work: Callable[[], None], *, name: str, debug: bool) -> Status:
 
 def _leave(status: Status, reason: str | None = None) -> None:
     """Ends the part of this process in a training of several hosts, if it has one."""
-    # A command that has loaded no jax trains nothing, and need not wait for it.
-    if hosts := sys.modules.get("scmultimodal.training.hosts"):
-        hosts.leave(status, reason)
+    # With jax, which a command that only shows its help does not wait for.
+    from scmultimodal.training import hosts
+
+    hosts.leave(status, reason)
 
 
 def prepare() -> None:
