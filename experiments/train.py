@@ -19,6 +19,7 @@ from scmultimodal.workflows import process
 STUDIES = (
     "cell_model.pretraining",
     "cell_model.cell_type",
+    "cell_model.token_modes",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",
@@ -70,6 +71,7 @@ def parse(study, arguments: list[str]):
         args=arguments,
         description=study.__doc__,
         prog=f"python -m experiments.train {name}",
+        config=(tyro.conf.EnumChoicesFromValues,),
     )
 
 

@@ -19,7 +19,7 @@ from scmultimodal.schemas.errors import (
     TrainingDivergedError,
 )
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import hosts, interrupts, parallel, spikes, validation
+from scmultimodal.training import hosts, interrupts, parallel, validation
 from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.metrics import Averages
 from scmultimodal.training.optimizers import (
@@ -29,7 +29,7 @@ from scmultimodal.training.optimizers import (
     trainable,
 )
 from scmultimodal.training.run_folder import RunFolder
-from scmultimodal.training.state import TrainState
+from scmultimodal.training.state import TrainState, begin
 from scmultimodal.training.step import VOTES
 
 
@@ -139,19 +139,12 @@ def _initial_state(
     else:
         params, network_state = jax.jit(task.init)(init_rng, train_batches(0))
     adamw = build_optimizer(optimizer, params, config.num_steps)
-    return jax.tree.map(
-        np.asarray,
-        TrainState(
-            params=params,
-            network_state=network_state,
-            opt_state=jax.jit(adamw.init)(params),
-            step=np.zeros((), np.int32),
-            rng=rng,
-            recent_losses=None
-            if optimizer.skip_spikes is None
-            else spikes.nothing_yet(),
-        ),
+    start = jax.jit(
+        lambda params, network_state: begin(
+            params, network_state, adamw, rng, skip_spikes=optimizer.skip_spikes
+        )
     )
+    return jax.tree.map(np.asarray, start(params, network_state))
 
 
 class _Run:

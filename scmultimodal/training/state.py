@@ -4,8 +4,12 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Float32, Int32, UInt32
+
+from scmultimodal.training import spikes
 
 Array = jax.Array | np.ndarray
 
@@ -30,3 +34,22 @@ class TrainState:
     step: Int32[Array, "..."]
     rng: UInt32[Array, "... 2"]
     recent_losses: Float32[Array, "... window"] | None = None
+
+
+def begin(
+    params: Any,
+    network_state: Any,
+    optimizer: optax.GradientTransformation,
+    rng: Array,
+    *,
+    skip_spikes: float | None = None,
+) -> TrainState:
+    """The state before the first step; see `OptimizerConfig` for `skip_spikes`."""
+    return TrainState(
+        params=params,
+        network_state=network_state,
+        opt_state=optimizer.init(params),
+        step=jnp.zeros((), jnp.int32),
+        rng=rng,
+        recent_losses=None if skip_spikes is None else spikes.nothing_yet(),
+    )

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import parallel, spikes
+from scmultimodal.training import parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import (
     OptimizerConfig,
     build_optimizer,
     trainable,
 )
-from scmultimodal.training.state import TrainState
+from scmultimodal.training.state import TrainState, begin
 
 PRODUCT = 2_048
 """Width of the square matrices whose product tells how fast a device is."""
@@ -88,16 +88,9 @@ def plan(
     adamw = build_optimizer(optimizer, params, steps)
 
     def start(params: Any, network_state: Any) -> TrainState:
-        return TrainState(
-            params=params,
-            network_state=network_state,
-            opt_state=adamw.init(params),
-            step=jnp.zeros((), jnp.int32),
-            rng=jax.random.PRNGKey(0),
-            recent_losses=None
-            if optimizer.skip_spikes is None
-            else spikes.nothing_yet(),
-        )
+        rng = jax.random.PRNGKey(0)
+        skip_spikes = optimizer.skip_spikes
+        return begin(params, network_state, adamw, rng, skip_spikes=skip_spikes)
 
     state = jax.eval_shape(start, params, network_state)
     over = parallel.build(running.parallel)
