@@ -60,7 +60,8 @@ def lines(panels: Mapping[str, Series], path: Path, *, xlabel: str) -> Path:
         sizes, values = zip(*(p for line in known.values() for p in line), strict=True)
         for axis, ticks in (("x", sorted(set(sizes))), ("y", _round_numbers(values))):
             axes.set(**{f"{axis}ticks": ticks, f"{axis}ticklabels": map(_short, ticks)})
-            axes.tick_params(axis=axis, which="minor", length=0, labelsize=0)
+        names = ("bottom", "left", "labelbottom", "labelleft")
+        axes.tick_params(which="minor", **dict.fromkeys(names, False))
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
         style.tidy(axes, title=quantity, xlabel=xlabel)
     handles, labels = axes_of[0].get_legend_handles_labels()
