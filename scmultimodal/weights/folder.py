@@ -1,6 +1,6 @@
 """What every model folder has in common: tensors and JSON, whole and checked.
 
-config.json holds the sha256 of the files beside it. No pickle, no Orbax.
+config.json holds the sha256 of the files beside it, and its own. No pickle, no Orbax.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator
             "model": configs.to_json(config),
             "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
         }
-        (new / CONFIG).write_text(json.dumps(content, indent=1) + "\n")
+        (new / CONFIG).write_text(_vouched(content))
 
 
 def _may_replace(folder: Path, format: str) -> bool:
@@ -87,7 +87,20 @@ def open_checked(
         )
     for name in files:
         _check_sum(folder / name, sums.get(name))
+    # Folders of older revisions say nothing of config.json itself.
+    changed = CONFIG in sums and path.read_text() != _vouched(content)
+    if changed or not set(sums) <= {*files, CONFIG}:
+        raise InputError(path, "was changed since it was written", REMEDY)
     return model
+
+
+def _vouched(content: Mapping[str, Any]) -> str:
+    """The text of a config.json, with its own sha256 among the others."""
+    sums = {name: of for name, of in content["sha256"].items() if name != CONFIG}
+    whole = {**content, "sha256": sums}
+    own = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+    whole["sha256"] = {**sums, CONFIG: own}
+    return json.dumps(whole, indent=1) + "\n"
 
 
 def find(folder: str | os.PathLike) -> Path:

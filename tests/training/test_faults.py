@@ -121,11 +121,6 @@ def killed_training(folder):
     return Kept(folder, files, train)
 
 
-def of_export(folder):
-    # config.json vouches for the others, and nothing yet for it.
-    return [path for path in files_of(folder) if path.name != "config.json"]
-
-
 def some_params(name):
     random = np.random.default_rng(0)
     return {name: {"w": random.normal(size=(30, 20)).astype(np.float32)}}
@@ -139,7 +134,7 @@ def cell(folder):
         network_state={},
         reference={"rna": np.ones((2, 40), np.uint8)},
     )
-    return Kept(export.save(model, folder), of_export, export.load)
+    return Kept(export.save(model, folder), files_of, export.load)
 
 
 def genome(folder):
@@ -150,7 +145,7 @@ def genome(folder):
         params=some_params("nucleotide_transformer/x"),
         reference={"token_ids": np.ones((2, 4), np.int32)},
     )
-    return Kept(genome_model.save(model, folder), of_export, genome_model.load)
+    return Kept(genome_model.save(model, folder), files_of, genome_model.load)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_damage_names_the_file(model, tmp_path, name, damage):
 def test_a_config_that_cannot_be_is_refused(model, tmp_path, edit, message):
     path = export.save(model, tmp_path / "model") / "config.json"
     content = json.loads(path.read_text())
+    del content["sha256"]["config.json"]
     edit(content)
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
