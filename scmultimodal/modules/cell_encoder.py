@@ -108,12 +108,12 @@ class CellEncoder(hk.Module):
             config.path.dim,
             name=f"{name}_embedding",
         )
-        background = None
+        silent = None
         if config.tokens == "static_zeros":
-            silent = jnp.zeros((1, config.num_genes), values.dtype)
-            background = performer.Background(embed(silent, None), batch.gene_ids)
+            zeros = jnp.zeros((1, config.num_genes), values.dtype)
+            silent = (embed(zeros, None), batch.gene_ids)
         return performer.Performer(config.path, name=f"{name}_performer")(
-            embed(values, batch.gene_ids), batch.token_mask, at, background
+            embed(values, batch.gene_ids), batch.token_mask, at, silent
         )
 
 

@@ -1,8 +1,8 @@
 """The Performer encoder: FAVOR+ layers, scanned, and a final LayerNorm."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import haiku as hk
 import jax
@@ -96,13 +96,13 @@ class PerformerConfig:
         return 2 * self.num_layers * (num_tokens * of_row + keys * of_key)
 
 
-class Background(NamedTuple):
-    """Genes that are no tokens of a cell, but keys all the same."""
+Layer = tuple[favor.LayerParameters, Array | None]
+"""Its parameters and, for FAVOR+, its random projection."""
 
-    empty: Float[Array, "1 genes dim"]
-    """Embedding of the cell in which all genes are silent."""
-    gene_ids: Int[Array, "cells tokens"]
-    """The gene of each token; the others of a cell are silent."""
+
+Silent = tuple[Float[Array, "1 genes dim"], Int[Array, "cells tokens"]]
+"""For static zeros: the embedding of the cell in which all genes are silent, and the
+gene of each token."""
 
 
 class Performer(hk.Module):
@@ -117,7 +117,7 @@ class Performer(hk.Module):
         x: Float[Array, "cells tokens dim"],
         token_mask: Bool[Array, "cells tokens"] | None,
         at: Int[Array, "cells chosen"] | None = None,
-        background: Background | None = None,
+        silent: Silent | None = None,
     ) -> Float[Array, "cells rows dim"]:
         """Encodes tokens; rows at padding are meaningless.
 
@@ -125,43 +125,89 @@ class Performer(hk.Module):
             x: the tokens' embeddings.
             token_mask: True at real tokens.
             at: the tokens whose rows are wanted; the last layer computes no others.
-            background: what is a key beside the tokens (`ops.static_zeros`).
+            silent: what is a key beside the tokens (`ops.static_zeros`).
         """
         config = self.config
         layers = [
             PerformerLayer(config, f"layer_{i}")() for i in range(config.num_layers)
         ]
-        empty, gene_ids = background or (None, None)
-
-        def apply(streams, layer, at=None):
-            (x, empty), (parameters, projection) = streams, layer
-            how = {
-                "at": at,
-                "chunk": config.chunk or favor.default_chunk(),
-                "approximate_gelu": config.approximate_gelu,
-                "precision": config.dtype,
-            }
-            if projection is None:
-                return exact_attention.layer(parameters, x, token_mask, **how), None
-            if empty is None:
-                x = favor.layer(parameters, projection, x, token_mask, **how)
-                return x, None
-            return static_zeros.layer(
-                parameters, projection, x, empty, gene_ids, token_mask, **how
-            )
-
-        streams = (x, empty)
-        whole = layers if at is None else layers[:-1]
-        if whole:
-            streams, _ = lax.scan(
-                lambda streams, layer: (apply(streams, layer), None),
-                streams,
-                _stack(whole),
-            )
-        if at is not None and layers:
-            streams = apply(streams, layers[-1], at)
-        x = streams[0] if at is None or layers else favor.rows_at(x, at)
+        if config.attention == "exact":
+            x = self._exact(layers, x, token_mask, at)
+        else:
+            x = self._favor(layers, x, token_mask, at, silent)
         return hk.LayerNorm(-1, create_scale=True, create_offset=True, name="norm")(x)
+
+    @hk.transparent
+    def _favor(
+        self,
+        layers: Sequence[Layer],
+        x: Float[Array, "cells tokens dim"],
+        token_mask: Bool[Array, "cells tokens"] | None,
+        at: Int[Array, "cells chosen"] | None,
+        silent: Silent | None,
+    ) -> Float[Array, "cells rows dim"]:
+        """The layers of FAVOR+; the stream stays in chunks from first to last."""
+        most = self.config.chunk or favor.default_chunk()
+        chunk = min(most, x.shape[1])
+        if token_mask is None:
+            token_mask = jnp.ones(x.shape[:2], bool)
+        mask = favor.split(token_mask, chunk)
+        background = silent and static_zeros.begin(*silent, chunk=most)
+
+        def apply(streams, layer, rows=None):
+            (x, background), (parameters, projection) = streams, layer
+            how = {
+                "rows": rows,
+                "approximate_gelu": self.config.approximate_gelu,
+                "precision": self.config.dtype,
+            }
+            if background is None:
+                x = favor.chunked_layer(parameters, projection, x, mask, **how)
+                return x, None
+            return static_zeros.chunked_layer(
+                parameters, projection, x, mask, background, **how
+            )
+
+        streams = _scan(
+            apply,
+            (favor.split(x, chunk), background),
+            layers if at is None else layers[:-1],
+        )
+        if at is None:
+            return favor.merge(streams[0], x.shape[1])
+        rows = favor.rows_at(streams[0], at)
+        if not layers:
+            return rows
+        chunks = favor.split(rows, min(most, rows.shape[1]))
+        y, _ = apply(streams, layers[-1], chunks)
+        return favor.merge(y, rows.shape[1])
+
+    @hk.transparent
+    def _exact(
+        self,
+        layers: Sequence[Layer],
+        x: Float[Array, "cells tokens dim"],
+        token_mask: Bool[Array, "cells tokens"] | None,
+        at: Int[Array, "cells chosen"] | None,
+    ) -> Float[Array, "cells rows dim"]:
+        """The layers of softmax attention."""
+
+        def apply(x, layer, at=None):
+            return exact_attention.layer(
+                layer[0],
+                x,
+                token_mask,
+                at=at,
+                chunk=self.config.chunk or favor.default_chunk(),
+                approximate_gelu=self.config.approximate_gelu,
+                precision=self.config.dtype,
+            )
+
+        if at is None:
+            return _scan(apply, x, layers)
+        if not layers:
+            return jnp.take_along_axis(x, at[..., None], 1)
+        return apply(_scan(apply, x, layers[:-1]), layers[-1], at)
 
 
 class PerformerLayer(hk.Module):
@@ -236,5 +282,11 @@ class PerformerLayer(hk.Module):
         return projection
 
 
-def _stack(layers: Sequence[tuple]) -> tuple:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+def _scan(apply: Callable[..., Any], streams: Any, layers: Sequence[Layer]) -> Any:
+    """Applies layers one after the other, compiled once."""
+    if not layers:
+        return streams
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+    return lax.scan(
+        lambda streams, layer: (apply(streams, layer), None), streams, stacked
+    )[0]

@@ -24,7 +24,17 @@ def layer(
     approximate_gelu: bool = True,
     precision: Precision = "float32",
 ) -> Float[Array, "cells rows dim"]:
-    """Applies one transformer layer; see `favor.layer` for the arguments."""
+    """Applies one transformer layer; see `favor.chunked_layer` for what is not here.
+
+    Args:
+        parameters: of this layer.
+        x: residual stream.
+        token_mask: True at real tokens.
+        at: the tokens whose rows are wanted; None wants every row.
+        chunk: queries worked on at a time.
+        approximate_gelu: tanh approximation of GELU instead of erf.
+        precision: what products are computed in.
+    """
     if token_mask is None:
         token_mask = jnp.ones(x.shape[:2], bool)
     normed = favor.attention_norm(parameters, x)
@@ -53,11 +63,10 @@ def layer(
             precision=precision,
         )
 
-    rows = x if at is None else favor.rows_at(x, at)
+    rows = x if at is None else jnp.take_along_axis(x, at[..., None], 1)
     num_rows = rows.shape[1]
-    chunk = min(chunk, num_rows)
-    y = favor.map_chunks(jax.checkpoint(attend), favor.pad_tokens(rows, chunk), chunk)
-    return y[:, :num_rows]
+    chunks = favor.split(rows, min(chunk, num_rows))
+    return favor.merge(favor.map_chunks(jax.checkpoint(attend), chunks), num_rows)
 
 
 def approximation_error(

@@ -7,8 +7,8 @@ numerical conventions of performer-pytorch, which scBERT runs: the features are
     φ(k) = exp(W k − |k|²/2 − s) + ε     with s the largest W k of the cell and head,
     φ(q) = exp(W q − |q|²/2 − s) + ε     with s the largest W q of the token,
 
-q and k scaled by key_size^(−1/4). Only the residual stream [cells, tokens, dim] lives
-between layers. A layer is two passes over chunks of tokens, both checkpointed:
+q and k scaled by key_size^(−1/4). Only the residual stream lives between layers, as
+[chunks, cells, chunk, dim]. A layer is two passes over the chunks, both checkpointed:
 `summarise_keys` accumulates Σ φ(k)·[v, 1] under a running stabiliser, `attend` queries
 the sums and applies the feed-forward block. The features of a chunk never leave the
 cache, so recomputing them in the backward pass is cheaper than storing them.
@@ -16,7 +16,7 @@ cache, so recomputing them in the backward pass is cheaper than storing them.
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,12 +105,33 @@ def layer(
     x: Float[Array, "cells tokens dim"],
     token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
-    at: Int[Array, "cells chosen"] | None = None,
-    onto: KeySums | None = None,
     chunk: int = 128,
+    **how: Any,
+) -> Float[Array, "cells tokens dim"]:
+    """One layer of whole arrays: see `chunked_layer`, which stacks are made of.
+
+    `chunk` changes time and memory, not the result.
+    """
+    chunk = min(chunk, x.shape[1])
+    if token_mask is None:
+        token_mask = jnp.ones(x.shape[:2], bool)
+    y = chunked_layer(
+        parameters, projection, split(x, chunk), split(token_mask, chunk), **how
+    )
+    return merge(y, x.shape[1])
+
+
+def chunked_layer(
+    parameters: LayerParameters,
+    projection: Float[Array, "features key_size"],
+    x: Float[Array, "chunks cells chunk dim"],
+    token_mask: Bool[Array, "chunks cells chunk"],
+    *,
+    rows: Float[Array, "row_chunks cells row_chunk dim"] | None = None,
+    onto: KeySums | None = None,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
-) -> Float[Array, "cells rows dim"]:
+) -> Float[Array, "_row_chunks cells _row_chunk dim"]:
     """Applies one transformer layer: x + attention, then + feed-forward.
 
     Args:
@@ -119,52 +140,56 @@ def layer(
         x: residual stream.
         token_mask: True at real tokens. A masked token is neither a key nor a value
             and does not move the stabiliser; its own row is computed and meaningless.
-        at: the tokens whose rows are wanted; all are keys all the same. None wants
-            every row.
+        rows: those of x that are wanted; all are keys all the same. None wants all.
         onto: sums of keys that are there beside those of the tokens.
-        chunk: tokens worked on at a time. It changes time and memory, not the result.
         approximate_gelu: tanh approximation of GELU instead of erf.
         precision: what products are computed in.
 
     Returns:
-        The new residual stream, at the tokens that are wanted.
+        The new residual stream, at the rows that are wanted.
     """
     sums = summarise_keys(
-        parameters,
-        projection,
-        x,
-        token_mask,
-        onto=onto,
-        chunk=chunk,
-        precision=precision,
+        parameters, projection, x, token_mask, onto=onto, precision=precision
     )
     return attend(
         parameters,
         projection,
         sums,
-        x if at is None else rows_at(x, at),
-        chunk=chunk,
+        x if rows is None else rows,
         approximate_gelu=approximate_gelu,
         precision=precision,
     )
 
 
+def split(x: Array, chunk: int) -> Array:
+    """[cells, tokens, …] -> [chunks, cells, chunk, …]; zeros fill the last chunk."""
+    missing = -x.shape[1] % chunk
+    x = jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
+    return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).swapaxes(0, 1)
+
+
+def merge(x: Array, num_tokens: int) -> Array:
+    """The inverse of `split`."""
+    x = x.swapaxes(0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :num_tokens]
+
+
 def rows_at(
-    x: Float[Array, "cells tokens dim"], at: Int[Array, "cells chosen"]
+    x: Float[Array, "chunks cells chunk dim"], at: Int[Array, "cells chosen"]
 ) -> Float[Array, "cells chosen dim"]:
     """The rows of chosen tokens of each cell."""
-    return jnp.take_along_axis(x, at[..., None], 1)
+    number, place = jnp.divmod(at, x.shape[2])
+    return x[number, jnp.arange(x.shape[1])[:, None], place]
 
 
 def summarise_keys(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
-    x: Float[Array, "cells tokens dim"],
-    token_mask: Bool[Array, "cells tokens"] | None = None,
+    x: Float[Array, "chunks cells chunk dim"],
+    token_mask: Bool[Array, "chunks cells chunk"],
     *,
     onto: KeySums | None = None,
     sign: Literal[1, -1] = 1,
-    chunk: int = 128,
     precision: Precision = "float32",
 ) -> KeySums:
     """First pass: the sums over all tokens that linear attention reads.
@@ -176,14 +201,9 @@ def summarise_keys(
         token_mask: True at real tokens.
         onto: sums to go on from; None begins with nothing.
         sign: −1 takes the tokens out of the sums.
-        chunk: tokens worked on at a time.
         precision: what products are computed in.
     """
-    if token_mask is None:
-        token_mask = jnp.ones(x.shape[:2], bool)
-    chunk = min(chunk, x.shape[1])
-    x, token_mask = pad_tokens(x, chunk), pad_tokens(token_mask, chunk)
-    cells, heads = x.shape[0], parameters.key.shape[-2]
+    cells, heads = x.shape[1], parameters.key.shape[-2]
     features, key_size = projection.shape
     if onto is None:
         onto = KeySums(
@@ -200,20 +220,18 @@ def summarise_keys(
         signed = sign * jnp.concatenate([values, jnp.ones_like(values[..., :1])], -1)
         return _add_keys(sums, projection, keys, signed, mask_chunk, precision), None
 
-    inputs = (_split_chunks(x, chunk), _split_chunks(token_mask, chunk))
-    return lax.scan(jax.checkpoint(add_chunk), onto, inputs)[0]
+    return lax.scan(jax.checkpoint(add_chunk), onto, (x, token_mask))[0]
 
 
 def attend(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
     sums: KeySums,
-    rows: Float[Array, "cells rows dim"],
+    rows: Float[Array, "chunks cells chunk dim"],
     *,
-    chunk: int = 128,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
-) -> Float[Array, "cells rows dim"]:
+) -> Float[Array, "chunks cells chunk dim"]:
     """Second pass: attention output and feed-forward of some tokens."""
     weighted = sums.weighted + EPSILON * sums.plain[:, :, None]
 
@@ -234,10 +252,7 @@ def attend(
             precision=precision,
         )
 
-    num_rows = rows.shape[1]
-    chunk = min(chunk, num_rows)
-    y = map_chunks(jax.checkpoint(attend_chunk), pad_tokens(rows, chunk), chunk)
-    return y[:, :num_rows]
+    return map_chunks(jax.checkpoint(attend_chunk), rows)
 
 
 def after_attention(
@@ -304,19 +319,10 @@ def attention_norm(
     )
 
 
-def pad_tokens(x: Array, chunk: int) -> Array:
-    """Fills the token axis up to a multiple of `chunk`."""
-    missing = -x.shape[1] % chunk
-    return jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
-
-
-def _split_chunks(x: Array, chunk: int) -> Array:
-    """[cells, tokens, …] -> [chunks, cells, chunk, …]."""
-    return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).swapaxes(0, 1)
-
-
-def map_chunks(function: Callable[[Array], Array], x: Array, chunk: int) -> Array:
+def map_chunks(
+    function: Callable[[Array], Array], chunks: Float[Array, "chunks cells chunk dim"]
+) -> Float[Array, "chunks cells chunk dim"]:
     """Applies a function to chunks of tokens, one after the other."""
-    if x.shape[1] == chunk:
-        return function(x)
-    return lax.map(function, _split_chunks(x, chunk)).swapaxes(0, 1).reshape(x.shape)
+    if len(chunks) == 1:
+        return function(chunks[0])[None]
+    return lax.map(function, chunks)

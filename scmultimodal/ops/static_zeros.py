@@ -16,6 +16,8 @@ too: ε, which is added relative to it, then outweighs the rounding that taking 
 leaves.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -25,51 +27,66 @@ from scmultimodal.ops.precision import Precision
 from scmultimodal.schemas.batches import Array
 
 
-def layer(
-    parameters: favor.LayerParameters,
-    projection: Float[Array, "features key_size"],
-    x: Float[Array, "cells tokens dim"],
+class Background(NamedTuple):
+    """What silent genes are, for a batch of cells."""
+
+    empty: Float[Array, "gene_chunks 1 gene_chunk dim"]
+    """Residual stream of the empty cell."""
+    genes: Bool[Array, "gene_chunks 1 gene_chunk"]
+    """True but where the last chunk is filled up."""
+    gene_ids: Int[Array, "chunks cells chunk"]
+    """The gene of each token; no gene twice in a cell."""
+
+
+def begin(
     empty: Float[Array, "1 genes dim"],
     gene_ids: Int[Array, "cells tokens"],
-    token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
-    at: Int[Array, "cells chosen"] | None = None,
-    chunk: int = 128,
+    chunk: int,
+) -> Background:
+    """The background before the first layer, in chunks of at most so many tokens."""
+    genes = jnp.ones(empty.shape[:2], bool)
+    of_empty, of_cells = (min(chunk, x.shape[1]) for x in (empty, gene_ids))
+    return Background(
+        empty=favor.split(empty, of_empty),
+        genes=favor.split(genes, of_empty),
+        gene_ids=favor.split(gene_ids, of_cells),
+    )
+
+
+def chunked_layer(
+    parameters: favor.LayerParameters,
+    projection: Float[Array, "features key_size"],
+    x: Float[Array, "chunks cells chunk dim"],
+    token_mask: Bool[Array, "chunks cells chunk"],
+    background: Background,
+    *,
+    rows: Float[Array, "row_chunks cells row_chunk dim"] | None = None,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
-) -> tuple[Float[Array, "cells rows dim"], Float[Array, "1 genes dim"]]:
-    """Applies one layer to cells and to the empty cell.
+) -> tuple[Float[Array, "_row_chunks cells _row_chunk dim"], Background]:
+    """Applies one layer to cells and to the empty cell; see `favor.chunked_layer`.
 
-    Args:
-        parameters: of this layer.
-        projection: of this layer.
-        x: residual stream of the cells' tokens.
-        empty: that of the empty cell.
-        gene_ids: the gene of each token; no gene twice in a cell.
-        token_mask: True at real tokens; a gene whose token is masked is silent.
-        at: see `favor.layer`, for this and what follows.
-        chunk: tokens worked on at a time.
-        approximate_gelu: tanh approximation of GELU instead of erf.
-        precision: what products are computed in.
-
-    Returns:
-        The new residual streams, that of the cells at the tokens that are wanted.
+    A gene whose token is masked is silent.
     """
-    keys = {"chunk": chunk, "precision": precision}
-    rows = keys | {"approximate_gelu": approximate_gelu}
-    of_empty = favor.summarise_keys(parameters, projection, empty, **keys)
+    empty, genes, gene_ids = background
+    how = {"approximate_gelu": approximate_gelu, "precision": precision}
+    of_empty = favor.summarise_keys(
+        parameters, projection, empty, genes, precision=precision
+    )
     silent = favor.summarise_keys(
         parameters,
         projection,
-        empty[0][gene_ids],
+        favor.merge(empty, empty.shape[0] * empty.shape[2])[0][gene_ids],
         token_mask,
         onto=jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (len(x), *leaf.shape[1:])), of_empty
+            lambda leaf: jnp.broadcast_to(leaf, (x.shape[1], *leaf.shape[1:])), of_empty
         ),
         sign=-1,
-        **keys,
+        precision=precision,
     )
-    return (
-        favor.layer(parameters, projection, x, token_mask, at=at, onto=silent, **rows),
-        favor.attend(parameters, projection, of_empty, empty, **rows),
+    y = favor.chunked_layer(
+        parameters, projection, x, token_mask, rows=rows, onto=silent, **how
     )
+    empty = favor.attend(parameters, projection, of_empty, empty, **how)
+    return y, background._replace(empty=empty)

@@ -139,11 +139,15 @@ def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
     weights = jnp.arange(4.0)[None, :, None]
 
     def chosen(p, x):
-        y = favor.layer(p, projection, x, mask, at=at, chunk=chunk)
+        chunks, masks = favor.split(x, chunk), favor.split(mask, chunk)
+        rows = favor.split(favor.rows_at(chunks, at), 3)
+        y = favor.chunked_layer(p, projection, chunks, masks, rows=rows)
+        y = favor.merge(y, 4)
         return (weights * y**2).sum(), y
 
     def whole(p, x):
-        y = favor.rows_at(favor.layer(p, projection, x, mask, chunk=chunk), at)
+        y = favor.layer(p, projection, x, mask, chunk=chunk)
+        y = jnp.take_along_axis(y, at[..., None], 1)
         return (weights * y**2).sum(), y
 
     found, expected = (
@@ -167,25 +171,20 @@ def test_products_in_bfloat16_are_close_and_sums_stay_in_float32():
     )(x)
     assert gradient.dtype == jnp.float32
     # A thousand chunks of ones: an accumulator in bfloat16 would stop at 256.
-    ones = jnp.ones((1, 1000, DIM))
-    sums = favor.summarise_keys(
-        parameters(),
-        projection,
-        ones,
-        jnp.ones((1, 1000), bool),
-        chunk=1,
-        precision="bfloat16",
-    )
-    np.testing.assert_allclose(sums.plain[..., -1], 1000)
-    few = favor.summarise_keys(
-        parameters(),
-        projection,
-        ones[:, :10],
-        jnp.ones((1, 10), bool),
-        chunk=1,
-        precision="bfloat16",
-    )
-    np.testing.assert_allclose(sums.weighted, 100 * few.weighted, rtol=1e-3)
+    ones = jnp.ones((1000, 1, 1, DIM))
+
+    def sums_of(chunks):
+        return favor.summarise_keys(
+            parameters(),
+            projection,
+            chunks,
+            jnp.ones(chunks.shape[:3], bool),
+            precision="bfloat16",
+        )
+
+    many, few = sums_of(ones), sums_of(ones[:10])
+    np.testing.assert_allclose(many.plain[..., -1], 1000)
+    np.testing.assert_allclose(many.weighted, 100 * few.weighted, rtol=1e-3)
 
 
 def test_a_cell_does_not_see_its_neighbours_nor_padding():

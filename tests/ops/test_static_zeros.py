@@ -28,6 +28,24 @@ def cells_and_empty():
     return x, empty, jnp.asarray(ids, jnp.int32), projection
 
 
+def layer(p, projection, x, empty, ids, mask=None, *, chunk=4, at=None, **how):
+    """Of whole arrays: (the new tokens, the new empty cell)."""
+    mask = jnp.ones(ids.shape, bool) if mask is None else mask
+    chunks = favor.split(x, min(chunk, TOKENS))
+    rows = None if at is None else favor.split(favor.rows_at(chunks, at), 1)
+    y, background = static_zeros.chunked_layer(
+        p,
+        projection,
+        chunks,
+        favor.split(mask, min(chunk, TOKENS)),
+        static_zeros.begin(empty, ids, chunk=chunk),
+        rows=rows,
+        **how,
+    )
+    number = TOKENS if at is None else at.shape[1]
+    return favor.merge(y, number), favor.merge(background.empty, empty.shape[1])
+
+
 def every_gene(x, empty, ids, mask):
     """The tokens at their genes, and the empty cell's vectors at all others."""
     ids = jnp.where(mask, ids, GENES)
@@ -40,7 +58,7 @@ def every_gene(x, empty, ids, mask):
 def test_equals_the_definition_whatever_the_chunk(chunk, masked):
     x, empty, ids, projection = cells_and_empty()
     mask = random_mask() if masked else np.ones((CELLS, TOKENS), bool)
-    found, still_empty = static_zeros.layer(
+    found, still_empty = layer(
         parameters(),
         projection,
         x,
@@ -66,12 +84,12 @@ def test_gradients_are_those_of_every_gene_as_a_token(monkeypatch):
     mask = jnp.asarray(random_mask())
 
     def ours(p, x, empty):
-        y, _ = static_zeros.layer(p, projection, x, empty, ids, mask, chunk=4)
+        y, _ = layer(p, projection, x, empty, ids, mask, chunk=4)
         return jnp.where(mask[..., None], y**2, 0).sum()
 
     def all_genes(p, x, empty):
         whole = favor.layer(p, projection, every_gene(x, empty, ids, mask))
-        y = favor.rows_at(whole, ids)
+        y = jnp.take_along_axis(whole, ids[..., None], 1)
         return jnp.where(mask[..., None], y**2, 0).sum()
 
     found, expected = (
@@ -85,18 +103,17 @@ def test_gradients_are_those_of_every_gene_as_a_token(monkeypatch):
 def test_rows_that_are_asked_for_are_those_of_the_whole():
     x, empty, ids, projection = cells_and_empty()
     mask, at = jnp.asarray(random_mask()), jnp.asarray([[9, 0], [1, 5], [7, 7]])
-    whole, _ = static_zeros.layer(parameters(), projection, x, empty, ids, mask)
-    some, _ = static_zeros.layer(parameters(), projection, x, empty, ids, mask, at=at)
-    np.testing.assert_allclose(some, favor.rows_at(whole, at), atol=1e-5)
+    whole, _ = layer(parameters(), projection, x, empty, ids, mask)
+    some, _ = layer(parameters(), projection, x, empty, ids, mask, at=at)
+    expected = np.take_along_axis(np.asarray(whole), at[..., None], 1)
+    np.testing.assert_allclose(some, expected, atol=1e-5)
 
 
 def test_a_cell_that_expresses_every_gene_has_no_silent_one():
     x, empty, ids, projection = cells_and_empty()
     few = empty[:, :TOKENS]
     order = jnp.argsort(ids, 1).astype(jnp.int32)
-    found, _ = static_zeros.layer(
-        parameters(), projection, x, few, order, approximate_gelu=False
-    )
+    found, _ = layer(parameters(), projection, x, few, order, approximate_gelu=False)
     every = np.ones((CELLS, TOKENS), bool)
     expected = written_out(parameters(), projection, x, every, np.repeat(few, CELLS, 0))
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -108,7 +125,7 @@ def test_a_key_that_outweighs_all_others_can_be_taken_out():
     p = parameters()
     p = p._replace(key=30 * p.key)
     y, gradient = jax.value_and_grad(
-        lambda x: static_zeros.layer(p, projection, x, empty, ids)[0].sum()
+        lambda x: layer(p, projection, x, empty, ids)[0].sum()
     )(x)
     assert np.isfinite(y)
     assert np.isfinite(gradient).all()
