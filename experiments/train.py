@@ -14,6 +14,7 @@ from pathlib import Path
 import tyro
 
 from scmultimodal.data import atomic
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process
 
 STUDIES = (
@@ -24,6 +25,12 @@ STUDIES = (
     "genome_model.region_ranking",
     "genome_model.ranking_grid",
 )
+ON_SEVERAL_HOSTS = (
+    "cell_model.pretraining",
+    "genome_model.kmer_pretraining",
+    "genome_model.region_ranking",
+)
+"""The others train many models, which as many single hosts do better."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +58,12 @@ def _meet_other_hosts(arguments: list[str], out: Path) -> None:
     role = meeting.from_environment()
     if role is None:
         return
+    if arguments[0] not in ON_SEVERAL_HOSTS:
+        raise InputError(
+            arguments[0],
+            f"does not train on several hosts, and {meeting.HOSTS} is {role.hosts}",
+            f"run it on one, or run {', '.join(ON_SEVERAL_HOSTS)}",
+        )
     identity = {
         "command": shlex.join(arguments),
         "revision": str(provenance.git_revision()),

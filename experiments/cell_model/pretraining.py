@@ -23,7 +23,14 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training import hosts
-from scmultimodal.workflows import dry_run, prepare, presets, pretrain, provenance
+from scmultimodal.workflows import (
+    curves,
+    dry_run,
+    prepare,
+    presets,
+    pretrain,
+    provenance,
+)
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.pretrain import PretrainConfig
 
@@ -76,6 +83,7 @@ def run(study: Study) -> None:
     )
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
+    curves.draw(study.out, {"pre-training": study.out})
     print(f"model {study.out / 'model'}")
 
 

@@ -15,7 +15,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import MODALITIES
 from scmultimodal.tasks.masked_reconstruction import MaskedReconstruction
 from scmultimodal.training import parallel, state
-from scmultimodal.training.optimizers import build_optimizer
+from scmultimodal.training.optimizers import build_optimizer, shorten_warmup
 from scmultimodal.workflows import pretrain
 from scmultimodal.workflows.pretrain import PretrainConfig
 
@@ -63,7 +63,8 @@ class _Steps:
         task = MaskedReconstruction(pretrain.task_config(store, config))
         builder = pretrain.make_builder(store, config)
         fresh = pretrain.initial(task, store, builder, config)
-        optimizer = build_optimizer(config.optimizer, fresh[0], config.steps)
+        numbers = shorten_warmup(config.optimizer, config.steps)
+        optimizer = build_optimizer(numbers, fresh[0], config.steps)
         first = state.begin(*fresh, optimizer, jax.random.PRNGKey(config.seed))
         draw = pretrain.mixed_batches(store, builder, config)
         kinds = range(len(pretrain.regimes_of(store, "train")))

@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from scmultimodal.schemas import configs
-from scmultimodal.workflows import genome_presets, kmer_pretrain, provenance
+from scmultimodal.workflows import curves, genome_presets, kmer_pretrain, provenance
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
 from scmultimodal.workflows.presets import PresetName
 
@@ -54,4 +54,5 @@ def run(study: Study) -> None:
     found = kmer_pretrain.run(study.fasta, study.kmers, study.out)
     print(f"\nHidden k-mers of held-out windows of {study.fasta.name}")
     print(kmer_pretrain.format_losses(found.losses))
+    curves.draw(study.out, {"masked k-mers": study.out})
     print(f"model   {study.out / 'model'}")

@@ -27,7 +27,7 @@ from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.training import hosts
-from scmultimodal.workflows import genome_presets, provenance, ranking
+from scmultimodal.workflows import curves, genome_presets, provenance, ranking
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 
@@ -123,4 +123,8 @@ def run(study: Study) -> None:
     if hosts.is_main():
         text = json.dumps(summary, indent=1) + "\n"
         atomic.write_text(study.out / "summary.json", text)
+    trainings = {"ranking": study.out}
+    if loaded.signal is not None:
+        trainings = {"signal": study.out / "signal", **trainings}
+    curves.draw(study.out, trainings)
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")

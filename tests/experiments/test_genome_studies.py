@@ -167,6 +167,7 @@ def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     spans = RegionStore.open(out / "data" / "wide")
     judged = sum(row["full_order"]["num_values"] for row in summary["test"][:1])
     assert 0 < judged <= len(spans.split("test"))
+    assert (out / "curves.png").stat().st_size > 10_000
 
 
 @pytest.mark.usefixtures("lightly_compiled")
@@ -273,6 +274,7 @@ def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
     losses = json.loads((out / "losses.json").read_text())
     assert set(losses) == {"model", "unigram", "unigram by GC"}
     assert genome_model.load(out).config.scorer is None
+    assert (out / "curves.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

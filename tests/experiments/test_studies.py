@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from experiments import train
+from scmultimodal import datasets
 from scmultimodal.data.store import Store
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.schemas.errors import InputError
@@ -27,6 +28,16 @@ TINY = (
     "--data.dataset simulated --path.dim 8 --path.num-layers 0 --steps 3 --seed 3 "
     "--batch-size 16 --optimizer.warmup-steps 1 --optimizer.learning-rate 3e-4"
 )
+
+
+def test_a_study_that_is_many_trainings_refuses_several_hosts(monkeypatch, capsys):
+    from scmultimodal.training.meeting import HostsConfig
+
+    role = HostsConfig(coordinator="localhost:1", hosts=2, host=1).environment()
+    for name, value in role.items():
+        monkeypatch.setenv(name, value)
+    assert train.main(["cell_model.token_modes", "--out", "x"]) == 2
+    assert "does not train on several hosts" in capsys.readouterr().err
 
 
 def parsed(name, *arguments):
@@ -131,9 +142,46 @@ def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     assert store.manifest["provenance"]["simulated"] is True
     assert model.config.encoder.num_genes == store.num_genes
     assert model.config.encoder.path.dim == 8
+    assert (out / "curves.png").stat().st_size > 10_000
 
     assert train.main([*run, "--resume", "never"]) == 2
     assert "has a checkpoint, and resume is 'never'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("lightly_compiled")
+def test_tokens_are_compared_by_scores_and_cost(tmp_path, capsys, monkeypatch):
+    simulate = datasets.simulate_multiome
+    monkeypatch.setattr(
+        datasets,
+        "simulate_multiome",
+        lambda num_cells, seed: simulate(num_cells=240, seed=seed),
+    )
+    out = tmp_path / "run"
+    run = ["cell_model.token_modes", "--out", str(out), "--data.dataset", "simulated"]
+    run += shlex.split(
+        "--modes nonzero static_zeros --seeds 0 1 --regimes rna --turns 1 "
+        "--pretrain.steps 3 --pretrain.batch-size 16 --pretrain.path.dim 8 "
+        "--pretrain.path.num-layers 1 --finetune.epochs 1 --finetune.hidden 4"
+    )
+    assert train.main(run) == 0
+    shown = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["costs"]) == {"nonzero", "static_zeros"}
+    assert all(cost["seconds"] > 0 for cost in summary["costs"].values())
+    models = {(row["model"], row["seed"]) for row in summary["scores"]}
+    assert {("static_zeros", 1), ("logistic_regression", 0)} < models
+    for model in ("nonzero", "naive_bayes"):
+        one, two = (r["accuracy"] for r in summary["scores"] if r["model"] == model)
+        spread = abs(one - two) / 2**0.5
+        assert f"| rna | {model} | {(one + two) / 2:.3f} ± {spread:.3f} |" in shown
+    assert (out / "tokens.png").stat().st_size > 10_000
+    # What was trained is not trained again.
+    kept = out / "seed_1" / "scores.json"
+    stamp = kept.stat().st_mtime_ns
+    assert train.main(run) == 0
+    assert kept.stat().st_mtime_ns == stamp
+    assert train.main([*run, "--pretrain.seed", "3"]) == 2
+    assert "is not read by this study" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_study_without_a_traceback(monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The local launcher: it starts hosts, again where they ask for it, and reports."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -123,21 +124,71 @@ def test_numbers_that_cannot_be_are_told(tmp_path, capsys, flag, value, least):
     assert not list(tmp_path.iterdir())
 
 
-STUDY = [
-    *("cell_model.pretraining", "--hosts", "2", "--devices-per-host", "2"),
-    *("--heartbeat-seconds", "5", "--data.dataset", "simulated", "--steps", "6"),
+CELLS = [
+    *("cell_model.pretraining", "--data.dataset", "simulated", "--steps", "6"),
     *("--batch-size", "8", "--checkpoint-every", "2", "--path.dim", "8"),
     *("--path.num-layers", "1", "--path.num-heads", "1", "--path.key-size", "8"),
 ]
+TWO_HOSTS = ["--hosts", "2", "--devices-per-host", "2", "--heartbeat-seconds", "5"]
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """The flags of a ranking study on spans of random DNA."""
+    rows = range(64)
+    spans = [[builders.dna(48, seed=3 * row + i) for i in range(3)] for row in rows]
+    store = builders.region_store(
+        tmp_path_factory.mktemp("spans") / "spans",
+        spans,
+        np.random.default_rng(0).permuted(np.tile([1, 2, 3], (64, 1)), axis=1),
+        num_tokens=9,
+        split=np.repeat([0, 1, 2], [40, 12, 12]),
+    )
+    return [
+        *("genome_model.region_ranking", "--head", "linear", "--steps", "6"),
+        *("--data.spans", str(store.path), "--batch-size", "8"),
+        *("--checkpoint-every", "2", "--shape.dim", "8", "--shape.num-layers", "1"),
+        *("--shape.num-heads", "2", "--shape.hidden", "8"),
+    ]
+
+
+def run(*words, devices=1):
+    """Runs a program to its end, which must be good."""
+    found = subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("study", ["cells", "regions"])
+def test_a_real_study_is_the_same_on_two_hosts(study, regions, tmp_path):
+    """Bit for bit within a topology; within rounding on one host of four devices."""
+    words = CELLS if study == "cells" else regions
+    for out in ("one", "another"):
+        run("tpu", "run", *words, *TWO_HOSTS, "--out", tmp_path / out)
+    run("experiments.train", *words, "--out", tmp_path / "alone", devices=4)
+    one, another, alone = (
+        builders.checkpoint_arrays(tmp_path / out)
+        for out in ("one", "another", "alone")
+    )
+    assert list(one) == list(alone) == [2, 4, 6]
+    jax.tree.map(np.testing.assert_array_equal, one, another)
+    for name, array in one[6].items():
+        np.testing.assert_allclose(array, alone[6][name], 1e-5, 1e-7, err_msg=name)
 
 
 @pytest.mark.long
 def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = [sys.executable, "-m", "tpu", "run", *STUDY, "--out"]
-    assert subprocess.run([*words, str(whole)], check=False).returncode == 0
+    words = ["tpu", "run", *CELLS, *TWO_HOSTS, "--out"]
+    run(*words, whole)
     launcher = subprocess.Popen(
-        [*words, str(killed)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", *words, str(killed)], stdout=subprocess.PIPE, text=True
     )
     until_there(killed / "checkpoints" / "2" / "manifest.json", launcher)
     of_host = ["pkill", "-KILL", "-n", "-f", f"experiments.train.*{killed}"]
