@@ -7,9 +7,12 @@ from typing import Any
 import pandas as pd
 
 from scmultimodal import datasets
+from scmultimodal.data.store import Store
 from scmultimodal.genome import read_genes
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell import readers
+from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.workflows import prepare as workflow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,4 +64,18 @@ def load(config: DataConfig, *, seed: int) -> Loaded:
         data=readers.read(config.dataset),
         genes=read_genes(config.genes),
         name=Path(config.dataset).name,
+    )
+
+
+def prepare(config: DataConfig, recipe: RecipeConfig, out: Path, *, seed: int) -> Store:
+    """The cells of a study as a prepared dataset, split by the seed."""
+    cells = load(config, seed=seed)
+    return workflow.run(
+        cells.data,
+        cells.genes,
+        workflow.PrepareConfig(
+            recipe=recipe, label=config.label, batch=config.batch, seed=seed
+        ),
+        out,
+        provenance={"name": cells.name, "simulated": cells.simulated},
     )

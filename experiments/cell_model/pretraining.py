@@ -26,7 +26,6 @@ from scmultimodal.training import hosts
 from scmultimodal.workflows import (
     curves,
     dry_run,
-    prepare,
     presets,
     pretrain,
     provenance,
@@ -69,35 +68,24 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
+
+    def prepare(out: Path) -> Store:
+        seed = study.pretrain.seed
+        return data.prepare(study.data, study.recipe, out / "data", seed=seed)
+
     if study.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            store = _prepared(study, Path(folder) / "data")
+            store = prepare(Path(folder))
             print(dry_run.format_plan(pretrain.plan(store, study.pretrain)))
         return
     config = configs.to_json(study)
     del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
     store = hosts.made_by_main(
-        lambda: _prepared(study, study.out / "data"),
+        lambda: prepare(study.out),
         lambda: Store.open(study.out / "data"),
     )
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
     curves.draw(study.out, {"pre-training": study.out})
     print(f"model {study.out / 'model'}")
-
-
-def _prepared(study: Study, out: Path) -> Store:
-    cells = data.load(study.data, seed=study.pretrain.seed)
-    return prepare.run(
-        cells.data,
-        cells.genes,
-        prepare.PrepareConfig(
-            recipe=study.recipe,
-            label=study.data.label,
-            batch=study.data.batch,
-            seed=study.pretrain.seed,
-        ),
-        out,
-        provenance={"name": cells.name, "simulated": cells.simulated},
-    )

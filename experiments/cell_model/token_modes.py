@@ -33,7 +33,6 @@ from scmultimodal.weights.export import StoredModel
 from scmultimodal.workflows import (
     finetune,
     judge,
-    prepare,
     presets,
     pretrain,
     provenance,
@@ -175,7 +174,7 @@ def _scores(study: Study, seed: int) -> list[dict[str, Any]]:
     done = out / "scores.json"
     if done.is_file():
         return json.loads(done.read_text())
-    store = _prepared(study, seed, out / "data")
+    store = data.prepare(study.data, study.recipe, out / "data", seed=seed)
     models = {
         mode: _trained(study, store, seed, mode, out / mode) for mode in study.modes
     }
@@ -204,19 +203,3 @@ def _trained(
         regime: finetune.run(store, start, numbers, regime, out / regime)
         for regime in study.regimes
     }
-
-
-def _prepared(study: Study, seed: int, out: Path) -> Store:
-    cells = data.load(study.data, seed=seed)
-    return prepare.run(
-        cells.data,
-        cells.genes,
-        prepare.PrepareConfig(
-            recipe=study.recipe,
-            label=study.data.label,
-            batch=study.data.batch,
-            seed=seed,
-        ),
-        out,
-        provenance={"name": cells.name, "simulated": cells.simulated},
-    )

@@ -148,6 +148,7 @@ def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     assert "has a checkpoint, and resume is 'never'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("lightly_compiled")
 def test_tokens_are_compared_by_scores_and_cost(tmp_path, capsys, monkeypatch):
     simulate = datasets.simulate_multiome
