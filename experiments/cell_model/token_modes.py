@@ -6,8 +6,6 @@ Each is pre-trained and fine-tuned alike, with several seeds of split, parameter
 batches, and judged on the test cells beside the baselines. Then the steps of
 pre-training are timed, one of each in turn, on one device and on real batches, and the
 compiler is asked for their memory. The run goes on where it stopped.
-
-`small` and three seeds take some two hours on two CPU cores.
 """
 
 import dataclasses
