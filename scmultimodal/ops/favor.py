@@ -77,7 +77,9 @@ def orthogonal_projection(
     num_blocks = -(-num_features // key_size)
     keys = jax.random.split(rng, num_blocks + 1)
     square = jax.vmap(lambda k: jax.random.normal(k, (key_size, key_size)))(keys[:-1])
-    q, r = jnp.linalg.qr(square)
+    # One by one: batches of QR that run side by side may wait for each other for ever,
+    # each for threads of the pool that the others hold (jaxlib on few cores).
+    q, r = lax.map(jnp.linalg.qr, square)
     # LAPACK fixes signs of Q; without this, directions are not uniform, and the mean
     # of φ(q)·φ(k) is not exp(q·k).
     q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None]

@@ -1,6 +1,8 @@
 """The streamed layer against FAVOR+ written out in numpy float64."""
 
 import math
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -233,6 +235,23 @@ def test_projection_blocks_are_orthogonal_with_gaussian_lengths():
     # |Gaussian vector|² in 8 dimensions has mean 8 and standard deviation 4.
     many = favor.orthogonal_projection(jax.random.PRNGKey(1), 4_000, 8)
     assert abs((np.linalg.norm(many, axis=1) ** 2).mean() - 8) < 0.3
+
+
+DRAW_MANY_AT_ONCE = """
+import jax
+from scmultimodal.ops import favor
+draw = jax.jit(lambda rng: [
+    favor.orthogonal_projection(key, 266, 64) for key in jax.random.split(rng, 12)
+])
+for seed in range(40):
+    jax.block_until_ready(draw(jax.random.PRNGKey(seed)))
+"""
+
+
+def test_projections_drawn_side_by_side_do_not_wait_for_each_other():
+    """On two cores batches of QR did: parameters were never made."""
+    command = [sys.executable, "-c", DRAW_MANY_AT_ONCE]
+    subprocess.run(command, check=True, timeout=300)
 
 
 def test_features_estimate_the_softmax_kernel():
