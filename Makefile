@@ -86,7 +86,7 @@ $(SETUP): pyproject.toml $(PINS)
 		echo "Making $(VENV) with $$found"; \
 		$$found -m venv --clear $(VENV); }
 	$(PIP) --constraint $(PINS) pip hatchling editables
-	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval]' --group dev
+	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log]' --group dev
 	@touch $@
 
 # Three things the extra does not say: performer-pytorch imports distutils, which Python
@@ -95,5 +95,5 @@ $(SETUP): pyproject.toml $(PINS)
 $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
 	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
 	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
-		--no-build-isolation --editable '.[eval,parity]' flax
+		--no-build-isolation --editable '.[eval,log,parity]' flax
 	@touch $@

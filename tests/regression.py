@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scmultimodal.data.sampling import Share
+
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
 class RegressionBatch:
@@ -35,6 +37,12 @@ def regression_batch(seed: int, rows: int = 8, features: int = 3) -> RegressionB
         row=np.arange(rows, dtype=np.int32),
         cell_index=np.arange(rows, dtype=np.int32) + 100 * seed,
     )
+
+
+def part_of(batch: RegressionBatch, share: Share) -> RegressionBatch:
+    """The rows of one host."""
+    rows = share.rows(len(batch.row))
+    return jax.tree.map(lambda leaf: leaf[rows], batch)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,13 +138,14 @@ def _attempt(
         found = [ended.get()]
         # Hosts notice by themselves when one is gone; this is for one that cannot.
         deadline = time.monotonic() + 2 * command.heartbeat_seconds + LEEWAY
+        with contextlib.suppress(queue.Empty):
+            while len(found) < command.hosts:
+                left = max(deadline - time.monotonic(), 0)
+                found.append(ended.get(timeout=left))
+        for process in processes:
+            process.kill()
         while len(found) < command.hosts:
-            left = deadline - time.monotonic()
-            try:
-                found.append(ended.get(timeout=left) if left > 0 else ended.get())
-            except queue.Empty:
-                for process in processes:
-                    process.kill()
+            found.append(ended.get())
     return sorted(found, key=lambda one: one.host)
 
 

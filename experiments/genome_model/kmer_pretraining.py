@@ -15,7 +15,13 @@ from typing import Annotated
 import tyro
 
 from scmultimodal.schemas import configs
-from scmultimodal.workflows import curves, genome_presets, kmer_pretrain, provenance
+from scmultimodal.workflows import (
+    curves,
+    dry_run,
+    genome_presets,
+    kmer_pretrain,
+    provenance,
+)
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
 from scmultimodal.workflows.presets import PresetName
 
@@ -32,6 +38,8 @@ class Study:
     """Whose numbers to start from."""
     kmers: Annotated[KmerPretrainConfig, tyro.conf.arg(name="")]
     """The training."""
+    dry_run: bool = False
+    """Say what the training would take, and start nothing."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -48,7 +56,11 @@ def default(preset: PresetName) -> Study:
 
 def run(study: Study) -> None:
     """Pre-trains, and prints the losses."""
+    if study.dry_run:
+        print(dry_run.format_plan(kmer_pretrain.plan(study.fasta, study.kmers)))
+        return
     config = configs.to_json(study)
+    del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.kmers.resume == "auto")
     provenance.write_config(study.out, config)
     found = kmer_pretrain.run(study.fasta, study.kmers, study.out)

@@ -15,6 +15,7 @@ genome_model.ranking_grid cross-validates over all 65.
 
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,14 @@ from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.training import hosts
-from scmultimodal.workflows import curves, genome_presets, provenance, ranking
+from scmultimodal.weights.genome_model import StoredGenomeModel
+from scmultimodal.workflows import (
+    curves,
+    dry_run,
+    genome_presets,
+    provenance,
+    ranking,
+)
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 
@@ -52,6 +60,8 @@ class Study:
     """Training on windows at random places, before."""
     ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
     """Training by ranking."""
+    dry_run: bool = False
+    """Say what the trainings would take, and start none."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -77,21 +87,20 @@ def run(study: Study) -> None:
         start=study.start is not None,
     )
     start = data.load_start(study.start)
+    numbers = variants.with_head(study.ranking, study.head)
+    if study.dry_run:
+        _say_what_it_takes(study, numbers, start)
+        return
     config = configs.to_json(study) | data.identity(study.data, start)
+    del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.ranking.resume == "auto")
 
     def load() -> Loaded:
-        return data.load(
-            study.data,
-            study.out / "data",
-            peaks=(study.examples,),
-            with_signal=study.signal.steps > 0,
-        )
+        return _load(study, study.out / "data")
 
     loaded = hosts.made_by_main(load, load)
     ((kind, spans),) = loaded.spans.items()
     provenance.write_config(study.out, config)
-    numbers = variants.with_head(study.ranking, study.head)
     if loaded.signal is not None:
         start = ranking.run(
             loaded.signal,
@@ -128,3 +137,26 @@ def run(study: Study) -> None:
         trainings = {"signal": study.out / "signal", **trainings}
     curves.draw(study.out, trainings)
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")
+
+
+def _load(study: Study, out: Path) -> Loaded:
+    return data.load(
+        study.data,
+        out,
+        peaks=(study.examples,),
+        with_signal=study.signal.steps > 0,
+    )
+
+
+def _say_what_it_takes(
+    study: Study, numbers: RankingConfig, start: StoredGenomeModel | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = _load(study, Path(folder))
+        if loaded.signal is not None:
+            of_signal = study.signal.ranking(numbers)
+            plan = ranking.plan(loaded.signal, of_signal, start=start)
+            print(f"on signal\n{dry_run.format_plan(plan)}\n")
+        ((kind, spans),) = loaded.spans.items()
+        plan = ranking.plan(spans, numbers, start=start)
+        print(f"by ranking, {kind}\n{dry_run.format_plan(plan)}")

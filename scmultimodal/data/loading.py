@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Integer, UInt8
 
 from scmultimodal.data.permutations import Stream, permutation
-from scmultimodal.data.sampling import FILLER
+from scmultimodal.data.sampling import FILLER, WHOLE, Share
 from scmultimodal.data.shards import Csr, canonical_csr, spans
 from scmultimodal.data.sources import CellSource, token_lengths, union
 from scmultimodal.schemas.batches import CellBatch, Tokens
@@ -17,7 +17,6 @@ from scmultimodal.schemas.modality import Modality, Regime
 
 FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
 Cells = Int[np.ndarray, " cells"]
-EVERY_ROW = slice(None)
 
 
 def default_buckets(num_genes: int) -> tuple[int, ...]:
@@ -69,7 +68,7 @@ class BatchBuilder:
         *,
         step: int = 0,
         with_labels: bool = False,
-        rows: slice = EVERY_ROW,
+        share: Share = WHOLE,
     ) -> CellBatch:
         """Builds a batch, or one host's part of it.
 
@@ -81,11 +80,12 @@ class BatchBuilder:
             regime: the modalities to show.
             step: step of the run; `dynamic` orders depend on it.
             with_labels: adds the class of each cell.
-            rows: the rows of the global batch to build; lengths are chosen from all.
+            share: the part of the batch that is built; it is padded as the whole is.
 
         Raises:
             InputError: the source lacks what the regime shows, or the labels asked for.
         """
+        rows = share.rows(len(cell_indices))
         cells = np.asarray(cell_indices)[rows]
         real = cells != FILLER
         shown = {

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Integer
 
 from scmultimodal.data.region_store import RegionStore
-from scmultimodal.data.sampling import FILLER
+from scmultimodal.data.sampling import FILLER, WHOLE, Share
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.kmers import KmerTokenizer, Padding
 from scmultimodal.schemas.batches import RegionBatch
@@ -105,11 +105,19 @@ class SequenceTurner:
         turned: Bool[np.ndarray, " sequences"],
         *,
         seed: tuple[int, ...],
+        first_row: int = 0,
     ) -> Int32[np.ndarray, "sequences tokens"]:
         """Each sequence from its start on, on either strand.
 
         Where a sequence holds N, some views need a few tokens more than there are, and
         lack as many letters at the end (at most k − 1 for each N).
+
+        Args:
+            token_ids: prepared sequences.
+            starts: letters that are left out in front, where any are.
+            turned: which are shown on the other strand.
+            seed: of the padding.
+            first_row: see `KmerTokenizer.encode_batch`.
         """
         if self.turning == Turning():
             return token_ids.astype(np.int32)
@@ -121,7 +129,11 @@ class SequenceTurner:
                 sequence = sequence[start : start + len(sequence) - crop]
             sequences.append(reverse_complement(sequence) if turn else sequence)
         return self.tokenizer.encode_batch(
-            sequences, self.num_tokens, padding=self.padding, seed=seed
+            sequences,
+            self.num_tokens,
+            padding=self.padding,
+            seed=seed,
+            first_row=first_row,
         ).ids
 
 
@@ -167,27 +179,43 @@ class RegionBatchBuilder:
         return self.turner.num_tokens
 
     def build(
-        self, spans: Integer[np.ndarray, " batch"], *, step: int | None = None
+        self,
+        spans: Integer[np.ndarray, " batch"],
+        *,
+        step: int | None = None,
+        share: Share = WHOLE,
     ) -> RegionBatch:
         """A batch of spans, −1 at rows that only fill it up.
 
         Args:
-            spans: rows of the store.
+            spans: rows of the store, of the global batch.
             step: varies what is shown by (seed, step); None shows the first view.
+            share: the part of the batch that is built.
         """
-        real = spans != FILLER
-        prepared = self.store.tokens[spans[real]]
+        rows = share.rows(len(spans))
+        mine = spans[rows]
+        real = mine != FILLER
+        prepared = self.store.tokens[mine[real]]
         flat = prepared.reshape(-1, prepared.shape[-1])
-        if step is None:
-            view = self.turning.views(self.tokenizer.k)[0]
-            return self._batch(spans, self.turner.show(flat, view, seed=self.seed))
-        rng = np.random.Generator(np.random.Philox([self.seed, step]))
+        # Drawn for the whole batch, so that a row is the same in any part.
         size = (len(spans), self.store.tokens.shape[1])
-        starts = rng.integers(0, self.turning.crop_bp + 1, size)[real].ravel()
-        turned = rng.integers(0, 2, size)[real].ravel() > 0
-        turned &= self.turning.reverse_complement
-        ids = self.turner.turn(flat, starts, turned, seed=(self.seed, step))
-        return self._batch(spans, ids)
+        if step is None:
+            view, seed = self.turning.views(self.tokenizer.k)[0], (self.seed,)
+            starts, turned = np.full(size, view.start), np.full(size, view.turned)
+        else:
+            seed = (self.seed, step)
+            rng = np.random.Generator(np.random.Philox([*seed]))
+            starts = rng.integers(0, self.turning.crop_bp + 1, size)
+            turned = rng.integers(0, 2, size) > 0
+            turned &= self.turning.reverse_complement
+        ids = self.turner.turn(
+            flat,
+            starts[rows][real].ravel(),
+            turned[rows][real].ravel(),
+            seed=seed,
+            first_row=int((spans[: rows.start] != FILLER).sum()) * size[1],
+        )
+        return self._batch(spans, rows, ids)
 
     def views(
         self, token_ids: Integer[np.ndarray, "sequences prepared"]
@@ -197,9 +225,11 @@ class RegionBatchBuilder:
 
     def _batch(
         self,
-        spans: Integer[np.ndarray, " batch"],
+        batch: Integer[np.ndarray, " batch"],
+        rows: slice,
         token_ids: Int32[np.ndarray, "sequences tokens"],
     ) -> RegionBatch:
+        spans = batch[rows]
         real, regions = spans != FILLER, self.store.tokens.shape[1]
         shape = (len(spans), regions, self.num_tokens)
         ids = np.full(shape, self.tokenizer.pad_id, np.int32)
@@ -210,6 +240,6 @@ class RegionBatchBuilder:
             token_ids=ids,
             values=values,
             span_mask=real,
-            row=np.arange(len(spans), dtype=np.int32),
+            row=np.arange(len(batch), dtype=np.int32)[rows],
             span_index=spans.astype(np.int32),
         )

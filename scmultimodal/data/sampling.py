@@ -3,6 +3,8 @@
 A row that no cell fills holds −1.
 """
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Int, Int64
 
@@ -10,6 +12,37 @@ from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.schemas.errors import InputError
 
 FILLER = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which of equal parts of each global batch is wanted: that of one host.
+
+    Attributes:
+        index: of the part, from 0.
+        count: parts in all.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, size: int) -> slice:
+        """The rows of this part in a batch of so many.
+
+        Raises:
+            InputError: the rows cannot be shared equally.
+        """
+        if size % self.count:
+            raise InputError(
+                "batch",
+                f"has {size} rows for {self.count} hosts",
+                f"Take a batch size that is a multiple of {self.count}",
+            )
+        part = size // self.count
+        return slice(self.index * part, (self.index + 1) * part)
+
+
+WHOLE = Share()
 
 
 class EpochSampler:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
+from scmultimodal.data.sampling import WHOLE, Share
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.kmers import KmerTokenizer
@@ -69,22 +70,24 @@ class WindowSampler:
         """Tokens of a window without N, CLS included."""
         return self.window_bp // self.tokenizer.k + 1
 
-    def batch(self, step: int, size: int) -> TokenBatch:
-        """The windows of a step: a function of (seed, step)."""
-        ids = self.tokens((self.seed, step), size)
+    def batch(self, step: int, size: int, share: Share = WHOLE) -> TokenBatch:
+        """The windows of a step, or a part of them: a function of (seed, step)."""
+        ids = self.tokens((self.seed, step), size, share)
         return TokenBatch(
             token_ids=ids,
-            sequence_mask=np.ones(size, bool),
-            row=np.arange(size, dtype=np.int32),
+            sequence_mask=np.ones(len(ids), bool),
+            row=np.arange(size, dtype=np.int32)[share.rows(size)],
         )
 
     def tokens(
-        self, seed: Sequence[int], size: int
+        self, seed: Sequence[int], size: int, share: Share = WHOLE
     ) -> Int32[np.ndarray, "windows tokens"]:
-        """Tokens of windows drawn by `seed`."""
+        """Tokens of windows drawn by `seed`; those of a part are read alone."""
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed])))
         place = rng.integers(0, self._ends[-1], size)
         turned = rng.integers(0, 2, size) > 0
+        rows = share.rows(size)
+        place, turned = place[rows], turned[rows]
         where = np.searchsorted(self._ends, place, side="right")
         first = place - np.concatenate(([0], self._ends))[where]
         sequences = []

@@ -135,6 +135,7 @@ class KmerTokenizer:
         *,
         padding: Padding = "end",
         seed: int | Sequence[int] = 0,
+        first_row: int = 0,
         overflow: Literal["cut", "raise"] = "cut",
     ) -> TokenizedBatch:
         """Token ids of many sequences, each row padded to `length` tokens.
@@ -146,6 +147,7 @@ class KmerTokenizer:
                 front and back, every split equally likely: `[PAD… CLS tokens PAD…]`.
             seed: of the random splits. A row's split depends on the seed, on the
                 number of the row and on its own number of tokens alone.
+            first_row: number of the first row, where these are part of more.
             overflow: what happens to a sequence of more tokens: "cut" keeps the
                 longest prefix that fits and counts the sequence, "raise" raises.
 
@@ -159,7 +161,8 @@ class KmerTokenizer:
             raise ValueError(f"length must be at least 1 (CLS), not {length}")
         share = np.zeros(len(sequences))
         if padding == "random":
-            share = np.random.default_rng(seed).random(len(sequences))
+            drawn = np.random.default_rng(seed).random(first_row + len(sequences))
+            share = drawn[first_row:]
         ids = np.full((len(sequences), length), self.pad_id, np.int32)
         cut = unknown = 0
         for row, sequence in enumerate(sequences):

@@ -78,23 +78,6 @@ class PerformerConfig:
         """Random features per head."""
         return self.num_features or favor.default_num_features(self.key_size)
 
-    def flop(self, num_tokens: int, num_keys: int | None = None) -> int:
-        """Floating-point operations of a forward pass over so many tokens.
-
-        Of the products: projections, feed-forward and attention. A backward pass takes
-        twice as many. `num_keys` are those of each layer, the tokens where None.
-        """
-        keys = num_tokens if num_keys is None else num_keys
-        inner = self.num_heads * self.key_size
-        of_row = 2 * self.dim * inner + 2 * self.feed_forward_multiplier * self.dim**2
-        of_key = 2 * self.dim * inner
-        if self.attention == "favor":
-            features = (inner + self.num_heads * (self.key_size + 1)) * self.features
-            of_row, of_key = of_row + features, of_key + features
-        else:
-            of_row += 2 * inner * keys
-        return 2 * self.num_layers * (num_tokens * of_row + keys * of_key)
-
 
 Layer = tuple[favor.LayerParameters, Array | None]
 """Its parameters and, for FAVOR+, its random projection."""
@@ -254,13 +237,8 @@ class PerformerLayer(hk.Module):
     @hk.transparent
     def _projection(self) -> Float[Array, "features key_size"]:
         """The random directions; where there is randomness, drawn anew in time."""
-        every, shape = (
-            self.config.redraw_every,
-            (
-                self.config.features,
-                self.config.key_size,
-            ),
-        )
+        every = self.config.redraw_every
+        shape = (self.config.features, self.config.key_size)
         projection = hk.get_state(
             "projection",
             shape,
@@ -268,7 +246,8 @@ class PerformerLayer(hk.Module):
                 hk.next_rng_key(), *shape
             ),
         )
-        rng = hk.maybe_next_rng_key()
+        # Asked for only where it is used: other draws of the network depend on it.
+        rng = None if every is None else hk.maybe_next_rng_key()
         if every is None or rng is None:
             return projection
         uses = hk.get_state("projection_uses", (), jnp.int32, init=jnp.zeros)

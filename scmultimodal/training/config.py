@@ -60,12 +60,14 @@ class RunningConfig:
         keep_checkpoints: how many, the newest.
         asynchronous_saves: checkpoints are written behind the training; a process that
             is killed meanwhile loses the one under way.
+        tensorboard: metrics are written for TensorBoard too (extra `log`).
     """
 
     parallel: ParallelName = "pmap"
     microbatches: int = 1
     keep_checkpoints: int = 3
     asynchronous_saves: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self):
         if self.parallel not in typing.get_args(ParallelName):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import tqdm
 
 from scmultimodal.data.prefetch import prefetch
+from scmultimodal.data.sampling import WHOLE, Share
 from scmultimodal.schemas.errors import (
     InputError,
     PreemptedError,
@@ -31,6 +33,12 @@ from scmultimodal.training.optimizers import (
 from scmultimodal.training.run_folder import RunFolder
 from scmultimodal.training.state import TrainState, begin
 from scmultimodal.training.step import VOTES
+
+TrainBatches = Callable[[int, Share], Any]
+"""(step, the part that is wanted) -> batch, a pure function: resuming needs the step
+alone, and every host builds no more than its own part."""
+ValidationBatches = Callable[[Share], Iterable[Any]]
+"""Starts the same pass over the validation set each time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,10 +60,10 @@ class TrainResult:
 def fit(
     task: Task,
     *,
-    train_batches: Callable[[int], Any],
+    train_batches: TrainBatches,
     config: LoopConfig,
     folder: Path,
-    validation_batches: Callable[[], Iterable[Any]] | None = None,
+    validation_batches: ValidationBatches | None = None,
     optimizer: OptimizerConfig | None = None,
     initial: tuple[Any, Any] | None = None,
     run_config: dict | None = None,
@@ -67,11 +75,10 @@ def fit(
 
     Args:
         task: the objective.
-        train_batches: step -> batch, a pure function: resuming only needs the step.
-            Called in a thread, ahead of the step.
+        train_batches: see there. Called in a thread, ahead of the step.
         config: how long, and what to keep.
         folder: gets `metrics.jsonl`, `checkpoints/` and, with `keep_best`, `best/`.
-        validation_batches: starts the same pass over the validation set each time.
+        validation_batches: see there; None validates nothing.
         optimizer: how parameters are updated.
         initial: (params, network_state) to start from; None asks the task.
         run_config: all else that the result depends on, as JSON has it. It is kept in
@@ -107,6 +114,7 @@ def fit(
         keep=running.keep_checkpoints,
         asynchronous=running.asynchronous_saves,
         writes=hosts.is_main(),
+        tensorboard=running.tensorboard,
     )
     with contextlib.closing(run_folder):
         state = _initial_state(task, config, optimizer, initial, train_batches)
@@ -130,14 +138,14 @@ def _initial_state(
     config: LoopConfig,
     optimizer: OptimizerConfig,
     initial: tuple[Any, Any] | None,
-    train_batches: Callable[[int], Any],
+    train_batches: TrainBatches,
 ) -> TrainState:
     """The state before the first step, on the host."""
     init_rng, rng = jax.random.split(jax.random.PRNGKey(config.seed))
     if initial is not None:
         params, network_state = initial
     else:
-        params, network_state = jax.jit(task.init)(init_rng, train_batches(0))
+        params, network_state = jax.jit(task.init)(init_rng, train_batches(0, WHOLE))
     adamw = build_optimizer(optimizer, params, config.num_steps)
     start = jax.jit(
         lambda params, network_state: begin(
@@ -169,8 +177,8 @@ class _Run:
     def train(
         self,
         state: TrainState,
-        train_batches: Callable[[int], Any],
-        validation_batches: Callable[[], Iterable[Any]] | None,
+        train_batches: TrainBatches,
+        validation_batches: ValidationBatches | None,
         describe: str,
     ) -> TrainState:
         """Steps from where `state` stands to the end; returns the last, replicated."""
@@ -186,9 +194,16 @@ class _Run:
         )
         state = self.over.replicate(state)
 
-        def build(step: int):
-            batch = train_batches(step)
-            return self.over.place(batch), batch
+        building = threading.Lock()  # What batches are read from may serve one thread.
+
+        def build(step: int) -> Any:
+            with building:
+                batch = train_batches(step, self.over.share)
+            return self.over.place(batch)
+
+        def whole(step: int) -> Any:
+            with building:
+                return train_batches(step, WHOLE)
 
         batches = contextlib.closing(prefetch(build, start, stop - start))
         bar = tqdm.tqdm(
@@ -199,15 +214,15 @@ class _Run:
         )
         with bar, interrupts.deferred() as asked_to_stop, batches as steps:
             late = None
-            for step, (placed, batch) in enumerate(steps, start):
+            for step, batch in enumerate(steps, start):
                 asked = asked_to_stop()
-                state, metrics = update(state, placed, self.over.vote(asked))
+                state, metrics = update(state, batch, self.over.vote(asked))
                 # The metrics of the step before: the device is not waited for.
-                stopping = self._settle(late)
-                late = (step, metrics, batch)
+                stopping = self._settle(late, whole)
+                late = (step, metrics)
                 due = self._due(step + 1)
                 if due or stopping:
-                    stopping = self._settle(late) or stopping
+                    stopping = self._settle(late, whole) or stopping
                     late = None
                     due |= {"save"} if stopping else set()
                     self._pause(step + 1, state, due, validation_batches)
@@ -231,24 +246,26 @@ class _Run:
         last = done == self.config.num_steps
         return {name for name, n in every.items() if last or (n and done % n == 0)}
 
-    def _settle(self, late: tuple[int, Any, Any] | None) -> signal.Signals | None:
+    def _settle(
+        self, late: tuple[int, Any] | None, batch_of: Callable[[int], Any]
+    ) -> signal.Signals | None:
         """Takes in the metrics of a step: fails if not finite, logs if it is time.
 
         Returns the signal by which a host was asked to stop, if any was by then.
         """
         if late is None:
             return None
-        step, metrics, batch = late
+        step, metrics = late
         metrics = self.over.unreplicate(metrics)
         asked = parallel.result_of_vote(metrics.pop(VOTES))
         (loss, weight), (norm, _) = metrics["loss"], metrics["grad_norm"]
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            saved = self.folder.report_batch(step, batch, "diverged")
+            saved = self.folder.report_batch(step, batch_of, "diverged")
             hosts.barrier("diverged")
             mean = float(loss / weight) if weight else math.nan
             raise TrainingDivergedError(step, mean, float(norm), saved)
         if metrics.get("skipped", (0, 0))[0]:
-            self.folder.report_batch(step, batch, "skipped")
+            self.folder.report_batch(step, batch_of, "skipped")
         self.window.add(metrics)
         done = step + 1
         if done % self.config.log_every == 0 or done == self.config.num_steps:
@@ -262,11 +279,11 @@ class _Run:
         done: int,
         state: TrainState,
         due: set[str],
-        validation_batches: Callable[[], Iterable[Any]] | None,
+        validation_batches: ValidationBatches | None,
     ) -> None:
         """Validates and saves, whichever is due, in this order."""
         if "validate" in due and validation_batches is not None:
-            self._validate(done, state, validation_batches())
+            self._validate(done, state, validation_batches(self.over.share))
         if "save" in due:
             self.folder.save(done, self.over.unreplicate(state), self.window)
 

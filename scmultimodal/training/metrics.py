@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training.tensorboard import Events
 
 FILE = "metrics.jsonl"
 
@@ -55,19 +56,29 @@ class MetricsWriter:
     the writer was opened and alone differs between equal runs.
     """
 
-    def __init__(self, folder: Path, last_step: int = 0, *, writes: bool = True):
+    def __init__(
+        self,
+        folder: Path,
+        last_step: int = 0,
+        *,
+        writes: bool = True,
+        tensorboard: bool = False,
+    ):
         """Opens the file; drops records beyond `last_step` and a torn last line.
 
-        Without `writes` it only reads, and remembers.
+        Without `writes` it only reads, and remembers. `tensorboard` writes every record
+        a second time, see `Events`.
 
         Raises:
             InputError: the file cannot be written; by `write` too.
         """
         self.path = Path(folder) / FILE
         self.history = [r for r in read_metrics(self.path) if r["step"] <= last_step]
-        self._start, self._file = time.monotonic(), None
+        self._start, self._file, self._events = time.monotonic(), None, None
         if not writes:
             return
+        if tensorboard:
+            self._events = Events(folder, last_step)
         temporary = self.path.with_suffix(".tmp")
         with _writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,11 +97,15 @@ class MetricsWriter:
             with _writing(self.path):
                 self._file.write(json.dumps(record) + "\n")
                 self._file.flush()
+        if self._events is not None:
+            self._events.write(step, split, values)
         self.history.append(record)
         return record
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the files."""
+        if self._events is not None:
+            self._events.close()
         if self._file is not None:
             # What is left to be flushed has been told of by `write`.
             with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from scmultimodal.data.sampling import WHOLE, Share
 from scmultimodal.schemas.axes import DEVICES
 from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
@@ -41,8 +42,8 @@ EvalStep = Callable[[Any, Any, Any, Any], Metrics]
 class Parallelism(Protocol):
     """How a step runs on several devices."""
 
-    num_devices: int
-    """Of all hosts."""
+    share: Share
+    """The part of each global batch that this host builds and places."""
 
     def train_step(
         self,
@@ -69,7 +70,7 @@ class Parallelism(Protocol):
         ...
 
     def place(self, batch: Any) -> Any:
-        """Starts this host's share of a global batch on its way to its devices."""
+        """Starts this host's share of a batch on its way to its devices."""
         ...
 
     def vote(self, asked: signal.Signals | None) -> Array:
@@ -77,7 +78,7 @@ class Parallelism(Protocol):
         ...
 
     def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
-        """Both as a step takes them: shapes alone, for compiling it."""
+        """A state and this host's share, as a step takes them: shapes alone."""
         ...
 
 
@@ -101,7 +102,7 @@ class Mapped:
         """Takes `devices`."""
         self._given = devices
         self._mine = list(devices) if devices is not None else jax.local_devices()
-        self.num_devices = jax.device_count() if devices is None else len(devices)
+        self.share = share_of_host() if devices is None else WHOLE
         # The sharding that `jax.pmap` gives its results, so that nothing is copied.
         mesh = Mesh(np.array(self._mine), (DEVICES,))
         self._sharding = NamedSharding(mesh, PartitionSpec(DEVICES))
@@ -146,11 +147,7 @@ class Mapped:
 
     def place(self, batch: Any) -> Any:
         """See `Parallelism`."""
-        # Every host has as many devices as the others; pmap takes them host by host.
-        first = 0 if self._given is not None else jax.process_index() * len(self._mine)
-        mine = slice(first, first + len(self._mine))
-        share = jax.tree.map(lambda leaf: leaf[mine], shard(batch, self.num_devices))
-        return jax.device_put(share, self._sharding)
+        return jax.device_put(shard(batch, len(self._mine)), self._sharding)
 
     def vote(self, asked: signal.Signals | None) -> Array:
         """See `Parallelism`."""
@@ -166,7 +163,7 @@ class Mapped:
         def share(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((mine, *leaf.shape[1:]), leaf.dtype)
 
-        dealt = shard(batch, self.num_devices)
+        dealt = shard(batch, mine)
         return jax.tree.map(copies, state), jax.tree.map(share, dealt)
 
 
@@ -176,7 +173,8 @@ class Sharded:
     def __init__(self, devices: Devices = None, *, spread: bool = False):
         """Takes `devices`; `spread` shares out large arrays of the state."""
         chosen = list(devices) if devices is not None else jax.devices()
-        self.num_devices, self._spread = len(chosen), spread
+        self.share = share_of_host() if devices is None else WHOLE
+        self._num_devices, self._spread = len(chosen), spread
         self._mesh = Mesh(np.array(chosen), (DEVICES,))
         self._rows = NamedSharding(self._mesh, PartitionSpec(DEVICES))
         self._whole = NamedSharding(self._mesh, PartitionSpec())
@@ -186,7 +184,7 @@ class Sharded:
         self, task: Task, optimizer: optax.GradientTransformation, **how: Any
     ) -> TrainStep:
         """See `Parallelism`."""
-        update = make_update(task, optimizer, shares=self.num_devices, **how)
+        update = make_update(task, optimizer, shares=self._num_devices, **how)
 
         def step(
             state: TrainState, batch: Any, votes: Array | None = None
@@ -226,25 +224,18 @@ class Sharded:
 
     def place(self, batch: Any) -> Any:
         """See `Parallelism`."""
-        dealt = shard(batch, self.num_devices)
-        mine = [
-            number
-            for number, device in enumerate(self._mesh.devices.flat)
-            if device.process_index == jax.process_index()
-        ]
+        shard(batch, self._num_mine)  # Refuses rows that cannot be shared.
 
         def put(leaf):
-            rows = leaf[mine].reshape(-1, *leaf.shape[2:])
-            shape = (leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
-            return jax.make_array_from_process_local_data(self._rows, rows, shape)
+            shape = (leaf.shape[0] * self.share.count, *leaf.shape[1:])
+            return jax.make_array_from_process_local_data(self._rows, leaf, shape)
 
-        return jax.tree.map(put, dealt)
+        return jax.tree.map(put, batch)
 
     def vote(self, asked: signal.Signals | None) -> Array:
         """See `Parallelism`."""
-        mine = self._mesh.local_mesh.devices.size
         return jax.make_array_from_process_local_data(
-            self._rows, _votes(asked, mine), (self.num_devices, len(ASKING))
+            self._rows, _votes(asked, self._num_mine), (self._num_devices, len(ASKING))
         )
 
     def shapes(self, state: Any, batch: Any) -> tuple[Any, Any]:
@@ -254,10 +245,16 @@ class Sharded:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._of(leaf))
 
         def of_batch(leaf: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._rows)
+            shape = (leaf.shape[0] * self.share.count, *leaf.shape[1:])
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self._rows)
 
-        shard(batch, self.num_devices)  # Refuses rows that cannot be shared.
+        shard(batch, self._num_mine)  # Refuses rows that cannot be shared.
         return jax.tree.map(of_state, state), jax.tree.map(of_batch, batch)
+
+    @property
+    def _num_mine(self) -> int:
+        """Devices of this host."""
+        return self._mesh.local_mesh.devices.size
 
     def _of(self, leaf: Any) -> NamedSharding:
         """Where an array of the state lives: spread along the longest axis that can."""
@@ -266,7 +263,7 @@ class Sharded:
         divisible = [
             (length, axis)
             for axis, length in enumerate(leaf.shape)
-            if length % self.num_devices == 0
+            if length % self._num_devices == 0
         ]
         if not divisible:
             return self._whole
@@ -294,14 +291,20 @@ def shard(batch: Any, num_devices: int) -> Any:
     if rows % num_devices:
         raise InputError(
             type(batch).__name__,
-            f"has {rows} rows for {num_devices} devices",
-            f"take a batch size that is a multiple of {num_devices}, or fill the batch "
-            "up with rows of weight 0",
+            f"has {rows} rows for {num_devices} devices of a host",
+            "take a batch size that is a multiple of the devices of all hosts, or fill "
+            "the batch up with rows of weight 0",
         )
     return jax.tree.map(
         lambda leaf: leaf.reshape(num_devices, rows // num_devices, *leaf.shape[1:]),
         batch,
     )
+
+
+def share_of_host() -> Share:
+    """The part of each global batch that this host builds and places."""
+    # Every host has as many devices as the others, and jax takes them host by host.
+    return Share(jax.process_index(), jax.process_count())
 
 
 def _votes(

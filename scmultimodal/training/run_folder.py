@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class RunFolder:
         keep: int = 3,
         asynchronous: bool = False,
         writes: bool = True,
+        tensorboard: bool = False,
     ):
         """Names the folder, and the settings that a resume must share.
 
@@ -45,8 +46,9 @@ class RunFolder:
             keep: checkpoints that stay, the newest.
             asynchronous: checkpoints are written behind the training.
             writes: False on a host that only reads what another writes.
+            tensorboard: see `RunningConfig`.
         """
-        self.writes = writes
+        self.writes, self.tensorboard = writes, tensorboard
         self.folder = Path(folder)
         # As JSON gives it back: tuples are lists, paths are text.
         self.description = json.loads(json.dumps(description, default=str))
@@ -93,7 +95,10 @@ class RunFolder:
             state, metadata = self._restore(step, state)
             window = Averages(metadata["window"])
         self.metrics = MetricsWriter(
-            self.folder, last_step=step or 0, writes=self.writes
+            self.folder,
+            last_step=step or 0,
+            writes=self.writes,
+            tensorboard=self.tensorboard,
         )
         return state, window
 
@@ -148,18 +153,22 @@ class RunFolder:
         kept, _ = self.best.restore(self.best_step, kept)
         return state.replace(**kept), self.best_step
 
-    def report_batch(self, step: int, batch: Any, what: str) -> Path | None:
+    def report_batch(
+        self, step: int, batch_of: Callable[[int], Any], what: str
+    ) -> Path | None:
         """Lists what a batch that "diverged" or was "skipped" was made of.
 
         Its fields named `…_index` say so, where it has any: positions in the dataset.
         None where there is nothing to list, or no room for it.
         """
+        if not self.writes:
+            return None
         indices = {
             name: np.asarray(index).tolist()
-            for name, index in getattr(batch, "__dict__", {}).items()
+            for name, index in getattr(batch_of(step), "__dict__", {}).items()
             if name.endswith("_index") and index is not None
         }
-        if not indices or not self.writes:
+        if not indices:
             return None
         path = self.folder / f"{what}_step_{step}.json"
         try:

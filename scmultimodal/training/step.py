@@ -17,10 +17,12 @@ from scmultimodal.schemas.axes import DEVICES
 from scmultimodal.schemas.batches import Array, WeightedSum
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import spikes
+from scmultimodal.training import fingerprint, spikes
 from scmultimodal.training.state import TrainState
 
 Metrics = dict[str, WeightedSum]
+FINGERPRINT = "batch_fingerprint"
+"""Tells what the devices were given, not how they did."""
 VOTES = "votes"
 """Not an average like the other metrics: how many devices voted for each choice."""
 
@@ -89,9 +91,9 @@ def make_update(
             return _Sums(gradient, loss, metrics, change), network_state
 
         sums, network_state = _over_parts(sums_of, batch, microbatches, shares or 1)
-        seen = microbatches
+        parts, seen = fingerprint.of_rows(batch), microbatches
         if shares is None:
-            sums, votes = jax.lax.psum((sums, votes), DEVICES)
+            sums, votes, parts = jax.lax.psum((sums, votes, parts), DEVICES)
             seen *= jax.lax.axis_size(DEVICES)
         elif votes is not None:
             votes = votes.sum(0)
@@ -111,6 +113,7 @@ def make_update(
         metrics = {
             "loss": (total, weight),
             "grad_norm": (norm, jnp.sign(weight)),
+            FINGERPRINT: (fingerprint.combine(parts), jnp.ones(())),
             **metrics,
         }
         good = (weight > 0) & jnp.isfinite(total) & jnp.isfinite(norm)

@@ -21,7 +21,8 @@ def evaluate(
     """Means of the loss and of a task's metrics over all batches.
 
     Returns {name: Σ / weight}: a float, or an array where the sum is one. Batches may
-    be partly filled, for rows of weight 0 count nothing.
+    be partly filled, for rows of weight 0 count nothing. On several hosts they are the
+    shares of this one.
     """
     over = over or parallel.build()
     params, network_state = over.replicate((params, network_state))

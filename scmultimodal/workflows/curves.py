@@ -7,8 +7,12 @@ from scmultimodal.evaluation import extra
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
 from scmultimodal.training.metrics import FILE, read_metrics
+from scmultimodal.training.step import FINGERPRINT
 
-_NO_MEASURE = {"step", "split", "seconds", "learning_rate", "grad_norm"}
+_NO_MEASURE = {
+    *("step", "split", "seconds"),
+    *("learning_rate", "grad_norm", FINGERPRINT),
+}
 
 
 def draw(out: Path, trainings: Mapping[str, Path]) -> None:

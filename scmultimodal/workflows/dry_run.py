@@ -1,6 +1,7 @@
 """What a training would take, told before it is started."""
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scmultimodal.ops import flop
 from scmultimodal.tasks.task import Task
 from scmultimodal.training import parallel
 from scmultimodal.training.config import RunningConfig
@@ -35,7 +37,8 @@ class Plan:
         device: what one device is.
         batch: rows of a batch, over all devices.
         microbatches: parts of a device's share.
-        flop: of a step, over all devices; forward and backward, nothing recomputed.
+        flop: of an average step, over all devices: of the products of a forward pass,
+            and twice as many backward; nothing recomputed, nothing frozen.
         bytes: of a device: state and batch, and what a step needs besides.
         compile_seconds: of the step.
         product_flop_per_second: measured, of one device.
@@ -69,19 +72,18 @@ def plan(
     optimizer: OptimizerConfig,
     running: RunningConfig,
     steps: int,
-    flop: float,
+    average: float = 1.0,
     steps_per_epoch: float | None = None,
 ) -> Plan:
     """Compiles the step and asks what it needs; no parameter is drawn.
 
     Args:
         task: the objective.
-        example: a batch of the size that the training would have.
+        example: this host's share of a batch of the size that the training would have.
         optimizer: how parameters are updated.
         running: how it runs.
         steps: updates in all.
-        flop: of a step, from the arithmetic of the network: the compiler counts the
-            body of a loop once, however often it runs.
+        average: arithmetic of an average batch, over that of the example.
         steps_per_epoch: see `Plan`.
     """
     params, network_state = jax.eval_shape(task.init, jax.random.PRNGKey(0), example)
@@ -110,14 +112,20 @@ def plan(
         part = "/".join(module.split("/")[:2]).removesuffix("/~")
         size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(leaves))
         parameters[part] = parameters.get(part, 0) + size
+    of_device = jax.tree.map(
+        lambda leaf: leaf[: len(leaf) // jax.local_device_count()], example
+    )
+    forward = jax.make_jaxpr(functools.partial(task.loss, is_training=False))(
+        params, network_state, jax.random.PRNGKey(0), of_device
+    )
     return Plan(
         parameters=parameters,
         devices=jax.device_count(),
         hosts=jax.process_count(),
         device=jax.local_devices()[0].device_kind,
-        batch=jax.tree.leaves(example)[0].shape[0],
+        batch=jax.tree.leaves(example)[0].shape[0] * over.share.count,
         microbatches=running.microbatches,
-        flop=flop,
+        flop=3 * average * flop.of_products(forward) * jax.device_count(),
         bytes={
             "state and batch": memory.argument_size_in_bytes,
             "besides": memory.temp_size_in_bytes,

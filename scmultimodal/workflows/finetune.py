@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from scmultimodal.data.loading import BatchBuilder
-from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
@@ -106,10 +106,10 @@ def run(
     optimizer = _optimizer(config, steps)
     result = loop.fit(
         task,
-        train_batches=lambda step: builder.build(
-            sampler.batch(step), regime, step=step, with_labels=True
+        train_batches=lambda step, share: builder.build(
+            sampler.batch(step), regime, step=step, with_labels=True, share=share
         ),
-        validation_batches=lambda: _validation(store, builder, regime),
+        validation_batches=lambda share: _validation(store, builder, regime, share),
         config=loop.LoopConfig(
             num_steps=steps,
             seed=config.seed,
@@ -175,9 +175,9 @@ def _optimizer(config: FinetuneConfig, steps: int) -> OptimizerConfig:
 
 
 def _validation(
-    store: Store, builder: BatchBuilder, regime: Regime
+    store: Store, builder: BatchBuilder, regime: Regime, share: Share
 ) -> Iterable[CellBatch]:
     lengths = builder.lengths(regime)
     cells = cells_of(store, "validation", regime)
     for rows in sequential_batches(cells, 256, lengths=lengths):
-        yield builder.build(rows, regime, with_labels=True)
+        yield builder.build(rows, regime, with_labels=True, share=share)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from scmultimodal.data import atomic
+from scmultimodal.data.sampling import Share
 from scmultimodal.data.sequence_windows import Stretch, WindowSampler
 from scmultimodal.evaluation import kmer_baselines
 from scmultimodal.genome.fasta import Genome
@@ -20,12 +21,12 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import TokenBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.masked_kmers import MaskedKmers, MaskedKmersConfig
-from scmultimodal.training import hosts, loop
+from scmultimodal.training import hosts, loop, parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
-from scmultimodal.workflows import genome_inference, provenance
+from scmultimodal.workflows import dry_run, genome_inference, provenance
 
 _VALIDATION, _TABLE = 1, 2
 """Streams of random numbers beside that of the training."""
@@ -129,27 +130,13 @@ def run(
     """
     tokenizer = KmerTokenizer(config.vocabulary, config.k)
     config = dataclasses.replace(config, shape=_knowing(tokenizer, config.shape))
-    task = MaskedKmers(
-        MaskedKmersConfig(
-            encoder=config.shape,
-            first_kmer=tokenizer.vocabulary.index("A" * config.k),
-            num_kmers=4**config.k,
-            mask_share=config.mask_share,
-        )
-    )
+    task = _task(config, tokenizer)
     with Genome.open(fasta) as genome:
         shown, held_out = _parts(genome, config, train, validation)
         read_from = provenance.of_file(Path(fasta))
 
         def sampler(stretches: Sequence[Stretch]) -> WindowSampler:
-            return WindowSampler(
-                genome,
-                stretches,
-                tokenizer,
-                window_bp=config.window_bp,
-                reverse_complement=config.reverse_complement,
-                seed=config.seed,
-            )
+            return _sampler(genome, stretches, tokenizer, config)
 
         windows = sampler(shown)
         # Read before the training does: a genome serves one thread at a time.
@@ -159,8 +146,12 @@ def run(
         table = windows.tokens((config.seed, 0, _TABLE), config.table_windows)
         result = loop.fit(
             task,
-            train_batches=lambda step: windows.batch(step, config.batch_size),
-            validation_batches=lambda: _in_order(judged, config.batch_size),
+            train_batches=lambda step, share: windows.batch(
+                step, config.batch_size, share
+            ),
+            validation_batches=lambda share: _in_order(
+                judged, config.batch_size, share
+            ),
             config=loop.LoopConfig(
                 num_steps=config.steps,
                 seed=config.seed,
@@ -201,6 +192,26 @@ def run(
     return Pretrained(model=model, losses=losses)
 
 
+def plan(fasta: Path, config: KmerPretrainConfig) -> dry_run.Plan:
+    """What `run` would take; nothing is started and nothing is written."""
+    tokenizer = KmerTokenizer(config.vocabulary, config.k)
+    config = dataclasses.replace(config, shape=_knowing(tokenizer, config.shape))
+    with Genome.open(fasta) as genome:
+        shown, _ = _parts(genome, config, None, None)
+        example = _sampler(genome, shown, tokenizer, config).batch(
+            0, config.batch_size, parallel.share_of_host()
+        )
+    letters = sum(stretch.end - stretch.start for stretch in shown)
+    return dry_run.plan(
+        _task(config, tokenizer),
+        example,
+        optimizer=shorten_warmup(config.optimizer, config.steps),
+        running=config.running,
+        steps=config.steps,
+        steps_per_epoch=letters / config.window_bp / config.batch_size,
+    )
+
+
 def format_losses(losses: dict[str, Any]) -> str:
     """The model's loss beside those of the frequency tables."""
     width = max(map(len, losses))
@@ -216,6 +227,33 @@ def _knowing(
         vocabulary_size=tokenizer.vocabulary_size,
         pad_id=tokenizer.pad_id,
         mask_id=tokenizer.mask_id,
+    )
+
+
+def _task(config: KmerPretrainConfig, tokenizer: KmerTokenizer) -> MaskedKmers:
+    return MaskedKmers(
+        MaskedKmersConfig(
+            encoder=config.shape,
+            first_kmer=tokenizer.vocabulary.index("A" * config.k),
+            num_kmers=4**config.k,
+            mask_share=config.mask_share,
+        )
+    )
+
+
+def _sampler(
+    genome: Genome,
+    stretches: Sequence[Stretch],
+    tokenizer: KmerTokenizer,
+    config: KmerPretrainConfig,
+) -> WindowSampler:
+    return WindowSampler(
+        genome,
+        stretches,
+        tokenizer,
+        window_bp=config.window_bp,
+        reverse_complement=config.reverse_complement,
+        seed=config.seed,
     )
 
 
@@ -256,11 +294,11 @@ def _require_apart(train: Sequence[Stretch], validation: Sequence[Stretch]) -> N
 
 
 def _in_order(
-    ids: Int32[np.ndarray, "windows tokens"], size: int
+    ids: Int32[np.ndarray, "windows tokens"], size: int, share: Share
 ) -> Iterable[TokenBatch]:
-    """All windows once; the last batch is filled up with its first windows."""
+    """All windows once; the last batch is filled up with the first windows."""
     for first in range(0, len(ids), size):
-        rows = np.arange(first, first + size)
+        rows = np.arange(first, first + size)[share.rows(size)]
         yield TokenBatch(
             token_ids=ids[rows % len(ids)],
             sequence_mask=rows < len(ids),

@@ -10,7 +10,12 @@ import numpy as np
 
 from scmultimodal.data.loading import BatchBuilder, FeatureOrder
 from scmultimodal.data.mixing import Pattern
-from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sampling import (
+    WHOLE,
+    EpochSampler,
+    Share,
+    sequential_batches,
+)
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
@@ -23,7 +28,7 @@ from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
 )
-from scmultimodal.training import loop
+from scmultimodal.training import loop, parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
@@ -133,24 +138,19 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
     regime = max(cells, key=lambda regime: len(regime.modalities))
     chosen = cells[regime]
     chosen = chosen[np.argsort(-builder.lengths(regime)[chosen], kind="stable")]
-    example = builder.build(np.resize(chosen, config.batch_size), regime)
-    values = next(v for m in Modality if (v := getattr(example, m)) is not None)
+    example = builder.build(
+        np.resize(chosen, config.batch_size),
+        regime,
+        share=parallel.share_of_host(),
+    )
     paths = np.mean([len(regime.modalities) for regime in cells])
-    path, (num_cells, num_tokens) = config.path, values.shape
-    if config.tokens == "static_zeros":
-        # Tokens as keys, and taken out of the empty cell's, which every device has.
-        flop = num_cells * path.flop(num_tokens, 2 * num_tokens)
-        flop += jax.device_count() * path.flop(store.num_genes)
-    else:
-        flop = num_cells * path.flop(num_tokens)
     return dry_run.plan(
         MaskedReconstruction(task_config(store, config)),
         example,
         optimizer=shorten_warmup(config.optimizer, config.steps),
         running=config.running,
         steps=config.steps,
-        # Twice as much backward as forward.
-        flop=3 * paths * flop,
+        average=float(paths) / len(regime.modalities),
         steps_per_epoch=sum(map(len, cells.values())) / config.batch_size,
     )
 
@@ -195,8 +195,8 @@ def regimes_of(store: Store, split: str) -> dict[Regime, np.ndarray]:
 
 def mixed_batches(
     store: Store, builder: BatchBuilder, config: PretrainConfig
-) -> Callable[[int], CellBatch]:
-    """step -> batch: RNA-only, ATAC-only and multiome batches in turn."""
+) -> Callable[..., CellBatch]:
+    """(step, share) -> batch: RNA-only, ATAC-only and multiome batches in turn."""
     cells = regimes_of(store, "train")
     if not cells:
         raise InputError(store.path, "has no training cell", "prepare more cells")
@@ -211,9 +211,10 @@ def mixed_batches(
         for number, (regime, chosen) in enumerate(cells.items())
     }
 
-    def batch(step: int) -> CellBatch:
+    def batch(step: int, share: Share = WHOLE) -> CellBatch:
         regime, turn = pattern.plan(step)
-        return builder.build(samplers[regime].batch(turn), regime, step=step)
+        cells = samplers[regime].batch(turn)
+        return builder.build(cells, regime, step=step, share=share)
 
     return batch
 
@@ -238,13 +239,13 @@ def initial(
 
 def _validation(
     store: Store, builder: BatchBuilder, config: PretrainConfig
-) -> Callable[[], Iterable[CellBatch]] | None:
+) -> loop.ValidationBatches | None:
     cells = regimes_of(store, "validation")
 
-    def batches() -> Iterable[CellBatch]:
+    def batches(share: Share) -> Iterable[CellBatch]:
         for regime, chosen in cells.items():
             lengths = builder.lengths(regime)
             for rows in sequential_batches(chosen, config.batch_size, lengths=lengths):
-                yield builder.build(rows, regime)
+                yield builder.build(rows, regime, share=share)
 
     return batches if cells else None

@@ -10,16 +10,20 @@ from jaxtyping import Float32, Integer
 
 from scmultimodal.data.region_loading import RegionBatchBuilder
 from scmultimodal.data.region_store import RegionStore
-from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sampling import (
+    EpochSampler,
+    Share,
+    sequential_batches,
+)
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import RegionBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
-from scmultimodal.training import hosts, loop
+from scmultimodal.training import hosts, loop, parallel
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
-from scmultimodal.workflows import genome_inference, provenance
+from scmultimodal.workflows import dry_run, genome_inference, provenance
 from scmultimodal.workflows.ranking_config import RankingConfig
 
 SCORED_AT_ONCE = 4_096
@@ -62,9 +66,11 @@ def run(
     sampler = EpochSampler(train, config.batch_size, seed=config.seed)
     result = loop.fit(
         task,
-        train_batches=lambda step: builder.build(sampler.batch(step), step=step),
+        train_batches=lambda step, share: builder.build(
+            sampler.batch(step), step=step, share=share
+        ),
         validation_batches=(
-            (lambda: in_order(builder, validation, config.batch_size))
+            (lambda share: in_order(builder, validation, config.batch_size, share))
             if len(validation)
             else None
         ),
@@ -116,6 +122,31 @@ def run(
     return model
 
 
+def plan(
+    store: RegionStore,
+    config: RankingConfig,
+    *,
+    start: StoredGenomeModel | None = None,
+) -> dry_run.Plan:
+    """What `run` on the training spans would take; nothing is started or written."""
+    train = store.split("train")
+    if not len(train):
+        raise InputError(store.path, "has no training span", "prepare more spans")
+    task = make_task(config, start)
+    return dry_run.plan(
+        task,
+        make_builder(store, config, start).build(
+            np.resize(train, config.batch_size),
+            step=0,
+            share=parallel.share_of_host(),
+        ),
+        optimizer=optimizer_of(config, task.config.encoder.num_layers),
+        running=config.running,
+        steps=config.steps,
+        steps_per_epoch=len(train) / config.batch_size,
+    )
+
+
 def make_task(config: RankingConfig, start: StoredGenomeModel | None) -> RegionRanking:
     """The objective. An encoder that is started from is computed as `shape` says."""
     encoder = config.shape
@@ -155,10 +186,14 @@ def make_builder(
 
 
 def in_order(
-    builder: RegionBatchBuilder, spans: Integer[np.ndarray, " spans"], batch_size: int
+    builder: RegionBatchBuilder,
+    spans: Integer[np.ndarray, " spans"],
+    batch_size: int,
+    share: Share,
 ) -> Iterable[RegionBatch]:
-    """All spans once, in the first view."""
-    return map(builder.build, sequential_batches(spans, batch_size))
+    """All spans once, in the first view: the part of each batch that is asked for."""
+    for rows in sequential_batches(spans, batch_size):
+        yield builder.build(rows, share=share)
 
 
 def optimizer_of(config: RankingConfig, num_layers: int) -> OptimizerConfig:

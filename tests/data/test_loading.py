@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from scmultimodal.data.loading import BatchBuilder, default_buckets
+from scmultimodal.data.sampling import Share
 from scmultimodal.data.sources import ArraySource, StoreSource, token_lengths, union
 from scmultimodal.data.store import write_store
 from scmultimodal.schemas.errors import InputError
@@ -169,8 +168,7 @@ def test_memory_and_disk_give_the_same_batches(from_store, from_arrays, tokens, 
 @settings(max_examples=40)
 def test_hosts_together_see_the_global_batch(from_store, chosen, hosts, regime):
     chosen = np.array(chosen)
-    cuts = np.linspace(0, len(chosen), hosts + 1).astype(int)
-    slices = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+    chosen = np.resize(chosen, -(-len(chosen) // hosts) * hosts)
     for options in (
         {"tokens": "nonzero", "buckets": (4, 12, 24)},
         {"tokens": "all", "feature_order": "dynamic"},
@@ -178,8 +176,10 @@ def test_hosts_together_see_the_global_batch(from_store, chosen, hosts, regime):
         builder = BatchBuilder(from_store, NUM_GENES, seed=5, **options)
         whole = builder.build(chosen, regime, step=9, with_labels=True)
         parts = [
-            builder.build(chosen, regime, step=9, with_labels=True, rows=rows)
-            for rows in slices
+            builder.build(
+                chosen, regime, step=9, with_labels=True, share=Share(host, hosts)
+            )
+            for host in range(hosts)
         ]
         for field in FIELDS:
             pieces = [getattr(part, field) for part in parts]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scmultimodal.data.region_loading import RegionBatchBuilder, Turning, View
-from scmultimodal.data.sampling import FILLER
+from scmultimodal.data.sampling import FILLER, Share
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.schemas.errors import InputError
@@ -114,6 +114,18 @@ def test_rows_that_fill_up_hold_nothing(store, turning):
     nothing = builder(store, turning).build(spans(FILLER, FILLER), step=2)
     assert not nothing.span_mask.any()
     assert (nothing.token_ids == TOKENIZER.pad_id).all()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("step", [None, 0, 7])
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+def test_hosts_together_see_the_global_batch(stores, version, step, hosts):
+    build = builder(stores[version], EVERYTHING, seed=4).build
+    chosen = spans(2, FILLER, 0, 1, FILLER, 3)
+    parts = [build(chosen, step=step, share=Share(i, hosts)) for i in range(hosts)]
+    for name, leaf in vars(build(chosen, step=step)).items():
+        pieces = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(pieces, leaf, err_msg=name)
 
 
 # Turned.

@@ -1,15 +1,36 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scmultimodal.data.permutations import Stream, permutation
-from scmultimodal.data.sampling import EpochSampler, sequential_batches
+from scmultimodal.data.sampling import (
+    WHOLE,
+    EpochSampler,
+    Share,
+    sequential_batches,
+)
 from scmultimodal.schemas.errors import InputError
 
 
 def batches(sampler, steps):
     return np.stack([sampler.batch(step) for step in steps])
+
+
+@given(st.integers(0, 5), st.integers(1, 7))
+def test_shares_take_all_rows_in_order_and_equally(rows, hosts):
+    shares = [Share(host, hosts).rows(rows * hosts) for host in range(hosts)]
+    taken = [np.arange(rows * hosts)[share].tolist() for share in shares]
+    assert list(itertools.chain(*taken)) == list(range(rows * hosts))
+    assert {len(share) for share in taken} == {rows}
+    assert WHOLE.rows(rows) == slice(0, rows)
+
+
+def test_rows_that_hosts_cannot_share_are_named():
+    with pytest.raises(InputError, match="batch: has 9 rows for 2 hosts"):
+        Share(0, 2).rows(9)
 
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 16), st.integers(0, 99))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.data import sequence_windows
+from scmultimodal.data.sampling import Share
 from scmultimodal.data.sequence_windows import Stretch, WindowSampler
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.fasta import Genome
@@ -98,6 +99,15 @@ def test_a_batch_is_a_function_of_seed_and_step(genome):
     np.testing.assert_array_equal(one.tokens((5, 3), 50), one.batch(3, 50).token_ids)
     for other in (one.batch(4, 50), sampler(genome, seed=6).batch(3, 50)):
         assert (other.token_ids != one.batch(3, 50).token_ids).any(1).mean() > 0.8
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 5])
+def test_hosts_together_see_the_global_batch(genome, hosts):
+    source = sampler(genome)
+    parts = [source.batch(3, 20, Share(host, hosts)) for host in range(hosts)]
+    for name, leaf in vars(source.batch(3, 20)).items():
+        pieces = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(pieces, leaf, err_msg=name)
 
 
 def test_a_batch_is_full_of_windows_without_padding(genome):

@@ -212,10 +212,12 @@ def test_every_split_of_the_padding_is_equally_likely():
 def test_the_split_depends_on_seed_and_row_alone():
     many = ["AAAAAAT", "", "NNNN", "AAAAAATTTTTT", "ACG"] * 4
 
-    def random(sequences, seed=5):
-        return V2.encode_batch(sequences, 30, padding="random", seed=seed).ids
+    def random(sequences, seed=5, **which):
+        batch = V2.encode_batch(sequences, 30, padding="random", seed=seed, **which)
+        return batch.ids
 
     np.testing.assert_array_equal(random(many)[:7], random(many[:7]))
+    np.testing.assert_array_equal(random(many)[7:], random(many[7:], first_row=7))
     others = ["CCCCCC", *many[1:]]
     np.testing.assert_array_equal(random(others)[1:], random(many)[1:])
     assert np.any(random(many, seed=6) != random(many))

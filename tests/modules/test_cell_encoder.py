@@ -217,21 +217,6 @@ def test_scatter_puts_tokens_at_their_genes_and_zeros_between():
     np.testing.assert_array_equal(wide[..., 1], -dense)
 
 
-def test_the_arithmetic_of_the_study_s_path():
-    """2,290 kFLOP per token and layer forward; 442 GFLOP per cell and training step."""
-    path = PerformerConfig()
-    assert round(path.flop(10_733) / 10_733 / 6 / 1e3) == 2_290
-    assert round(3 * path.flop(10_733) / 1e9) == 442
-    # A key has two projections, features and sums: the rest is of the rows.
-    assert path.flop(0, 1) == 6 * 2 * (2 * 128 * 640 + 266 * (640 + 650))
-    assert path.flop(5, 7) == 5 * path.flop(1, 0) + 7 * path.flop(0, 1)
-    exact = dataclasses.replace(path, attention="exact")
-    assert exact.flop(2_000) > 2 * exact.flop(1_000)
-    # Queries with keys, and weights with values: two products of [tokens, tokens].
-    grows = exact.flop(2_000) - 2 * exact.flop(1_000)
-    assert grows == 6 * 2 * 2 * 640 * (2_000**2 - 2 * 1_000**2)
-
-
 def test_no_layers_means_no_attention():
     """The control: a token's output depends on that token alone."""
     network = cell_encoder.build_encoder(builders.encoder_config(GENES, num_layers=0))

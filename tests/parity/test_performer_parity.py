@@ -9,7 +9,8 @@ import pytest
 
 from scmultimodal.ops import favor
 from tests.parity import make_performer_golden
-from tests.parity.make_performer_golden import DEPTH, GOLDEN, HEADS, KEY_SIZE
+from tests.parity.make_performer_golden import DEPTH, GOLDEN, HEADS
+from tests.parity.torch_layers import layer_parameters
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -76,7 +77,7 @@ def assert_parity(reference: Arrays, *, chunk: int) -> None:
     )
     compare_gradient("x", x_gradient, reference["gradient/x"])
     for index, ours in enumerate(parameter_gradients):
-        theirs = layer_parameters(reference, "gradient", index)
+        theirs = layer_parameters(reference, "gradient/net", index, HEADS)
         for name, expected in theirs._asdict().items():
             compare_gradient(f"layer {index} {name}", getattr(ours, name), expected)
 
@@ -102,35 +103,11 @@ def forward(parameters, projections, x, token_mask, *, chunk: int) -> jax.Array:
 
 def our_parameters(reference: Arrays):
     """([parameters of each layer], [projection of each layer]) in float64."""
-    parameters = [layer_parameters(reference, "weight", i) for i in range(DEPTH)]
+    parameters = [
+        layer_parameters(reference, "weight/net", i, HEADS) for i in range(DEPTH)
+    ]
     projections = [
         reference[f"weight/net.layers.{i}.0.fn.fast_attention.projection_matrix"]
         for i in range(DEPTH)
     ]
     return jax.tree.map(jnp.float64, (parameters, projections))
-
-
-def layer_parameters(reference: Arrays, kind: str, index: int) -> favor.LayerParameters:
-    """Torch's weights, or their gradients, of one layer in our layout."""
-
-    def torch(name: str) -> np.ndarray:
-        return reference[f"{kind}/net.layers.{index}.{name}"]
-
-    def heads(name: str) -> np.ndarray:
-        return torch(name).T.reshape(-1, HEADS, KEY_SIZE)
-
-    return favor.LayerParameters(
-        attention_norm_scale=torch("0.norm.weight"),
-        attention_norm_offset=torch("0.norm.bias"),
-        query=heads("0.fn.to_q.weight"),
-        key=heads("0.fn.to_k.weight"),
-        value=heads("0.fn.to_v.weight"),
-        output=torch("0.fn.to_out.weight").T.reshape(HEADS, KEY_SIZE, -1),
-        output_bias=torch("0.fn.to_out.bias"),
-        feed_forward_norm_scale=torch("1.norm.weight"),
-        feed_forward_norm_offset=torch("1.norm.bias"),
-        feed_forward_in=torch("1.fn.fn.w1.weight").T,
-        feed_forward_in_bias=torch("1.fn.fn.w1.bias"),
-        feed_forward_out=torch("1.fn.fn.w2.weight").T,
-        feed_forward_out_bias=torch("1.fn.fn.w2.bias"),
-    )

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from scmultimodal.training.metrics import read_metrics
 from tests import builders
 from tpu import __main__ as tpu
 from tpu import local
@@ -59,8 +60,12 @@ def test_restarts_are_bounded(launch, tmp_path):
     assert (tmp_path / "lives_0").read_text() == "xxx"
 
 
-def test_a_host_that_does_not_end_after_the_others_is_killed(launch, monkeypatch):
-    monkeypatch.setattr(local, "LEEWAY", 0.0)
+@pytest.mark.parametrize("leeway", [0.0, -1.0])
+def test_a_host_that_does_not_end_after_the_others_is_killed(
+    launch, monkeypatch, leeway
+):
+    """Also where its time is over before anybody waits for it."""
+    monkeypatch.setattr(local, "LEEWAY", leeway)
     how = ["--hosts", "2", "--restarts", "0", "--heartbeat-seconds", "0.2"]
     status, shown = launch("75 wait", *how)
     assert status == 75
@@ -164,6 +169,15 @@ def run(*words, devices=1):
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def fingerprints(out):
+    """Of the batches that a training was given."""
+    return [
+        record["batch_fingerprint"]
+        for record in read_metrics(out / "metrics.jsonl")
+        if record["split"] == "train"
+    ]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("study", ["cells", "regions"])
 def test_a_real_study_is_the_same_on_two_hosts(study, regions, tmp_path):
@@ -180,6 +194,8 @@ def test_a_real_study_is_the_same_on_two_hosts(study, regions, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, one, another)
     for name, array in one[6].items():
         np.testing.assert_allclose(array, alone[6][name], 1e-5, 1e-7, err_msg=name)
+    seen = [fingerprints(tmp_path / out) for out in ("one", "another", "alone")]
+    assert seen[0] == seen[1] == seen[2] != []
 
 
 @pytest.mark.long

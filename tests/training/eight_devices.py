@@ -15,7 +15,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 from scmultimodal.training import parallel, validation  # noqa: E402
 from scmultimodal.training.config import ParallelName  # noqa: E402
-from scmultimodal.training.state import TrainState  # noqa: E402
+from scmultimodal.training.state import begin  # noqa: E402
 from scmultimodal.training.step import VOTES  # noqa: E402
 from tests.regression import RegressionTask, regression_batch  # noqa: E402
 
@@ -49,13 +49,7 @@ def train(
     batches[0].weight[:6] = 0
     task, optimizer = RegressionTask(width=8), optax.sgd(0.125)
     params, network_state = task.init(jax.random.PRNGKey(1), batches[0])
-    state = TrainState(
-        params=params,
-        network_state=network_state,
-        opt_state=optimizer.init(params),
-        step=np.zeros((), np.int32),
-        rng=np.asarray(jax.random.PRNGKey(2)),
-    )
+    state = begin(params, network_state, optimizer, jax.random.PRNGKey(2))
     step = over.train_step(task, optimizer, microbatches=microbatches)
     state, votes = over.replicate(state), over.vote(signal.SIGTERM)
     program = step.lower(state, over.place(batches[0]), votes).compile().as_text()

@@ -35,7 +35,7 @@ from scmultimodal.tasks.region_ranking import (  # noqa: E402
 )
 from scmultimodal.tasks.task import Task  # noqa: E402
 from scmultimodal.training import parallel  # noqa: E402
-from scmultimodal.training.state import TrainState  # noqa: E402
+from scmultimodal.training.state import begin  # noqa: E402
 from tests import builders  # noqa: E402
 
 CELLS, GENES, CLASSES = 16, 12, 3
@@ -109,13 +109,7 @@ def step(task: Task, batch, params, network_state, num_devices: int):
     """Loss and metrics, and the gradient: what SGD at rate 1 takes off."""
     over = parallel.Mapped(jax.devices()[:num_devices])
     optimizer = optax.sgd(1.0)
-    state = TrainState(
-        params=params,
-        network_state=network_state,
-        opt_state=optimizer.init(params),
-        step=np.zeros((), np.int32),
-        rng=np.asarray(jax.random.PRNGKey(2)),
-    )
+    state = begin(params, network_state, optimizer, jax.random.PRNGKey(2))
     update = over.train_step(task, optimizer)
     state, metrics = update(over.replicate(state), over.place(batch))
     new, metrics = over.unreplicate((state.params, metrics))

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import jax
 
+from scmultimodal.data.sampling import Share
 from scmultimodal.training import hosts, meeting, parallel
 from scmultimodal.training.checkpoints import CheckpointManager
 from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.loop import fit
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import process
-from tests.regression import RegressionTask, regression_batch
+from tests.regression import RegressionTask, part_of, regression_batch
 
 TOUCHES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
 """What Python audits of the disk."""
@@ -80,16 +81,16 @@ def work() -> None:
     if role is not None:
         hosts.join(role, {"command": " ".join(sys.argv[1:])})
 
-    def batches(step: int):
+    def batches(step: int, share: Share):
         if given.linger:
             say(f"batch {step}")
             sys.stdin.readline()
-        return regression_batch(step)
+        return part_of(regression_batch(step), share)
 
     fit(
         RegressionTask(),
         train_batches=batches,
-        validation_batches=lambda: [regression_batch(100)],
+        validation_batches=lambda share: [part_of(regression_batch(100), share)],
         config=LoopConfig(
             num_steps=given.steps,
             evaluate_every=3,

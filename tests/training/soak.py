@@ -49,7 +49,7 @@ def work() -> None:
         # 128 KB: that none of them is kept shows in the memory.
         return regression_batch(step, rows=512, features=64)
 
-    def validation_batches():
+    def validation_batches(share):
         nonlocal validations
         validations += 1
         print(json.dumps({"step": given.every * validations, **holds()}), flush=True)
@@ -59,7 +59,7 @@ def work() -> None:
 
     fit(
         RegressionTask(width=64),
-        train_batches=batch,
+        train_batches=lambda step, share: batch(step),
         validation_batches=validation_batches,
         config=LoopConfig(
             num_steps=given.steps,

@@ -27,7 +27,7 @@ CONFIG = LoopConfig(
 
 
 def train(folder, *, config=CONFIG, batches=regression_batch, validating=None, **how):
-    def validation_batches():
+    def validation_batches(share):
         if validating is not None:
             validating()
         return [regression_batch(100)]
@@ -35,7 +35,7 @@ def train(folder, *, config=CONFIG, batches=regression_batch, validating=None, *
     return fit(
         # Wide enough for checkpoints to be larger than all other files.
         RegressionTask(width=20_000),
-        train_batches=batches,
+        train_batches=lambda step, share: batches(step),
         validation_batches=validation_batches,
         config=config,
         folder=folder,

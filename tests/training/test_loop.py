@@ -37,8 +37,8 @@ def train(folder, *, config=CONFIG, batches=regression_batch, **keywords):
     keywords = {"optimizer": OPTIMIZER, "run_config": {"data": "toy"}} | keywords
     return fit(
         RegressionTask(),
-        train_batches=batches,
-        validation_batches=lambda: [regression_batch(s) for s in (100, 101)],
+        train_batches=lambda step, share: batches(step),
+        validation_batches=lambda share: [regression_batch(s) for s in (100, 101)],
         config=config,
         folder=folder,
         **keywords,
@@ -277,8 +277,8 @@ def test_returns_the_best_of_validation(tmp_path):
             return (total, weight), (state, metrics)
 
     keywords = {
-        "train_batches": regression_batch,
-        "validation_batches": lambda: [regression_batch(100)],
+        "train_batches": lambda step, share: regression_batch(step),
+        "validation_batches": lambda share: [regression_batch(100)],
     }
     config = LoopConfig(
         num_steps=9, evaluate_every=2, keep_best="valley", best_is="min"
@@ -305,7 +305,7 @@ def test_best_needs_a_validation(tmp_path):
     with pytest.raises(InputError, match="there is no validation"):
         fit(
             RegressionTask(),
-            train_batches=regression_batch,
+            train_batches=lambda step, share: regression_batch(step),
             config=config,
             folder=tmp_path,
         )

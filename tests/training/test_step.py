@@ -6,7 +6,7 @@ import pytest
 
 from scmultimodal.training import parallel
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
-from scmultimodal.training.state import TrainState
+from scmultimodal.training.state import begin
 from scmultimodal.training.step import merge, split
 from tests.regression import RegressionTask, regression_batch
 
@@ -25,13 +25,7 @@ class Line:
 
 def state_of(task, optimizer, batch):
     params, network_state = task.init(jax.random.PRNGKey(1), batch)
-    return TrainState(
-        params=params,
-        network_state=network_state,
-        opt_state=optimizer.init(params),
-        step=np.zeros((), np.int32),
-        rng=np.asarray(jax.random.PRNGKey(2)),
-    )
+    return begin(params, network_state, optimizer, jax.random.PRNGKey(2))
 
 
 def run(task, optimizer, batches, trainable=None):

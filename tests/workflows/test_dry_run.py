@@ -27,7 +27,7 @@ def test_a_plan_by_hand(name):
         optimizer=OptimizerConfig(skip_spikes=10.0),
         running=RunningConfig(parallel=name, microbatches=2),
         steps=30,
-        flop=6e9,
+        average=1e7,
         steps_per_epoch=4.0,
     )
     # Weights [3, 4], biases [4], weights [4].
@@ -35,12 +35,14 @@ def test_a_plan_by_hand(name):
     assert (plan.batch, plan.devices, plan.hosts) == (8, jax.device_count(), 1)
     # Parameters, two moments, state and window, and eight rows of seven numbers.
     assert 3 * 20 * 4 < plan.bytes["state and batch"] < 3 * 20 * 4 + 1_000
-    expected = 6e9 / plan.devices / (0.8 * plan.product_flop_per_second)
+    # Forward: of x with [3, 4], of that with [4], and of the weights with |x|.
+    assert plan.flop == 3 * 1e7 * 2 * 8 * (3 * 4 + 4 + 3)
+    expected = plan.flop / plan.devices / (0.8 * plan.product_flop_per_second)
     assert plan.seconds_per_step == pytest.approx(expected)
     text = dry_run.format_plan(plan)
     assert "8 rows" in text
     assert "in 2 part(s)" in text
-    assert "6.0 GFLOP" in text
+    assert "9.1 GFLOP" in text
 
 
 def test_a_study_says_what_it_would_take_and_writes_nothing(tmp_path, capsys):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from scmultimodal.data.sampling import WHOLE
 from scmultimodal.data.sequence_windows import Stretch, WindowSampler
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.kmers import KmerTokenizer
@@ -71,8 +72,8 @@ def asked(tmp_path, monkeypatch):
         kept = []
 
         def fit(task, *, train_batches, validation_batches, **keywords):
-            kept.append([train_batches(step) for step in range(40)])
-            kept.append(list(validation_batches()))
+            kept.append([train_batches(step, WHOLE) for step in range(40)])
+            kept.append(list(validation_batches(WHOLE)))
             kept.append(task)
             raise InterruptedError
 
@@ -138,10 +139,10 @@ def test_killed_and_resumed_equals_undisturbed(
     _, found = pretrained
     batch = WindowSampler.batch
 
-    def dying(self, step, size):
+    def dying(self, step, size, share):
         if step == 110:  # after a validation that is newer than the checkpoint
             raise OSError("the power went")
-        return batch(self, step, size)
+        return batch(self, step, size, share)
 
     with monkeypatch.context() as patch:
         patch.setattr(WindowSampler, "batch", dying)
@@ -225,8 +226,8 @@ def test_the_end_of_each_record_is_held_out(tmp_path, asked, monkeypatch, both):
     monkeypatch.setattr(
         WindowSampler,
         "tokens",
-        lambda self, seed, size, read=WindowSampler.tokens: (
-            tables.append((seed, read(self, seed, size))) or tables[-1][1]
+        lambda self, seed, size, share=WHOLE, read=WindowSampler.tokens: (
+            tables.append((seed, read(self, seed, size, share))) or tables[-1][1]
         ),
     )
     config = dataclasses.replace(CONFIG, reverse_complement=both)

@@ -84,10 +84,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(pretrained, tmp_path, monke
     def breaking(*arguments):
         batches = build(*arguments)
 
-        def batch(step):
+        def batch(step, share):
             if step == 5:
                 raise OSError("the power went")
-            return batches(step)
+            return batches(step, share)
 
         return batch
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.data.region_loading import RegionBatchBuilder, Turning
+from scmultimodal.data.sampling import WHOLE
 from scmultimodal.evaluation.ranking import full_order_accuracy
 from scmultimodal.genome.composition import reverse_complement
 from scmultimodal.genome.kmers import KmerTokenizer
@@ -173,19 +174,19 @@ def test_what_is_kept_is_the_best_on_the_validation_spans(store, trained):
 
 def test_the_splits_are_trained_and_validated_on(store, asked):
     keywords = asked()
-    epoch = [keywords["train_batches"](step).span_index for step in range(7)]
+    epoch = [keywords["train_batches"](step, WHOLE).span_index for step in range(7)]
     assert set(np.concatenate(epoch)) <= set(range(120))
     assert len(np.unique(np.concatenate(epoch))) == 7 * 16
-    judged = [batch.span_index for batch in keywords["validation_batches"]()]
+    judged = [batch.span_index for batch in keywords["validation_batches"](WHOLE)]
     assert np.concatenate(judged).tolist() == [*range(120, 180), *[-1] * 4]
     assert keywords["config"].keep_best == "full_order"
 
 
 def test_rows_of_the_callers_choice_come_before_the_splits(asked):
     keywords = asked(train=np.arange(100, 110), validation=np.arange(200, 207))
-    shown = keywords["train_batches"](5).span_index
+    shown = keywords["train_batches"](5, WHOLE).span_index
     assert set(shown) == {-1, *range(100, 110)}
-    (judged,) = keywords["validation_batches"]()
+    (judged,) = keywords["validation_batches"](WHOLE)
     assert set(judged.span_index) == {-1, *range(200, 207)}
     nothing = asked(validation=np.arange(0))
     assert nothing["validation_batches"] is None
@@ -194,11 +195,11 @@ def test_rows_of_the_callers_choice_come_before_the_splits(asked):
 
 def test_training_is_turned_and_validation_is_not(store, asked):
     keywords = asked()
-    tokens = [keywords["train_batches"](step) for step in (0, 1)]
+    tokens = [keywords["train_batches"](step, WHOLE) for step in (0, 1)]
     for batch in tokens:
         same = (batch.token_ids == store.tokens[batch.span_index]).all(-1)
         assert 8 < same.sum() < 40
-    for batch in keywords["validation_batches"]():
+    for batch in keywords["validation_batches"](WHOLE):
         real = batch.span_mask
         expected = store.tokens[batch.span_index[real]]
         np.testing.assert_array_equal(batch.token_ids[real], expected)
@@ -295,10 +296,10 @@ def test_how_a_start_is_computed_is_the_run_s_to_say(trained):
 
 
 def killing(step_to_die, build=RegionBatchBuilder.build):
-    def dying(self, spans, *, step=None):
+    def dying(self, spans, *, step=None, **part):
         if step == step_to_die:
             raise OSError("the power went")
-        return build(self, spans, step=step)
+        return build(self, spans, step=step, **part)
 
     return dying
 

@@ -19,7 +19,7 @@ def test_the_50m_shape_takes_a_step_that_moves_encoder_and_head(tmp_path):
     assert hk.data_structures.tree_size(before[0]) == 52_484_608 + 2_033_041
     result = loop.fit(
         task,
-        train_batches=lambda step: batch,
+        train_batches=lambda step, share: batch,
         config=loop.LoopConfig(num_steps=1),
         folder=tmp_path,
         optimizer=ranking.optimizer_of(config, config.shape.num_layers),

@@ -58,7 +58,7 @@ def test_the_study_preset_takes_a_step_that_moves_both_paths(tmp_path):
     before = jax.jit(task.init)(jax.random.PRNGKey(0), batch)
     result = loop.fit(
         task,
-        train_batches=lambda step: batch,
+        train_batches=lambda step, share: batch,
         config=loop.LoopConfig(num_steps=1),
         folder=tmp_path,
         # The warm-up of the study is longer than this training.

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.bench import counting
 from experiments.bench import shape as shapes
 from experiments.bench.contestants import Contestant
 from experiments.bench.shape import Shape
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.ops import flop
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
@@ -20,7 +20,7 @@ from scmultimodal.tasks.masked_reconstruction import (
 from scmultimodal.training import parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
-from scmultimodal.training.state import TrainState
+from scmultimodal.training.state import begin
 
 
 def build(*, shape: Shape, **path: Any) -> Contestant:
@@ -33,13 +33,7 @@ def build(*, shape: Shape, **path: Any) -> Contestant:
     task, batch = make_task(shape, path), make_batch(shape)
     params, network_state = jax.jit(task.init)(jax.random.PRNGKey(0), batch)
     optimizer = build_optimizer(OptimizerConfig(), params, num_steps=1000)
-    state = TrainState(
-        params=params,
-        network_state=network_state,
-        opt_state=jax.jit(optimizer.init)(params),
-        step=np.zeros((), np.int32),
-        rng=np.asarray(jax.random.PRNGKey(0)),
-    )
+    state = begin(params, network_state, optimizer, jax.random.PRNGKey(0))
     over = parallel.build(RunningConfig().parallel, jax.local_devices()[:1])
     step = over.train_step(task, optimizer)
     as_placed = over.shapes(state, batch)
@@ -60,7 +54,7 @@ def build(*, shape: Shape, **path: Any) -> Contestant:
         facts={
             "compile_seconds": seconds,
             "temporary_mb": compiled.memory_analysis().temp_size_in_bytes / 1e6,
-            "executed_flop": counting.product_flop(jax.make_jaxpr(step)(*as_placed)),
+            "executed_flop": flop.of_products(jax.make_jaxpr(step)(*as_placed)),
         },
     )
 
