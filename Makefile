@@ -1,5 +1,5 @@
-# make setup | demo | test | test-all | bench | bench-all | lint: each sets itself up, on any
-# machine with bash and Python 3.11 or later. Settings, on the command line or exported:
+# make setup | demo | test | test-all | bench | bench-all | lint: each sets itself up, on
+# any machine with bash and Python 3.11 or later. Settings, given here or exported:
 #
 #   PYTHON=python3.13   the Python that .venv is made with
 #   VENV=.venv          where the environment lives

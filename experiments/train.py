@@ -21,6 +21,7 @@ STUDIES = (
     "cell_model.pretraining",
     "cell_model.cell_type",
     "cell_model.token_modes",
+    "cell_model.attention_error",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",
@@ -30,7 +31,7 @@ ON_SEVERAL_HOSTS = (
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
 )
-"""The others train many models, which as many single hosts do better."""
+"""The others train many models, which single hosts do better, or none."""
 
 
 def main(arguments: list[str] | None = None) -> int:

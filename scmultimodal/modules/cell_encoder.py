@@ -93,6 +93,35 @@ class CellEncoder(hk.Module):
             nonzero &= batch.token_mask
         return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
 
+    @hk.name_like("__call__")
+    def approximation_errors(
+        self, batch: CellBatch
+    ) -> dict[str, Float[Array, " layers"]]:
+        """For each modality shown, how far FAVOR+ is from softmax attention by layer.
+
+        Padding, and cells that lack the modality, do not count. Keys are the tokens
+        alone, without static zeros.
+        """
+        config, errors = self.config, {}
+        for modality in MODALITIES:
+            values = getattr(batch, modality)
+            if values is None:
+                continue
+            counted = getattr(batch, f"{modality}_present")[:, None] & (values >= 0)
+            if batch.token_mask is not None:
+                counted &= batch.token_mask
+            embed = embeddings.GeneValueEmbedding(
+                config.num_genes,
+                config.num_bins + 2,
+                config.path.dim,
+                name=f"{modality}_embedding",
+            )
+            path = performer.Performer(config.path, name=f"{modality}_performer")
+            errors[modality] = path.approximation_errors(
+                embed(values, batch.gene_ids), counted
+            )
+        return errors
+
     @hk.transparent
     def _path(
         self,
@@ -148,6 +177,13 @@ def scatter_to_genes(
     cells = jnp.arange(values.shape[0])[:, None]
     empty = jnp.zeros((values.shape[0], num_genes, *values.shape[2:]), values.dtype)
     return empty.at[cells, gene_ids].add(values)
+
+
+def build_approximation_errors(config: CellEncoderConfig) -> hk.TransformedWithState:
+    """`CellEncoder.approximation_errors` for the parameters of an encoder."""
+    return hk.transform_with_state(
+        lambda batch: CellEncoder(config).approximation_errors(batch)
+    )
 
 
 def build_encoder(config: CellEncoderConfig) -> hk.TransformedWithState:

@@ -120,6 +120,38 @@ class Performer(hk.Module):
             x = self._favor(layers, x, token_mask, at, silent)
         return hk.LayerNorm(-1, create_scale=True, create_offset=True, name="norm")(x)
 
+    @hk.name_like("__call__")
+    def approximation_errors(
+        self,
+        x: Float[Array, "cells tokens dim"],
+        token_mask: Bool[Array, "cells tokens"],
+    ) -> Float[Array, " layers"]:
+        """How far FAVOR+ is from softmax attention in each layer, on its own stream.
+
+        See `exact_attention.approximation_error`.
+        """
+        layers = [
+            PerformerLayer(self.config, f"layer_{i}")()
+            for i in range(self.config.num_layers)
+        ]
+
+        def measure(x, layer):
+            parameters, projection = layer
+            error = exact_attention.approximation_error(
+                parameters, projection, x, token_mask
+            )
+            y = favor.layer(
+                parameters,
+                projection,
+                x,
+                token_mask,
+                approximate_gelu=self.config.approximate_gelu,
+            )
+            return y, error
+
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+        return lax.scan(measure, x, stacked)[1]
+
     @hk.transparent
     def _favor(
         self,

@@ -19,13 +19,14 @@ PARTS = 3
 
 def of_rows(batch: Any) -> Float[Array, " parts"]:
     """The sum of the hashes of all rows, modulo 2^24, in parts that may be added."""
-    total = jnp.zeros((), jnp.uint32)
+    rows = jnp.zeros((), jnp.uint32)
     for number, leaf in enumerate(jax.tree.leaves(batch)):
         words = _words(leaf).reshape(leaf.shape[0], -1)
         place = jnp.arange(words.shape[1], dtype=jnp.uint32)
         # Odd factors: no bit of a word is lost.
         factors = _mix(place + jnp.uint32(number * 0x9E3779B9 % 2**32)) | 1
-        total += _mix((words * factors).sum(1, dtype=jnp.uint32)).sum(dtype=jnp.uint32)
+        rows += (words * factors).sum(1, dtype=jnp.uint32)
+    total = _mix(rows).sum(dtype=jnp.uint32)
     parts = total >> (BITS * jnp.arange(PARTS, dtype=jnp.uint32)) & (2**BITS - 1)
     return parts.astype(jnp.float32)
 

@@ -13,6 +13,7 @@ from scmultimodal.data.sources import ArraySource, CellSource
 from scmultimodal.data.store import Store
 from scmultimodal.modules import cell_encoder
 from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import hosts
@@ -58,6 +59,25 @@ def embed_function(
         return encoder.apply(model.params, model.network_state, None, batch)[0].cells
 
     return embed
+
+
+def approximation_errors_function(
+    model: export.StoredModel,
+) -> Callable[[CellBatch], dict[str, Float[Array, " layers"]]]:
+    """batch -> how far FAVOR+ is from softmax attention, by modality and layer.
+
+    Raises:
+        InputError: the model has no layer of FAVOR+.
+    """
+    path = model.config.encoder.path
+    if path.attention != "favor" or not path.num_layers:
+        raise InputError(
+            "model",
+            f"has {path.num_layers} layers of {path.attention} attention",
+            "name one trained with --path.attention favor",
+        )
+    errors = cell_encoder.build_approximation_errors(model.config.encoder)
+    return lambda batch: errors.apply(model.params, model.network_state, None, batch)[0]
 
 
 def logits_function(

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -168,6 +169,26 @@ def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     judged = sum(row["full_order"]["num_values"] for row in summary["test"][:1])
     assert 0 < judged <= len(spans.split("test"))
     assert (out / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("study", ["region_ranking", "kmer_pretraining"])
+@pytest.mark.usefixtures("lightly_compiled")
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
+    tracks, tmp_path, capsys, study
+):
+    out = tmp_path / "run"
+    flags = shlex.split(TINY if study == "region_ranking" else SHAPE)
+    if study == "kmer_pretraining":
+        flags += ["--fasta", str(tracks.fasta), "--window-bp", "96"]
+        flags += ["--batch-size", "8", "--steps", "7"]
+    command = [f"genome_model.{study}", "--out", str(out), *flags, "--dry-run"]
+    assert train.main(command) == 0
+    shown = capsys.readouterr().out
+    assert not out.exists()
+    assert "nucleotide_transformer" in shown
+    assert "8 rows" in shown
+    steps = re.findall(r"expected time of ([\d,]+) steps", shown)
+    assert steps == (["2", "2"] if study == "region_ranking" else ["7"])
 
 
 @pytest.mark.usefixtures("lightly_compiled")

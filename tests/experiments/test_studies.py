@@ -124,7 +124,18 @@ def test_a_flag_that_is_unknown_or_missing_stops_the_run(capsys):
     assert "--out" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("lightly_compiled")
+@pytest.fixture
+def few_cells(monkeypatch):
+    """Simulated data sets are small."""
+    simulate = datasets.simulate_multiome
+    monkeypatch.setattr(
+        datasets,
+        "simulate_multiome",
+        lambda num_cells, seed: simulate(num_cells=240, seed=seed),
+    )
+
+
+@pytest.mark.usefixtures("lightly_compiled", "few_cells")
 def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     out = tmp_path / "run"
     run = ["cell_model.pretraining", "--out", str(out), *shlex.split(TINY)]
@@ -149,14 +160,28 @@ def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("lightly_compiled")
-def test_tokens_are_compared_by_scores_and_cost(tmp_path, capsys, monkeypatch):
-    simulate = datasets.simulate_multiome
-    monkeypatch.setattr(
-        datasets,
-        "simulate_multiome",
-        lambda num_cells, seed: simulate(num_cells=240, seed=seed),
-    )
+@pytest.mark.usefixtures("lightly_compiled", "few_cells")
+def test_the_error_of_attention_is_measured_on_a_trained_model(tmp_path, capsys):
+    tiny = TINY.replace("num-layers 0", "num-layers 2")
+    run = ["cell_model.pretraining", "--out", str(tmp_path / "run"), *shlex.split(tiny)]
+    assert train.main(run) == 0
+    out = tmp_path / "error"
+    measure = ["cell_model.attention_error", "--model", str(tmp_path / "run")]
+    measure += ["--data.dataset", "simulated", "--cells", "5", "--out"]
+    assert train.main([*measure, str(out), "--seed", "3"]) == 0
+    errors = json.loads((out / "attention_error.json").read_text())
+    assert set(errors) == {"rna", "atac"}
+    assert all(0.001 < error < 10 for layers in errors.values() for error in layers)
+    shown = capsys.readouterr().out
+    assert f"| rna | {errors['rna'][0]:.3f} | {errors['rna'][1]:.3f} |" in shown
+    # Another split has other medians.
+    assert train.main([*measure, str(tmp_path / "other")]) == 2
+    assert "knows other genes, medians or bins" in capsys.readouterr().err
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("lightly_compiled", "few_cells")
+def test_tokens_are_compared_by_scores_and_cost(tmp_path, capsys):
     out = tmp_path / "run"
     run = ["cell_model.token_modes", "--out", str(out), "--data.dataset", "simulated"]
     run += shlex.split(

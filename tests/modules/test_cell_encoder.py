@@ -11,7 +11,7 @@ import pytest
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.performer import PerformerConfig
-from scmultimodal.ops import favor
+from scmultimodal.ops import exact_attention, favor
 from tests import builders
 
 GENES = 12
@@ -205,6 +205,45 @@ def test_random_features_are_drawn_anew_in_training_alone():
     # Two uses of each, and all layers of both paths at once.
     assert changed == [[False] * 4, [False] * 4, [True] * 4, [False] * 4, [True] * 4]
     assert len({bytes(np.asarray(w)) for w in drawn[-1]}) == 4
+
+
+def test_the_error_of_favor_is_that_of_each_layer_on_its_own_stream():
+    config = builders.encoder_config(GENES)
+    network = cell_encoder.build_approximation_errors(config)
+    batch = builders.cell_batch(num_genes=GENES)
+    encoder = cell_encoder.build_encoder(config)
+    params, state = encoder.init(jax.random.PRNGKey(0), batch)
+    errors, _ = network.apply(params, state, None, batch)
+    for modality in ("rna", "atac"):
+        embedding = f"cell_encoder/{modality}_embedding"
+        values = getattr(batch, modality).astype(int)
+        x = params[f"{embedding}/value"]["embeddings"][values]
+        x = x + params[f"{embedding}/gene"]["embeddings"]
+        present = getattr(batch, f"{modality}_present")[:, None]
+        mask = jnp.broadcast_to(present, values.shape)
+        for index, error in enumerate(errors[modality]):
+            name = f"cell_encoder/{modality}_performer/layer_{index}"
+            p = favor.LayerParameters(**params[name])
+            projection = state[name]["projection"]
+            expected = exact_attention.approximation_error(p, projection, x, mask)
+            np.testing.assert_allclose(error, expected, rtol=1e-4)
+            assert error > 0.01
+            x = favor.layer(p, projection, x, mask)
+    # Cells that lack a modality, and padding, change nothing.
+    present = np.arange(6) != 2
+    some, others = (
+        network.apply(
+            params,
+            state,
+            None,
+            batch.replace(
+                rna=np.where(present[:, None], batch.rna, bin_), rna_present=present
+            ),
+        )[0]["rna"]
+        for bin_ in (1, 4)
+    )
+    np.testing.assert_allclose(some, others, rtol=1e-5)
+    assert not np.allclose(some, errors["rna"], rtol=1e-4)
 
 
 def test_scatter_puts_tokens_at_their_genes_and_zeros_between():

@@ -157,6 +157,20 @@ def regions(tmp_path_factory):
     ]
 
 
+@pytest.fixture(scope="module")
+def kmers(tmp_path_factory):
+    """The flags of a pre-training on random DNA."""
+    fasta = tmp_path_factory.mktemp("dna") / "random.fa"
+    fasta.write_text(f">chr1\n{builders.dna(4_000, seed=1)}\n")
+    return [
+        *("genome_model.kmer_pretraining", "--fasta", str(fasta), "--steps", "6"),
+        *("--k", "2", "--window-bp", "24", "--batch-size", "8"),
+        *("--validation-windows", "12", "--table-windows", "50"),
+        *("--checkpoint-every", "2", "--shape.dim", "8", "--shape.num-layers", "1"),
+        *("--shape.num-heads", "2", "--shape.hidden", "8"),
+    ]
+
+
 def run(*words, devices=1):
     """Runs a program to its end, which must be good."""
     found = subprocess.run(
@@ -179,10 +193,10 @@ def fingerprints(out):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("study", ["cells", "regions"])
-def test_a_real_study_is_the_same_on_two_hosts(study, regions, tmp_path):
+@pytest.mark.parametrize("study", ["cells", "regions", "kmers"])
+def test_a_real_study_is_the_same_on_two_hosts(study, request, tmp_path):
     """Bit for bit within a topology; within rounding on one host of four devices."""
-    words = CELLS if study == "cells" else regions
+    words = CELLS if study == "cells" else request.getfixturevalue(study)
     for out in ("one", "another"):
         run("tpu", "run", *words, *TWO_HOSTS, "--out", tmp_path / out)
     run("experiments.train", *words, "--out", tmp_path / "alone", devices=4)

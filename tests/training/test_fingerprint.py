@@ -29,18 +29,14 @@ def by_hand(batch):
         word = (word ^ word >> 13) * 0xC2B2AE35 % 2**32
         return word ^ word >> 16
 
-    total = 0
+    rows = [0] * len(batch.row)
     for number, leaf in enumerate(jax.tree.leaves(batch)):
         words = leaf.view(np.uint32) if leaf.dtype == np.float32 else leaf
-        for row in words.reshape(len(leaf), -1).tolist():
-            total += mix(
-                sum(
-                    word * (mix((place + number * 0x9E3779B9) % 2**32) | 1)
-                    for place, word in enumerate(row)
-                )
-                % 2**32
-            )
-    return total % 2**24
+        for row, numbers in enumerate(words.reshape(len(leaf), -1).tolist()):
+            for place, word in enumerate(numbers):
+                factor = mix((place + number * 0x9E3779B9) % 2**32) | 1
+                rows[row] = (rows[row] + word * factor) % 2**32
+    return sum(map(mix, rows)) % 2**24
 
 
 def rows_of(batch, rows):
