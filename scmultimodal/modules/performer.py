@@ -162,7 +162,8 @@ class Performer(hk.Module):
         silent: Silent | None,
     ) -> Float[Array, "cells rows dim"]:
         """The layers of FAVOR+; the stream stays in chunks from first to last."""
-        most = self.config.chunk or favor.default_chunk()
+        numbers = self.config.num_heads * self.config.features
+        most = self.config.chunk or favor.default_chunk(numbers)
         chunk = min(most, x.shape[1])
         if token_mask is None:
             token_mask = jnp.ones(x.shape[:2], bool)
@@ -206,6 +207,7 @@ class Performer(hk.Module):
         at: Int[Array, "cells chosen"] | None,
     ) -> Float[Array, "cells rows dim"]:
         """The layers of softmax attention."""
+        numbers = self.config.num_heads * x.shape[1]
 
         def apply(x, layer, at=None):
             return exact_attention.layer(
@@ -213,7 +215,7 @@ class Performer(hk.Module):
                 x,
                 token_mask,
                 at=at,
-                chunk=self.config.chunk or favor.default_chunk(),
+                chunk=self.config.chunk or favor.default_chunk(numbers),
                 approximate_gelu=self.config.approximate_gelu,
                 precision=self.config.dtype,
             )

@@ -12,7 +12,7 @@ from tests import builders
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, lightly_compiled):
     """The small preset, smaller; UMAP has tests of its own and is slow to compile."""
     small = dataclasses.replace(
         presets.SMALL,

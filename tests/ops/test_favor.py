@@ -263,5 +263,13 @@ def test_features_estimate_the_softmax_kernel():
     assert abs(estimate.mean() / np.exp(q @ k) - 1) < 0.05
 
 
+@pytest.mark.parametrize(
+    ("numbers", "chunk"),
+    [(10 * 266, 128), (10 * 133, 256), (10 * 29, 1024), (1, 1024), (10**6, 128)],
+)
+def test_narrow_heads_are_worked_on_in_larger_chunks(numbers, chunk):
+    assert favor.default_chunk(numbers) == chunk
+
+
 def test_study_has_266_features():
     assert favor.default_num_features(64) == 266
