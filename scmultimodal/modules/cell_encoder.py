@@ -107,20 +107,25 @@ class CellEncoder(hk.Module):
             values = getattr(batch, modality)
             if values is None:
                 continue
-            counted = getattr(batch, f"{modality}_present")[:, None] & (values >= 0)
+            present = getattr(batch, f"{modality}_present")
+            counted = jnp.broadcast_to(present[:, None], values.shape)
             if batch.token_mask is not None:
                 counted &= batch.token_mask
-            embed = embeddings.GeneValueEmbedding(
-                config.num_genes,
-                config.num_bins + 2,
-                config.path.dim,
-                name=f"{modality}_embedding",
-            )
             path = performer.Performer(config.path, name=f"{modality}_performer")
             errors[modality] = path.approximation_errors(
-                embed(values, batch.gene_ids), counted
+                self._embedding(modality)(values, batch.gene_ids), counted
             )
         return errors
+
+    @hk.transparent
+    def _embedding(self, modality: str) -> embeddings.GeneValueEmbedding:
+        config = self.config
+        return embeddings.GeneValueEmbedding(
+            config.num_genes,
+            config.num_bins + 2,
+            config.path.dim,
+            name=f"{modality}_embedding",
+        )
 
     @hk.transparent
     def _path(
@@ -130,13 +135,7 @@ class CellEncoder(hk.Module):
         batch: CellBatch,
         at: Int[Array, "cells chosen"] | None,
     ) -> Float[Array, "cells rows dim"]:
-        config = self.config
-        embed = embeddings.GeneValueEmbedding(
-            config.num_genes,
-            config.num_bins + 2,
-            config.path.dim,
-            name=f"{name}_embedding",
-        )
+        config, embed = self.config, self._embedding(name)
         silent = None
         if config.tokens == "static_zeros":
             zeros = jnp.zeros((1, config.num_genes), values.dtype)

@@ -110,10 +110,7 @@ class Performer(hk.Module):
             at: the tokens whose rows are wanted; the last layer computes no others.
             silent: what is a key beside the tokens (`ops.static_zeros`).
         """
-        config = self.config
-        layers = [
-            PerformerLayer(config, f"layer_{i}")() for i in range(config.num_layers)
-        ]
+        config, layers = self.config, self._layers()
         if config.attention == "exact":
             x = self._exact(layers, x, token_mask, at)
         else:
@@ -130,10 +127,6 @@ class Performer(hk.Module):
 
         See `exact_attention.approximation_error`.
         """
-        layers = [
-            PerformerLayer(self.config, f"layer_{i}")()
-            for i in range(self.config.num_layers)
-        ]
 
         def measure(x, layer):
             parameters, projection = layer
@@ -149,8 +142,14 @@ class Performer(hk.Module):
             )
             return y, error
 
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-        return lax.scan(measure, x, stacked)[1]
+        return lax.scan(measure, x, _stack(self._layers()))[1]
+
+    @hk.transparent
+    def _layers(self) -> list[Layer]:
+        config = self.config
+        return [
+            PerformerLayer(config, f"layer_{i}")() for i in range(config.num_layers)
+        ]
 
     @hk.transparent
     def _favor(
@@ -299,7 +298,11 @@ def _scan(apply: Callable[..., Any], streams: Any, layers: Sequence[Layer]) -> A
     """Applies layers one after the other, compiled once."""
     if not layers:
         return streams
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     return lax.scan(
-        lambda streams, layer: (apply(streams, layer), None), streams, stacked
+        lambda streams, layer: (apply(streams, layer), None), streams, _stack(layers)
     )[0]
+
+
+def _stack(layers: Sequence[Layer]) -> Layer:
+    """Layers as one, with a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
