@@ -1,7 +1,7 @@
 """How far FAVOR+ of a trained model is from softmax attention (PERFORMANCE.md).
 
     python -m experiments.train cell_model.attention_error \\
-        --model runs/demo/pretrain --out runs/attention_error
+        --model runs/pretraining --out runs/attention_error
 
 For each modality and layer, |by FAVOR+ − by softmax| / |by softmax| of what attention
 adds to the tokens of validation cells, each layer on what the layers before it gave.
