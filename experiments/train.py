@@ -1,7 +1,8 @@
 """Runs a study: `python -m experiments.train STUDY --out RUN [overrides]`.
 
 The same line serves a laptop and every host of a pod. A study is a module of this
-package with a `Study` (all its numbers), `default(preset)` and `run(study)`.
+package with a `Study` (a `StudyConfig` with all its numbers), `default(preset)` and
+`run(study)`.
 """
 
 import argparse

@@ -18,7 +18,6 @@ Writes sweeps.json and sweep_AXIS.png to `--out`.
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -62,14 +61,14 @@ class Config:
         shape: of the step, where an axis does not say otherwise.
         axes: what is varied.
         turns: of each contestant, after one that warms up.
-        threads: of torch on a CPU.
+        threads: of torch on a CPU; None tries half of the cores and all.
         out: folder of the results.
     """
 
     shape: tyro.conf.OmitArgPrefixes[Shape] = dataclasses.field(default_factory=Shape)
     axes: tuple[Axis, ...] = ("tokens", "exact", "cells", "layers", "heads", "chunk")
     turns: int = 3
-    threads: int = os.cpu_count() or 1
+    threads: int | None = None
     out: Path = Path("build/bench")
 
 

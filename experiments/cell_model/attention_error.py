@@ -19,6 +19,7 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
+from experiments.study import StudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.schemas import configs
@@ -31,15 +32,11 @@ from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a measurement."""
 
-    out: Path
-    """Run folder."""
     model: Path
     """A trained model, or the run folder that has it."""
-    preset: PresetName = "small"
-    """Whose preprocessing to start from."""
     cells: int = 64
     """Validation cells to measure on, the first."""
     seed: int = 0
@@ -48,8 +45,6 @@ class Study:
     """Which cells; those that the model was trained on."""
     recipe: RecipeConfig
     """How counts become bins."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

@@ -10,13 +10,13 @@ points of logistic regression at the median depth; the README's table has the fi
 import dataclasses
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
+from experiments.study import StudyConfig
 from scmultimodal.evaluation import summary
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import cell_types, presets
@@ -25,19 +25,13 @@ from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a cell-type study."""
 
-    out: Path
-    """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     data: DataConfig
     """Which cells."""
     cell_types: Annotated[CellTypesConfig, tyro.conf.arg(name="")]
     """Preprocessing, pre-training, fine-tuning."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

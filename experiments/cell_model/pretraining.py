@@ -19,6 +19,7 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
+from experiments.study import StudyConfig
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
@@ -35,13 +36,9 @@ from scmultimodal.workflows.pretrain import PretrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a pre-training."""
 
-    out: Path
-    """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     data: DataConfig
     """Which cells."""
     recipe: RecipeConfig
@@ -50,8 +47,6 @@ class Study:
     """The training."""
     dry_run: bool = False
     """Say what the training would take, and start nothing."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

@@ -20,6 +20,7 @@ import tyro
 from experiments.cell_model import data, step_cost
 from experiments.cell_model.data import DataConfig
 from experiments.cell_model.step_cost import StepCost
+from experiments.study import StudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
@@ -43,13 +44,9 @@ SHOWN = ("accuracy", "macro_f1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a comparison."""
 
-    out: Path
-    """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     modes: tuple[Tokens, ...] = TOKENS
     """Which genes of a cell are its tokens."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -66,8 +63,6 @@ class Study:
     """Pre-training; tokens and seed are set by `modes` and `seeds`."""
     finetune: FinetuneConfig
     """Fine-tuning; the seed is set by `seeds`."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.study import StudyConfig
 from scmultimodal.schemas import configs
 from scmultimodal.workflows import (
     curves,
@@ -27,21 +28,15 @@ from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a masked-k-mer pre-training."""
 
-    out: Path
-    """Run folder."""
     fasta: Path
     """The genome: plain, bgzip or gzip."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     kmers: Annotated[KmerPretrainConfig, tyro.conf.arg(name="")]
     """The training."""
     dry_run: bool = False
     """Say what the training would take, and start nothing."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

@@ -29,6 +29,7 @@ import tyro
 
 from experiments.genome_model import data, out_of_fold, variants
 from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
+from experiments.study import StudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.evaluation.ranking_summary import RankerResult
@@ -48,13 +49,9 @@ LINES = (*FEATURES, RIDGE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a grid."""
 
-    out: Path
-    """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     heads: tuple[ScorerName, ...] = ("linear", "transformer", "unet", "convolutional")
     """Scorers."""
     encoders: tuple[EncoderTraining, ...] = ("trained", "frozen")
@@ -76,8 +73,6 @@ class Study:
     """Training on windows at random places, before."""
     ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
     """Training by ranking."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:

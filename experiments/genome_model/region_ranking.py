@@ -23,6 +23,7 @@ import tyro
 
 from experiments.genome_model import data, variants
 from experiments.genome_model.data import RIDGE, DataConfig, Loaded, PeakSet
+from experiments.study import StudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
@@ -41,13 +42,9 @@ from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(StudyConfig):
     """All numbers of a training by ranking."""
 
-    out: Path
-    """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     head: ScorerName = "convolutional"
     """The scorer."""
     start: Path | None = None
@@ -62,8 +59,6 @@ class Study:
     """Training by ranking."""
     dry_run: bool = False
     """Say what the trainings would take, and start none."""
-    debug: bool = False
-    """Show a traceback with an error."""
 
 
 def default(preset: PresetName) -> Study:
