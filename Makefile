@@ -59,7 +59,7 @@ bench: $(SETUP_PARITY)  ## how fast we are against what others run
 	$(BIN)/python -m experiments.bench.kmer_tokenizer
 	$(BIN)/python -m experiments.bench.training_step $(ARGS)
 
-bench-all: $(SETUP_PARITY)  ## the same against tokens, cells, layers, heads and chunks
+bench-all: $(SETUP_PARITY)  ## the same against tokens, cells, layers, heads, chunks and devices
 	$(BIN)/python -m experiments.bench.sweeps $(ARGS)
 
 lint: $(SETUP)  ## format, style, types, floors

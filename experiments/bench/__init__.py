@@ -6,7 +6,7 @@
     python -m experiments.bench.sweeps --help
 
 `training_step` times one step of pre-training and what others would run in its place,
-`sweeps` the same against tokens, cells, layers, narrow heads and chunks,
+`sweeps` the same against tokens, cells, layers, narrow heads, chunks and devices,
 `kmer_tokenizer` the tokenizer of sequences.
 
 Each contestant (`contestants/`) is a process of its own (`child`), and they take turns

@@ -13,11 +13,14 @@ written, time and peak temporary memory, with the exponent of time in the size:
     layers   2, 6 and 12 layers, a fourth of the tokens
     heads    heads of width 12, 13, 32 and 64
     chunk    tokens that ours works on at a time, 64 to 1,024
+    devices  four cells of a fourth of the tokens on one device and on two; a CPU is
+             made into two, as JAX_NUM_CPU_DEVICES=2 does for a training
 
 Writes sweeps.json and sweep_AXIS.png to `--out`.
 """
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,7 +31,7 @@ from experiments.bench import pictures, report, turns
 from experiments.bench.shape import Shape
 from experiments.bench.turns import Player
 
-Axis = Literal["tokens", "exact", "cells", "layers", "heads", "chunk"]
+Axis = Literal["tokens", "exact", "cells", "layers", "heads", "chunk", "devices"]
 OURS, THEIRS = "ours", "performer-pytorch"
 EXACT, SDPA = "softmax attention, JAX (ours)", "softmax attention, torch"
 LABELS: dict[str, str] = {
@@ -38,6 +41,7 @@ LABELS: dict[str, str] = {
     "layers": "layers",
     "heads": "width of a head",
     "chunk": "tokens at a time",
+    "devices": "devices",
 }
 
 
@@ -66,7 +70,7 @@ class Config:
     """
 
     shape: tyro.conf.OmitArgPrefixes[Shape] = dataclasses.field(default_factory=Shape)
-    axes: tuple[Axis, ...] = ("tokens", "exact", "cells", "layers", "heads", "chunk")
+    axes: tuple[Axis, ...] = typing.get_args(Axis)
     turns: int = 3
     threads: int | None = None
     out: Path = Path("build/bench")
@@ -93,6 +97,11 @@ def entries(axis: Axis, shape: Shape) -> Iterator[Entry]:
     if axis == "chunk":
         for chunk in (64, 128, 256, 512, 1024):
             yield Entry(OURS, chunk, {"shape": shape, "chunk": chunk})
+        return
+    if axis == "devices":
+        batch = dataclasses.replace(few, cells=4)
+        for devices in (1, 2):
+            yield Entry(OURS, devices, {"shape": batch, "devices": devices})
         return
     sized = {
         "tokens": [

@@ -9,15 +9,15 @@ one cell as wide as the study's vocabulary. Ours is the library's own task, opti
 and parallelism; it computes the last layer at the tokens to be predicted alone. Beside
 it: scBERT's model in torch on performer-pytorch (float32, and bfloat16 by autocast),
 the same translated to JAX without a thought of memory, and softmax attention in both,
-at fewer tokens since its time grows with their square. On an accelerator, which
-JAX_PLATFORMS names, ours, softmax attention and the product run in bfloat16 too.
+at fewer tokens since its time grows with their square. JAX_PLATFORMS may name an
+accelerator; torch's softmax attention runs there in bfloat16 too.
 
-Ratios are median times over ours. Peak temporary memory is XLA's plan for JAX and the
-growth of the process for torch. `matmul_share` is the arithmetic that the step needs
-per second, over the rate of 2048 × 2048 products in the same turns: that of the layers
-forward and twice as much backward, nothing recomputed, and of the last layer no row
-that is left out. The file has two other counts beside it: that of whole layers, and all
-products that are executed, recomputed ones too.
+Ratios are median times over ours in the same precision. Peak temporary memory is XLA's
+plan for JAX and the growth of the process for torch. `matmul_share` is the arithmetic
+that the step needs per second, over the rate of 2048 × 2048 products in the same turns:
+that of the layers forward and twice as much backward, nothing recomputed, and of the
+last layer no row that is left out. The file has two other counts beside it: that of
+whole layers, and all products that are executed, recomputed ones too.
 
 Writes training_step.json and training_step.png to `--out`.
 """
@@ -94,11 +94,16 @@ def start_all(config: Config, start: Callable[..., Player]) -> Players:
     def resized(tokens: int) -> dict[str, Shape]:
         return {"shape": dataclasses.replace(shape, tokens=max(tokens, 1))}
 
+    low = {"dtype": "bfloat16"}
     half, double = resized(shape.tokens // 2), resized(2 * shape.tokens)
     fewer = resized(shape.tokens if accelerated else shape.tokens // 4)
     players = {
         "product_float32": product,
-        "ours": start("ours", "ours", shape=shape),
+        "product_bfloat16": start(
+            "matrix product, bfloat16", "product", width=width, **low
+        ),
+        "ours": start("ours, float32", "ours", shape=shape),
+        "ours_bfloat16": start("ours, bfloat16", "ours", shape=shape, **low),
         "literal_jax": start("literal port to JAX", "literal", shape=shape),
     }
     for dtype in ("float32", "bfloat16"):
@@ -119,20 +124,13 @@ def start_all(config: Config, start: Callable[..., Player]) -> Players:
         "softmax attention, torch", "torch_performer", **exact, **torch
     )
     if accelerated:
-        low = {"dtype": "bfloat16"}
-        players |= {
-            "product_bfloat16": start(
-                "matrix product, bfloat16", "product", width=width, **low
-            ),
-            "ours_bfloat16": start("ours, bfloat16", "ours", shape=shape, **low),
-            "sdpa_bfloat16": start(
-                "softmax attention, torch, bfloat16",
-                "torch_performer",
-                **exact,
-                **torch,
-                **low,
-            ),
-        }
+        players["sdpa_bfloat16"] = start(
+            "softmax attention, torch, bfloat16",
+            "torch_performer",
+            **exact,
+            **torch,
+            **low,
+        )
     return players
 
 
@@ -161,7 +159,7 @@ def summarise(shape: Shape, players: Players) -> dict[str, Any]:
         dtype: matmul_shares(shape, ours, players.get(f"product_{dtype}"))
         for dtype, ours in (
             ("float32", players["ours"]),
-            ("bfloat16", players.get("ours_bfloat16")),
+            ("bfloat16", players["ours_bfloat16"]),
         )
     }
     sizes = [players[key] for key in ("ours_half", "ours", "ours_double")]

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments.bench import shape as shapes
-from experiments.bench.contestants import Contestant
+from experiments.bench.contestants import AbsentError, Contestant
 from experiments.bench.shape import Shape
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
@@ -23,18 +23,23 @@ from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.training.state import begin
 
 
-def build(*, shape: Shape, **path: Any) -> Contestant:
-    """Pre-training on RNA, on one device.
+def build(*, shape: Shape, devices: int = 1, **path: Any) -> Contestant:
+    """Pre-training on RNA.
 
     Args:
         shape: of the step.
+        devices: to split the cells over; a CPU is made into as many.
         **path: of `PerformerConfig`, such as attention, chunk and dtype.
     """
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
+    if jax.local_device_count() < devices:
+        raise AbsentError(f"{jax.local_device_count()} of {devices} devices are here")
     task, batch = make_task(shape, path), make_batch(shape)
     params, network_state = jax.jit(task.init)(jax.random.PRNGKey(0), batch)
     optimizer = build_optimizer(OptimizerConfig(), params, num_steps=1000)
     state = begin(params, network_state, optimizer, jax.random.PRNGKey(0))
-    over = parallel.build(RunningConfig().parallel, jax.local_devices()[:1])
+    over = parallel.build(RunningConfig().parallel, jax.local_devices()[:devices])
     step = over.train_step(task, optimizer)
     as_placed = over.shapes(state, batch)
     begun = time.perf_counter()
