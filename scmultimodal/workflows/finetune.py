@@ -32,6 +32,7 @@ class FinetuneConfig:
     Attributes:
         hidden: widths of the head's hidden layers.
         dropout: rate in the head.
+        silent_genes: whether the head reads silent genes where they are tokens.
         token_dropout: share of a cell's values hidden in training.
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         epochs: passes over the training cells; the best on validation is kept.
@@ -45,6 +46,7 @@ class FinetuneConfig:
 
     hidden: tuple[int, ...] = (512, 100)
     dropout: float = 0.0
+    silent_genes: bool = True
     token_dropout: float = 0.0
     cell_vector_weight: float = 0.0
     epochs: int = 20
@@ -84,6 +86,7 @@ def run(
                 num_classes=len(store.label_names),
                 hidden=config.hidden,
                 dropout=config.dropout,
+                silent_genes=config.silent_genes,
             ),
             token_dropout=config.token_dropout,
             cell_vector_weight=config.cell_vector_weight,

@@ -56,6 +56,7 @@ SMALL = Preset(
     finetune=FinetuneConfig(
         epochs=3,
         batch_size=64,
+        silent_genes=False,
         token_dropout=0.3,
         cell_vector_weight=2.0,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=40),

@@ -52,6 +52,22 @@ def test_which_genes_are_there_shows_whatever_the_trunk_says():
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_silent_genes_are_read_where_asked(read: bool):
+    batch = builders.cell_batch(num_genes=GENES)
+    shown = (np.asarray(batch.rna) > 0) | (np.asarray(batch.atac) > 0)
+    assert shown.any() and not shown.all()
+    tokens = jax.random.normal(jax.random.PRNGKey(0), (6, GENES, DIM))
+    other = np.where(shown[..., None], tokens, 3.0)
+    network = head(silent_genes=read)
+    params = network.init(jax.random.PRNGKey(1), tokens, batch, False)
+    change = np.abs(
+        network.apply(params, None, tokens, batch, False)
+        - network.apply(params, None, other, batch, False)
+    ).max()
+    assert change > 1e-3 if read else change == 0
+
+
 def test_dropout_is_keyed_by_row_and_off_in_evaluation():
     batch = builders.cell_batch(num_genes=GENES)
     tokens = jax.random.normal(jax.random.PRNGKey(0), (6, GENES, DIM))
