@@ -56,7 +56,7 @@ def test_which_genes_are_there_shows_whatever_the_trunk_says():
 def test_silent_genes_are_read_where_asked(read: bool):
     batch = builders.cell_batch(num_genes=GENES)
     shown = (np.asarray(batch.rna) > 0) | (np.asarray(batch.atac) > 0)
-    assert shown.any() and not shown.all()
+    assert 0 < shown.mean() < 1
     tokens = jax.random.normal(jax.random.PRNGKey(0), (6, GENES, DIM))
     other = np.where(shown[..., None], tokens, 3.0)
     network = head(silent_genes=read)
