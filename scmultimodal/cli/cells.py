@@ -55,7 +55,7 @@ class Finetune:
     """
 
     data: Path
-    """Raw counts: .h5mu, .h5ad, or an .h5 or a folder of mtx by Cell Ranger."""
+    """Raw counts: .h5mu, .h5ad, .csv, .tsv, or an .h5 or a folder by Cell Ranger."""
     label: str
     """Column of obs with the cell types."""
     genes: Path

@@ -12,7 +12,7 @@ from mudata import MuData
 from scmultimodal.genome.intervals import share_of_peak_names
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
-from scmultimodal.singlecell import hdf5, tenx
+from scmultimodal.singlecell import hdf5, tables, tenx
 from scmultimodal.singlecell.counts import check_counts, check_structure, count_matrix
 from scmultimodal.singlecell.peaks import peak_intervals
 
@@ -34,18 +34,22 @@ _KEYS = {
         "atacseq",
     ),
 }
-_FORMATS = "Give .h5mu, .h5ad, an .h5 of Cell Ranger or a folder with its matrix.mtx"
+_FORMATS = (
+    "Give .h5mu, .h5ad, a .csv or .tsv, an .h5 of Cell Ranger or a folder with its "
+    "matrix.mtx"
+)
 
 
 def read(
     path: str | Path, *, layer: str | None = None, modality: str | None = None
 ) -> MuData:
-    """Reads raw counts from .h5mu, .h5ad, or what Cell Ranger wrote.
+    """Reads raw counts from .h5mu, .h5ad, a table, or what Cell Ranger wrote.
 
     Args:
-        path: a .h5mu or .h5ad file, an .h5 of Cell Ranger, or a folder with its
-            matrix.mtx, barcodes and features (`tenx`). An .h5ad may hold one modality,
-            or both told apart by `var["feature_types"]`.
+        path: a .h5mu or .h5ad file, a .csv or .tsv, gzipped or not (`tables`), an .h5
+            of Cell Ranger, or a folder with its matrix.mtx, barcodes and features
+            (`tenx`). An .h5ad may hold one modality, or both told apart by
+            `var["feature_types"]`.
         layer: name of the layer that holds the counts; None takes X.
         modality: "rna" or "atac", where an .h5ad leaves it open.
 
@@ -158,10 +162,13 @@ def _read_folder(path: Path) -> AnnData:
 
 
 def _read_file(path: Path) -> MuData | AnnData:
-    if path.suffix not in (".h5mu", ".h5ad", ".h5"):
+    is_table = tables.is_table(path)
+    if not is_table and path.suffix not in (".h5mu", ".h5ad", ".h5"):
         raise InputError(path, f"is a {path.suffix or 'nameless'} file", _FORMATS)
     if not path.is_file():
         raise InputError(path, "does not exist", "Check the path")
+    if is_table:
+        return tables.read_table(path)
     hdf5.check_file(path)
     return tenx.read_h5(path) if path.suffix == ".h5" else _load(path)
 

@@ -111,9 +111,9 @@ def _error(path, **settings):
 
 def test_wrong_kinds_of_file(tmp_path):
     assert "does not exist" in _error(tmp_path / "absent.h5ad")
-    table = tmp_path / "table.csv"
+    table = tmp_path / "table.docx"
     table.write_text("a,b")
-    assert "is a .csv file" in _error(table)
+    assert "is a .docx file" in _error(table)
     text = tmp_path / "text.h5ad"
     text.write_text("not HDF5")
     assert "no complete HDF5 file" in _error(text)
