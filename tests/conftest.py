@@ -1,7 +1,6 @@
 """Fixtures that every room shares."""
 
 import functools
-import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +10,11 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from scmultimodal.training import programs
+
 # Its limit of 200 ms for an example would judge the machine.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
-
-MAPPED = 20_000
-"""Pieces of memory, after which a module of tests gives its programs back."""
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +49,9 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_let_go():
-    """A process of Linux may map 65,530 pieces of memory; programs take several each.
-
-    Beyond that XLA dies of a segmentation fault.
-    """
+    """One process runs the programs of many modules: `training.programs`."""
     yield
-    pieces = Path("/proc/self/maps")
-    if pieces.exists() and len(pieces.read_bytes().splitlines()) > MAPPED:
-        jax.clear_caches()
-        gc.collect()
+    programs.let_go()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from scmultimodal.schemas.errors import (
     TrainingDivergedError,
 )
 from scmultimodal.tasks.task import Task
-from scmultimodal.training import hosts, interrupts, parallel, validation
+from scmultimodal.training import hosts, interrupts, parallel, programs, validation
 from scmultimodal.training.config import LoopConfig, RunningConfig
 from scmultimodal.training.metrics import Averages
 from scmultimodal.training.optimizers import (
@@ -94,6 +94,7 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
         PreemptedError: after SIGTERM, once a checkpoint is saved.
     """
+    programs.let_go()
     running = running or RunningConfig()
     if config.keep_best and validation_batches is None:
         raise InputError(
