@@ -137,7 +137,7 @@ def test_bad_counts(inputs, tmp_path, refused, change, words):
         ({"batch": "lane"}, ["my.h5mu", "no column 'lane'", "batch"]),
         ({"layer": "raw"}, ["my.h5mu", "no layer 'raw'"]),
         ({"data": "none.h5mu"}, ["none.h5mu", "does not exist", "Check the path"]),
-        ({"data": "my.rds"}, ["my.rds", "is a .rds file", "Give .h5mu or .h5ad"]),
+        ({"data": "my.rds"}, ["my.rds", "is a .rds file", "Give .h5mu, .h5ad"]),
         ({"genes": "none.bed"}, ["none.bed", "cannot be read", "Check the file"]),
         ({"model": "none"}, ["none", "is no model", "run folder"]),
     ],
