@@ -23,13 +23,9 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from experiments.genome_model import data, out_of_fold, variants
-from experiments.genome_model.data import RIDGE, DataConfig, PeakSet
-from experiments.study import StudyConfig
+from experiments.genome_model.data import RIDGE, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.evaluation.ranking_summary import RankerResult
@@ -37,19 +33,16 @@ from scmultimodal.genome.composition import FEATURES
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import genome_presets, provenance
-from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows import provenance
 from scmultimodal.workflows.ranking_config import (
     EncoderTraining,
-    RankingConfig,
-    SignalConfig,
 )
 
 LINES = (*FEATURES, RIDGE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(variants.RankingStudyConfig):
     """All numbers of a grid."""
 
     heads: tuple[ScorerName, ...] = ("linear", "transformer", "unet", "convolutional")
@@ -67,24 +60,9 @@ class Study(StudyConfig):
     """Of heads and batches; every one is a run of its own. Folds are the same."""
     start: Path | None = None
     """Encoder to start from; it must have seen no label of any fold."""
-    data: DataConfig
-    """Which spans."""
-    signal: SignalConfig
-    """Training on windows at random places, before."""
-    ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
-    """Training by ranking."""
 
 
-def default(preset: PresetName) -> Study:
-    """The numbers of a preset; `out` is left to the command line."""
-    numbers = genome_presets.GENOME_PRESETS[preset]
-    return Study(
-        out=tyro.MISSING,
-        preset=preset,
-        data=DataConfig(),
-        signal=numbers.signal,
-        ranking=numbers.ranking,
-    )
+default = Study.of_preset
 
 
 def run(study: Study) -> None:

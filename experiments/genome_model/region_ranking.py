@@ -17,13 +17,9 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from experiments.genome_model import data, variants
-from experiments.genome_model.data import RIDGE, DataConfig, Loaded, PeakSet
-from experiments.study import StudyConfig
+from experiments.genome_model.data import RIDGE, Loaded, PeakSet
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
@@ -33,44 +29,27 @@ from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import (
     curves,
     dry_run,
-    genome_presets,
     provenance,
     ranking,
 )
-from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
+from scmultimodal.workflows.ranking_config import RankingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(variants.RankingStudyConfig):
     """All numbers of a training by ranking."""
 
     head: ScorerName = "convolutional"
     """The scorer."""
     start: Path | None = None
     """Encoder to start from: a model folder of ours, or a published one."""
-    data: DataConfig
-    """Which spans."""
     examples: PeakSet = "wide"
     """Of those made from DNase: two peaks and a gap within 3 kb, or within 65 kb."""
-    signal: SignalConfig
-    """Training on windows at random places, before."""
-    ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
-    """Training by ranking."""
     dry_run: bool = False
     """Say what the trainings would take, and start none."""
 
 
-def default(preset: PresetName) -> Study:
-    """The numbers of a preset; `out` is left to the command line."""
-    numbers = genome_presets.GENOME_PRESETS[preset]
-    return Study(
-        out=tyro.MISSING,
-        preset=preset,
-        data=DataConfig(),
-        signal=numbers.signal,
-        ranking=numbers.ranking,
-    )
+default = Study.of_preset
 
 
 def run(study: Study) -> None:

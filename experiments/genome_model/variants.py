@@ -3,10 +3,45 @@
 import dataclasses
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Self
 
+import tyro
+
+from experiments.genome_model.data import DataConfig
+from experiments.study import StudyConfig
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows.ranking_config import EncoderTraining, RankingConfig
+from scmultimodal.workflows import genome_presets
+from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.ranking_config import (
+    EncoderTraining,
+    RankingConfig,
+    SignalConfig,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankingStudyConfig(StudyConfig):
+    """What the command line of both asks."""
+
+    data: DataConfig
+    """Which spans."""
+    signal: SignalConfig
+    """Training on windows at random places, before."""
+    ranking: Annotated[RankingConfig, tyro.conf.arg(name="")]
+    """Training by ranking."""
+
+    @classmethod
+    def of_preset(cls, preset: PresetName) -> Self:
+        """The numbers of a preset; `out` is left to the command line."""
+        numbers = genome_presets.GENOME_PRESETS[preset]
+        return cls(
+            out=tyro.MISSING,
+            preset=preset,
+            data=DataConfig(),
+            signal=numbers.signal,
+            ranking=numbers.ranking,
+        )
 
 
 def with_head(
