@@ -34,9 +34,7 @@ from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import provenance
-from scmultimodal.workflows.ranking_config import (
-    EncoderTraining,
-)
+from scmultimodal.workflows.ranking_config import EncoderTraining
 
 LINES = (*FEATURES, RIDGE)
 

@@ -5,7 +5,6 @@ chromosome and strand, in order, and its length hardly changes; anything else wo
 another piece of DNA.
 """
 
-import gzip
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -118,11 +117,7 @@ def _open(chain: Path) -> "liftover.ChainFile":
     if not chain.is_file():
         raise InputError(chain, "does not exist", "Check the path")
     remedy = "Give a UCSC chain file, such as hg19ToHg38.over.chain.gz"
-    opened = gzip.open if chain.suffix == ".gz" else open
-    with (
-        text_files.reading(chain, remedy=remedy),
-        opened(chain, "rt", encoding="utf-8") as lines,
-    ):
+    with text_files.reading(chain, remedy=remedy), text_files.open_text(chain) as lines:
         _check(lines, chain, remedy)
     return liftover.ChainFile(str(chain))
 

@@ -1,6 +1,8 @@
 """What can be wrong with a text file, gzipped or not, in words."""
 
 import contextlib
+import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,3 +23,13 @@ def reading(path: Path, *, remedy: str) -> Iterator[None]:
         raise InputError(path, "gzip data end early", "Copy the file again") from error
     except UnicodeDecodeError as error:
         raise InputError(path, "is not a text file", remedy) from error
+
+
+GZIP_RATIO = 1_100
+"""More than gzip can shrink anything by, which is 1,030."""
+
+
+def open_text(path: Path) -> io.TextIOBase:
+    """Opens a text file, gzipped or not, as its name says; see `reading` for errors."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    return opened(path, "rt", encoding="utf-8-sig")

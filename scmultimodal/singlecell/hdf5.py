@@ -5,10 +5,9 @@ from pathlib import Path
 
 import h5py
 
+from scmultimodal.genome.text_files import GZIP_RATIO
 from scmultimodal.schemas.errors import InputError
 
-# gzip shrinks zeros by about 1,030: beyond this, a large dataset was never written.
-_MAX_RATIO = 1_100
 _LARGE_BYTES = 2**30
 
 
@@ -55,4 +54,6 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, object, object]]:
 
 def _is_oversized(dataset: h5py.Dataset) -> bool:
     logical = int(dataset.size or 0) * dataset.dtype.itemsize
-    return logical > max(_LARGE_BYTES, _MAX_RATIO * dataset.id.get_storage_size())
+    most = GZIP_RATIO * dataset.id.get_storage_size()
+    # Beyond this, it was never written.
+    return logical > max(_LARGE_BYTES, most)

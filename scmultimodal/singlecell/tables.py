@@ -1,7 +1,6 @@
 """Counts as a table of text: CSV and TSV, gzipped or not, cells in rows or columns."""
 
 import csv
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmultimodal.genome import text_files
 from scmultimodal.genome.annotation import is_ensembl
 from scmultimodal.genome.intervals import share_of_peak_names
 from scmultimodal.schemas.errors import InputError
@@ -44,17 +44,21 @@ def read_table(path: Path) -> AnnData:
         InputError: where the table is broken or holds anything but numbers, or the
             names do not tell cells from features.
     """
+    remedy = "Copy or write the file again"
     try:
-        rows, columns, matrix = _read(path)
-    except (ValueError, OSError, EOFError) as error:  # pandas' errors are ValueErrors
-        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise InputError(
-            path, f"cannot be read ({reason})", "Copy or write the file again"
-        ) from error
+        with text_files.reading(path, remedy=remedy):
+            rows, columns, matrix = _read(path)
+    except ValueError as error:  # as pandas' own are
+        reason = str(error).splitlines()[0]
+        raise InputError(path, f"cannot be read ({reason})", remedy) from error
     if _cells_in_rows(rows, columns, path):
-        return AnnData(matrix, obs=pd.DataFrame(index=rows), var=_frame(columns))
+        return AnnData(
+            matrix, obs=pd.DataFrame(index=rows), var=pd.DataFrame(index=columns)
+        )
     return AnnData(
-        sp.csr_matrix(matrix.T), obs=pd.DataFrame(index=columns), var=_frame(rows)
+        sp.csr_matrix(matrix.T),
+        obs=pd.DataFrame(index=columns),
+        var=pd.DataFrame(index=rows),
     )
 
 
@@ -86,8 +90,7 @@ def _read(path: Path) -> tuple[pd.Index, pd.Index, sp.csr_matrix]:
 
 def _first_lines(path: Path) -> tuple[str, list[str], int]:
     """The separator, the first line in parts, and how many the second has."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig") as file:
+    with text_files.open_text(path) as file:
         first, second = file.readline(), file.readline()
     if not second.strip():
         raise ValueError("it has fewer than two lines")
@@ -141,7 +144,3 @@ def _share_of_features(names: pd.Index) -> float:
 
 def _share_of_barcodes(names: pd.Index) -> float:
     return float(names.str.contains(_BARCODE).mean())
-
-
-def _frame(names: pd.Index) -> pd.DataFrame:
-    return pd.DataFrame(index=names)

@@ -5,8 +5,6 @@ that are about are read: 3 and later, ATAC and ARC (one group `matrix`, feature 
 and 2 (a group per genome, genes alone).
 """
 
-import gzip
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +16,14 @@ import scipy.io
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scmultimodal.genome import text_files
 from scmultimodal.schemas.errors import InputError
 
 GENES, PEAKS = "Gene Expression", "Peaks"
 _FEATURES = ("features.tsv", "genes.tsv", "peaks.bed")
 # The shortest line of a matrix market file: "1 1\n" of a pattern.
 _LINE_BYTES = 4
-# gzip shrinks by 1,030 at most.
-_MAX_RATIO = 1_100
+_REMEDY = "Copy the file again"
 
 
 class MatrixFiles(NamedTuple):
@@ -180,17 +178,17 @@ def _read_group(group: h5py.Group, name: str, path: Path) -> AnnData:
 def _read_matrix(path: Path) -> sp.coo_matrix:
     """A matrix market file whose header promises no more than it can hold."""
     try:
-        with _opened(path) as text:
-            size = next(_sizes(text))
-        holds = path.stat().st_size * (_MAX_RATIO if path.suffix == ".gz" else 1)
-        if size[2] * _LINE_BYTES > holds:
-            raise ValueError(f"it declares {size[2]} values, more than it can hold")
-        return sp.coo_matrix(scipy.io.mmread(path))
-    except (ValueError, OSError, EOFError, StopIteration, OverflowError) as error:
+        with text_files.reading(path, remedy=_REMEDY):
+            with text_files.open_text(path) as text:
+                size = next(_sizes(text))
+            zipped = path.suffix == ".gz"
+            holds = path.stat().st_size * (text_files.GZIP_RATIO if zipped else 1)
+            if size[2] * _LINE_BYTES > holds:
+                raise ValueError(f"it declares {size[2]} values, more than it can hold")
+            return sp.coo_matrix(scipy.io.mmread(path))
+    except (ValueError, StopIteration, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise InputError(
-            path, f"cannot be read ({reason})", "Copy the file again"
-        ) from error
+        raise InputError(path, f"cannot be read ({reason})", _REMEDY) from error
 
 
 def _sizes(lines: Iterator[str]) -> Iterator[list[int]]:
@@ -206,22 +204,17 @@ def _sizes(lines: Iterator[str]) -> Iterator[list[int]]:
 def _table(path: Path) -> pd.DataFrame:
     """Columns of text without a header."""
     try:
-        with _opened(path) as text:
+        with (
+            text_files.reading(path, remedy=_REMEDY),
+            text_files.open_text(path) as text,
+        ):
             return pd.read_csv(
                 text, sep="\t", header=None, dtype=str, keep_default_na=False,
                 comment="#" if ".bed" in path.name else None, quoting=3,
             )  # fmt: skip
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise InputError(
-            path, f"cannot be read ({reason})", "Copy the file again"
-        ) from error
-
-
-def _opened(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
+    except ValueError as error:  # as pandas' own are
+        reason = str(error).splitlines()[0]
+        raise InputError(path, f"cannot be read ({reason})", _REMEDY) from error
 
 
 def _named(folder: Path, name: str) -> list[Path]:
