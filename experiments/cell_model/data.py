@@ -1,4 +1,4 @@
-"""The data of a study: a public set, simulated cells, or a file."""
+"""The data of a study: a public set, simulated cells, a file, or what is prepared."""
 
 import dataclasses
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from scmultimodal import datasets
+from scmultimodal.data import manifest, remote
 from scmultimodal.data.store import Store
 from scmultimodal.genome import read_genes
 from scmultimodal.schemas.errors import InputError
@@ -20,7 +21,9 @@ class DataConfig:
     """Which cells.
 
     Attributes:
-        dataset: "mouse_cortex", "simulated", or a .h5mu or .h5ad file.
+        dataset: "mouse_cortex", "simulated", a file of counts, or a folder, also of a
+            bucket (gs://…), that `scmultimodal prepare` made; its recipe and split
+            are then taken.
         genes: gene annotation; needed with a file.
         label: column of obs with the cell types.
         batch: column of obs with the batches.
@@ -65,6 +68,14 @@ def load(config: DataConfig, *, seed: int) -> Loaded:
         genes=read_genes(config.genes),
         name=Path(config.dataset).name,
     )
+
+
+def prepared(config: DataConfig) -> Path | None:
+    """The folder of cells that are prepared already; None where they are not."""
+    if remote.is_remote(config.dataset):
+        return remote.local_copy(config.dataset)
+    folder = Path(config.dataset)
+    return folder if (folder / manifest.FILE_NAME).is_file() else None
 
 
 def prepare(config: DataConfig, recipe: RecipeConfig, out: Path, *, seed: int) -> Store:

@@ -64,7 +64,11 @@ def default(preset: PresetName) -> Study:
 def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
 
+    given = data.prepared(study.data)
+
     def prepare(out: Path) -> Store:
+        if given is not None:
+            return Store.open(given)
         seed = study.pretrain.seed
         return data.prepare(study.data, study.recipe, out / "data", seed=seed)
 
@@ -78,7 +82,7 @@ def run(study: Study) -> None:
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
     store = hosts.made_by_main(
         lambda: prepare(study.out),
-        lambda: Store.open(study.out / "data"),
+        lambda: Store.open(given or study.out / "data"),
     )
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)

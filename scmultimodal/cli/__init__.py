@@ -1,7 +1,7 @@
-"""The command line: `scmultimodal demo`, `finetune`, `prepare-ranking`, `convert`."""
+"""The command line: `scmultimodal demo`, `prepare`, `finetune` and others."""
 
-import inspect
 import re
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import tyro
@@ -13,18 +13,22 @@ from scmultimodal.cli.dna import (
     run_convert,
     run_prepare_ranking,
 )
+from scmultimodal.cli.inspect import Inspect, run_inspect
+from scmultimodal.cli.prepare import Prepare, run_prepare
 from scmultimodal.workflows import process
 
 
 def _subcommand(command: type) -> Any:
     """Shows the docstring as it stands: tyro by itself would drop the examples."""
-    text = inspect.cleandoc(command.__doc__ or "")
+    text = cleandoc(command.__doc__ or "")
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower()
     return tyro.conf.subcommand(name, description=text)
 
 
 Command = (
     Annotated[Demo, _subcommand(Demo)]
+    | Annotated[Prepare, _subcommand(Prepare)]
+    | Annotated[Inspect, _subcommand(Inspect)]
     | Annotated[Finetune, _subcommand(Finetune)]
     | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
     | Annotated[Convert, _subcommand(Convert)]
@@ -48,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 _RUNNERS = {
     Demo: run_demo,
+    Prepare: run_prepare,
+    Inspect: run_inspect,
     Finetune: run_finetune,
     PrepareRanking: run_prepare_ranking,
     Convert: run_convert,

@@ -32,10 +32,12 @@ def folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder that takes the place of `path` at the end.
 
     What stood at `path` is replaced; the caller decides whether it may be. If the
-    body raises, the temporary folder is removed and `path` is as it was.
+    body raises, the temporary folder is removed, with the folders above that were
+    made for it, and `path` is as it was.
     """
     path = path.resolve()
     temporary = _sibling(path, "writing")
+    missing = [above for above in path.parents if not above.exists()]
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -44,7 +46,41 @@ def folder(path: Path) -> Iterator[Path]:
         _put_in_place(temporary, path)
         _sync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
+        for above in missing:
+            with contextlib.suppress(OSError):  # Not empty.
+                above.rmdir()
+
+
+@contextlib.contextmanager
+def files(target: Path, scratch: Path) -> Iterator[Path]:
+    """Yields a temporary folder whose files move into `target` at the end.
+
+    Each file is there whole, or not at all, even if several processes write the same
+    one. If the body raises, none moves.
+
+    Args:
+        target: a folder; made if only its parent is there.
+        scratch: a folder that is there, on the same file system. Once it is removed,
+            nothing comes up in its place, however late a process writes.
+    """
+    temporary = scratch / f"{target.name}-{secrets.token_hex(4)}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        target.mkdir(exist_ok=True)
+        for file in sorted(temporary.iterdir()):
+            file.replace(target / file.name)
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Removes a folder that others may still write into; they do not find it again."""
+    removed = _sibling(path, "removed")
+    with contextlib.suppress(OSError):
+        path = path.rename(removed)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def check_writable(path: Path) -> None:

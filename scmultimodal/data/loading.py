@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Integer, UInt8
 
+from scmultimodal.data import gather
 from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.data.sampling import FILLER, WHOLE, Share
-from scmultimodal.data.shards import Csr, canonical_csr, spans
-from scmultimodal.data.sources import CellSource, token_lengths, union
+from scmultimodal.data.sources import CellSource, nonzero_genes, token_lengths
 from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
@@ -58,6 +58,13 @@ class BatchBuilder:
         if self.tokens != "all" and self.feature_order != "fixed":
             problem = f"is {self.feature_order!r} with the tokens of non-zero genes"
             raise InputError("feature_order", problem, "Use tokens='all' or 'fixed'")
+        if self.source.num_genes != self.num_genes:
+            problem = f"have {self.source.num_genes} genes, not {self.num_genes}"
+            raise InputError("cells", problem, "Align them to the vocabulary")
+        if self.tokens == "static_zeros" and self._lacks_genes:
+            problem = "are 'static_zeros', which take a gene that is absent for silent"
+            remedy = "Some genes were not measured: use 'all' or 'nonzero'"
+            raise InputError("tokens", problem, remedy)
         if self.buckets is not None and not all(size > 0 for size in self.buckets):
             raise InputError("buckets", f"are {self.buckets}", "Give sizes above 0")
 
@@ -88,11 +95,7 @@ class BatchBuilder:
         rows = share.rows(len(cell_indices))
         cells = np.asarray(cell_indices)[rows]
         real = cells != FILLER
-        shown = {
-            modality: self._bins(modality, cells, real)
-            for modality in regime.modalities
-            if modality in self.source.modalities
-        }
+        shown = [m for m in regime.modalities if m in self.source.modalities]
         if not shown:
             held = ", ".join(self.source.modalities)
             raise InputError("batch", f"the cells have no {regime}", f"Show {held}")
@@ -101,7 +104,7 @@ class BatchBuilder:
         else:
             whole = len(cells) == len(cell_indices)
             length = None if whole else self._longest(cell_indices, regime)
-            tokens = self._nonzero_genes(shown, len(cells), length)
+            tokens = self._nonzero_genes(shown, cells, length)
         return CellBatch(
             rna=tokens.values.get(Modality.RNA),
             atac=tokens.values.get(Modality.ATAC),
@@ -119,6 +122,13 @@ class BatchBuilder:
     def _buckets(self) -> tuple[int, ...]:
         return (*(self.buckets or default_buckets(self.num_genes)), self.num_genes)
 
+    @property
+    def _lacks_genes(self) -> bool:
+        """Whether some genes were not measured in some cells."""
+        nobody = np.zeros(0, np.int64)
+        measured = [self.source.measured(m, nobody) for m in self.source.modalities]
+        return any(genes is not None for genes in measured)
+
     @functools.cached_property
     def _lengths(self) -> dict[Regime, Int[np.ndarray, " cells"]]:
         return {}
@@ -133,34 +143,35 @@ class BatchBuilder:
         real = cells[cells != FILLER]
         return int(self.lengths(regime)[real].max(initial=0))
 
-    def _bins(
-        self, modality: Modality, cells: Cells, real: Bool[np.ndarray, " cells"]
-    ) -> Csr:
-        """Returns the bins of the cells, with empty rows for fillers."""
-        found = self.source.rows(modality, cells[real])
-        if found.shape[1] != self.num_genes:
-            problem = f"{modality} has {found.shape[1]} genes, not {self.num_genes}"
-            raise InputError("batch", problem, "Align the cells to the vocabulary")
-        if real.all():
-            return found
-        lengths = np.zeros(len(cells), np.int64)
-        lengths[real] = np.diff(found.indptr)
-        indptr = np.concatenate(([0], np.cumsum(lengths)))
-        shape = (len(cells), found.shape[1])
-        return canonical_csr(found.data, found.indices, indptr, shape)
-
-    def _all_genes(
-        self, shown: dict[Modality, Csr], cells: Cells, step: int
-    ) -> "_Tokens":
-        dense = {modality: bins.toarray() for modality, bins in shown.items()}
+    def _all_genes(self, shown: list[Modality], cells: Cells, step: int) -> "_Tokens":
+        values = {m: self.source.dense(m, cells) for m in shown}
+        mask = self._measured(shown, cells)
         if self.feature_order == "fixed":
-            return _Tokens(values=dense, gene_ids=None, mask=None)
+            return _Tokens(values=values, gene_ids=None, mask=mask)
         moment = step if self.feature_order == "dynamic" else 0
         order = np.empty((len(cells), self.num_genes), np.int32)
         for row, cell in enumerate(cells.tolist()):
             order[row] = self._order(cell, moment)
-        values = {m: np.take_along_axis(bins, order, 1) for m, bins in dense.items()}
-        return _Tokens(values=values, gene_ids=order, mask=None)
+        values = {m: np.take_along_axis(bins, order, 1) for m, bins in values.items()}
+        if mask is not None:
+            mask = np.take_along_axis(mask, order, 1)
+        return _Tokens(values=values, gene_ids=order, mask=mask)
+
+    def _measured(
+        self, shown: list[Modality], cells: Cells
+    ) -> Bool[np.ndarray, "cells genes"] | None:
+        """Returns the genes that every modality shown of a cell has measured.
+
+        None where the source lacks none. A zero of another gene would be a false one.
+        """
+        genes = None
+        for modality in shown:
+            measured = self.source.measured(modality, cells)
+            if measured is not None:
+                has = self.source.present(modality)[cells] & (cells != FILLER)
+                known = measured | ~has[:, None]
+                genes = known if genes is None else genes & known
+        return genes
 
     def _order(self, cell: int, moment: int) -> Int[np.ndarray, " genes"]:
         """Returns the genes of a cell in the order in which it presents them."""
@@ -174,36 +185,23 @@ class BatchBuilder:
         )
 
     def _nonzero_genes(
-        self, shown: dict[Modality, Csr], num_cells: int, longest: int | None
+        self, shown: list[Modality], cells: Cells, longest: int | None
     ) -> "_Tokens":
-        if len(shown) == 2:
-            both = union(shown[Modality.RNA], shown[Modality.ATAC])
-        else:
-            both = next(iter(shown.values()))
-        lengths = np.diff(both.indptr)
-        longest = lengths.max(initial=0) if longest is None else longest
+        found = nonzero_genes(self.source, shown, cells)
+        longest = found.lengths.max(initial=0) if longest is None else longest
         width = min(bucket for bucket in self._buckets if bucket >= longest)
-        first = np.arange(num_cells) * width
-        places = spans(first, lengths.astype(np.int64))
-
-        def padded(entries: np.ndarray, dtype: np.dtype) -> np.ndarray:
-            flat = np.zeros(num_cells * width, dtype)
-            flat[places] = entries
-            return flat.reshape(num_cells, width)
-
-        bins = padded(both.data, both.data.dtype)
-        packed = len(shown) == 2
-        values = {Modality.RNA: bins & 255, Modality.ATAC: bins >> 8} if packed else {}
-        return _Tokens(
-            values={m: values.get(m, bins).astype(np.uint8) for m in shown},
-            gene_ids=padded(both.indices, np.dtype(np.int32)),
-            mask=np.arange(width) < lengths[:, None],
-        )
+        padded = gather.pad(found, width)
+        mask = padded.mask
+        # Where one modality is shown, a gene that is not zero was measured.
+        if len(shown) > 1 and (known := self._measured(shown, cells)) is not None:
+            mask &= np.take_along_axis(known, padded.genes, 1)
+        values = dict(zip(shown, padded.values, strict=True))
+        return _Tokens(values=values, gene_ids=padded.genes, mask=mask)
 
     def _present(
         self,
         modality: Modality,
-        shown: dict[Modality, Csr],
+        shown: list[Modality],
         cells: Cells,
         real: Bool[np.ndarray, " cells"],
     ) -> Bool[np.ndarray, " cells"]:

@@ -6,7 +6,7 @@ are read. All shards of a modality together are one `ShardedMatrix`.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64, Integer, Shaped, UInt, UInt8
 from scipy import sparse
 
+from scmultimodal.data import gather
 from scmultimodal.schemas.errors import InputError
 
 Csr = sparse.csr_matrix | sparse.csr_array
@@ -64,6 +65,19 @@ class Shard:
             problem = f"holds {arrays['bins'].dtype}, not uint8"
             raise InputError(array_path(path, "bins"), problem, REMEDY)
         return cls(path=path, **arrays)
+
+    @classmethod
+    def in_memory(cls, name: str, bins: Csr) -> "Shard":
+        """Takes bins in canonical form; they stand in for the counts too."""
+        values = bins.data.view()
+        values.flags.writeable = False  # As on disk: one type of array to compile for.
+        indices = bins.indices.astype(index_dtype(bins.shape[1]))
+        indices.flags.writeable = False
+        indptr = bins.indptr.astype(np.uint64)
+        path = Path(name)
+        return cls(
+            path=path, indptr=indptr, indices=indices, counts=values, bins=values
+        )
 
 
 def array_path(path: Path, name: str) -> Path:
@@ -135,7 +149,7 @@ class ShardedMatrix:
     def __init__(self, shards: Sequence[Shard], num_genes: int):
         """Lays the shards' rows end to end; keeps only `indptr` in memory."""
         self._shards = tuple(shards)
-        self._num_genes = num_genes
+        self.num_genes = num_genes
         sizes = [len(shard.indptr) - 1 for shard in self._shards]
         self._first_cell = np.cumsum([0, *sizes])
         self._starts = np.concatenate([shard.indptr[:-1] for shard in self._shards])
@@ -144,59 +158,105 @@ class ShardedMatrix:
         self.lengths = self.lengths.astype(np.int64)
         self.lengths.flags.writeable = False
 
-    def rows(self, cells: Integer[np.ndarray, " rows"], values: Values) -> Csr:
-        """Gathers rows in the order given; a cell may be asked for twice.
+    @classmethod
+    def in_memory(cls, name: str, bins: Csr) -> "ShardedMatrix":
+        """Takes bins in canonical form; they stand in for the counts too."""
+        num_genes = bins.shape[1]
+        return cls([Shard.in_memory(name, bins)], num_genes)
+
+    def dense(
+        self, cells: Integer[np.ndarray, " rows"]
+    ) -> UInt8[np.ndarray, "rows genes"]:
+        """Returns the bins of cells in the order given, 0 where none is stored.
+
+        Args:
+            cells: positions; a row of zeros where it is −1 (`sampling.FILLER`).
 
         Raises:
             IndexError: there is no such cell.
-            InputError: a column index lies beyond the last gene.
+            InputError: the genes of a cell are damaged; names the file.
         """
-        if len(cells) and not 0 <= cells.min() <= cells.max() < len(self.lengths):
-            raise IndexError(f"cells are numbered 0 to {len(self.lengths) - 1}")
-        lengths = self.lengths[cells]
-        indptr = np.concatenate(([0], np.cumsum(lengths)))
-        shard_of = np.searchsorted(self._first_cell, cells, side="right") - 1
-        touched = np.unique(shard_of).tolist()
-        if len(touched) == 1:
-            source = spans(self._starts[cells], lengths)
-            indices, data = self._take(touched[0], source, values)
-        else:
-            indices = np.empty(indptr[-1], index_dtype(self._num_genes))
-            data = np.empty(indptr[-1], self._dtype(values))
-            for number in touched:
-                mine = np.flatnonzero(shard_of == number)
-                source = spans(self._starts[cells[mine]], lengths[mine])
-                target = spans(indptr[mine], lengths[mine])
-                indices[target], data[target] = self._take(number, source, values)
-        shape = (len(cells), self._num_genes)
-        return canonical_csr(data, indices, indptr, shape)
+        bins = np.zeros((len(cells), self.num_genes), np.uint8)
+        for shard, piece in self._pieces(cells, "bins"):
+            self._check(shard, piece, gather.scatter(piece, bins))
+        return bins
+
+    def entries(
+        self, cells: Integer[np.ndarray, " rows"], values: Values = "bins"
+    ) -> gather.Entries:
+        """Returns what is stored of cells, in the order given.
+
+        Args:
+            cells: positions; nothing where it is −1 (`sampling.FILLER`).
+            values: which values.
+
+        Raises:
+            IndexError: there is no such cell.
+            InputError: the genes of a cell are damaged; names the file.
+        """
+        pieces = list(self._pieces(cells, values))
+        lengths = np.where(cells < 0, 0, self.lengths[cells])
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        genes = np.empty(offsets[-1], index_dtype(self.num_genes))
+        data = np.empty(offsets[-1], self._dtype(values))
+        for shard, piece in pieces:
+            row = gather.copy(piece, offsets, self.num_genes, genes, data)
+            self._check(shard, piece, row)
+        return gather.Entries(lengths=lengths, genes=genes, values=(data,))
+
+    def rows(
+        self, cells: Integer[np.ndarray, " rows"], values: Values
+    ) -> sparse.csr_matrix:
+        """Returns what is stored of cells as a matrix of scipy; otherwise `entries`."""
+        if len(cells) and cells.min() < 0:
+            raise self._no_such_cell()
+        found = self.entries(cells, values)
+        indptr = np.concatenate(([0], np.cumsum(found.lengths)))
+        shape = (len(cells), self.num_genes)
+        return canonical_csr(found.values[0], found.genes, indptr, shape)
 
     @property
     def cells_of_shards(self) -> list[Int64[np.ndarray, " cells"]]:
         """The cells of each shard."""
         return np.split(np.arange(len(self.lengths)), self._first_cell[1:-1])
 
-    def _take(
-        self, number: int, entries: Int64[np.ndarray, " nonzeros"], values: Values
-    ):
-        shard = self._shards[number]
-        indices = shard.indices[entries]
-        if len(indices) and indices.max() >= self._num_genes:
-            problem = f"names gene {indices.max()} of {self._num_genes}"
-            raise InputError(array_path(shard.path, "indices"), problem, REMEDY)
-        return indices, getattr(shard, values)[entries]
+    def _pieces(
+        self, cells: Integer[np.ndarray, " rows"], values: Values
+    ) -> Iterator[tuple[Shard, gather.Piece]]:
+        """Yields the rows that each shard has."""
+        if len(cells) and not -1 <= cells.min() <= cells.max() < len(self.lengths):
+            raise self._no_such_cell()
+        shard_of = np.searchsorted(self._first_cell, cells, side="right") - 1
+        for number in np.unique(shard_of[shard_of >= 0]).tolist():
+            shard = self._shards[number]
+            rows = np.flatnonzero(shard_of == number)
+            yield (
+                shard,
+                gather.Piece(
+                    rows=rows,
+                    starts=self._starts[cells[rows]],
+                    lengths=self.lengths[cells[rows]],
+                    genes=shard.indices,
+                    values=getattr(shard, values),
+                ),
+            )
+
+    def _check(self, shard: Shard, piece: gather.Piece, row: int | None) -> None:
+        """Raises InputError where the genes of a row are damaged."""
+        if row is None:
+            return
+        (number,) = np.flatnonzero(piece.rows == row)
+        genes = piece.genes[piece.starts[number] :][: piece.lengths[number]]
+        problem = "names the genes of a cell in an order that does not increase"
+        if genes.max() >= self.num_genes:
+            problem = f"names gene {genes.max()} of {self.num_genes}"
+        raise InputError(array_path(shard.path, "indices"), problem, REMEDY)
+
+    def _no_such_cell(self) -> IndexError:
+        return IndexError(f"cells are numbered 0 to {len(self.lengths) - 1}")
 
     def _dtype(self, values: Values) -> np.dtype:
         return np.result_type(*(getattr(s, values).dtype for s in self._shards))
-
-
-def spans(
-    starts: Int64[np.ndarray, " spans"], lengths: Int64[np.ndarray, " spans"]
-) -> Int64[np.ndarray, " nonzeros"]:
-    """Returns `start, start + 1, …` of every span, one after the other."""
-    ends = np.cumsum(lengths)
-    total = ends[-1] if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
 def canonical(matrix: Csr) -> Csr:

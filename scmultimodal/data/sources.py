@@ -1,12 +1,18 @@
-"""Where batches get their cells: a prepared dataset, or matrices in memory."""
+"""Where batches get their cells: a prepared dataset, or matrices in memory.
+
+Cells are given by number, −1 (`sampling.FILLER`) at rows that no cell fills.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64, Integer
+from jaxtyping import Bool, Int, Int64, Integer, UInt8
 
-from scmultimodal.data.shards import Csr, canonical
+from scmultimodal.data import gather
+from scmultimodal.data.gather import Entries
+from scmultimodal.data.shards import Csr, ShardedMatrix, canonical
 from scmultimodal.data.store import Store
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
@@ -38,8 +44,29 @@ class CellSource(Protocol):
         """Returns which cells have a modality."""
         ...
 
-    def rows(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Csr:
-        """Returns uint8 bins [rows, genes] in canonical form, without stored zeros."""
+    @property
+    def num_genes(self) -> int:
+        """Number of features of each modality."""
+        ...
+
+    def dense(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> UInt8[np.ndarray, "rows genes"]:
+        """Returns the bins of all genes; zeros at −1."""
+        ...
+
+    def entries(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Entries:
+        """Returns the bins of the non-zero genes; none at −1."""
+        ...
+
+    def measured(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> Bool[np.ndarray, "rows genes"] | None:
+        """Returns which genes were measured in cells that have the modality.
+
+        None where that is all genes in all cells of the source. What it is at −1, and
+        in cells without the modality, has no meaning.
+        """
         ...
 
     def nonzeros_per_cell(self, modality: str) -> Int64[np.ndarray, " cells"]:
@@ -72,9 +99,27 @@ class StoreSource:
         """Returns which cells have a modality."""
         return self.store.present(modality)
 
-    def rows(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Csr:
-        """Returns bins [rows, genes]."""
-        return self.store.rows(modality, cells, "bins")
+    @property
+    def num_genes(self) -> int:
+        """Number of features of each modality."""
+        return self.store.num_genes
+
+    def dense(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> UInt8[np.ndarray, "rows genes"]:
+        """Returns the bins of all genes; zeros at −1."""
+        return self.store.matrix(modality).dense(cells)
+
+    def entries(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Entries:
+        """Returns the bins of the non-zero genes; none at −1."""
+        return self.store.matrix(modality).entries(cells)
+
+    def measured(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> Bool[np.ndarray, "rows genes"] | None:
+        """Returns which genes the dataset of each cell measured; None where all."""
+        known = self.store.measured(modality)
+        return None if known is None else known[self.store.dataset_codes[cells]]
 
     def nonzeros_per_cell(self, modality: str) -> Int64[np.ndarray, " cells"]:
         """Returns how many genes of a modality are non-zero in each cell."""
@@ -109,15 +154,16 @@ class ArraySource:
         """
         given = {Modality.RNA: rna, Modality.ATAC: atac}
         self._bins = {
-            m: canonical(bins.astype(np.uint8, copy=False))
+            m: ShardedMatrix.in_memory(m, canonical(bins.astype(np.uint8, copy=False)))
             for m, bins in given.items()
             if bins is not None
         }
-        shapes = {bins.shape for bins in self._bins.values()}
+        shapes = {(len(m.lengths), m.num_genes) for m in self._bins.values()}
         if len(shapes) != 1:
             problem = f"have shapes {sorted(shapes)}"
             raise InputError("bins", problem, "Give one shape [cells, genes]")
-        self.num_cells, self.labels = shapes.pop()[0], labels
+        self.num_cells, self.num_genes = shapes.pop()
+        self.labels = labels
         self._present = {}
         for modality, present in zip(
             MODALITIES, (rna_present, atac_present), strict=True
@@ -139,13 +185,35 @@ class ArraySource:
         """Returns which cells have a modality."""
         return self._present[Modality(modality)]
 
-    def rows(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Csr:
-        """Returns bins [rows, genes]."""
-        return self._bins[Modality(modality)][cells]
+    def dense(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> UInt8[np.ndarray, "rows genes"]:
+        """Returns the bins of all genes; zeros at −1."""
+        return self._bins[Modality(modality)].dense(cells)
+
+    def entries(self, modality: str, cells: Integer[np.ndarray, " rows"]) -> Entries:
+        """Returns the bins of the non-zero genes; none at −1."""
+        return self._bins[Modality(modality)].entries(cells)
+
+    def measured(
+        self, modality: str, cells: Integer[np.ndarray, " rows"]
+    ) -> Bool[np.ndarray, "rows genes"] | None:
+        """Returns None: all genes of matrices in memory are measured."""
+        return None
 
     def nonzeros_per_cell(self, modality: str) -> Int64[np.ndarray, " cells"]:
         """Returns how many genes of a modality are non-zero in each cell."""
-        return np.diff(self._bins[Modality(modality)].indptr).astype(np.int64)
+        return self._bins[Modality(modality)].lengths
+
+
+def nonzero_genes(
+    source: CellSource,
+    modalities: Sequence[str],
+    cells: Integer[np.ndarray, " rows"],
+) -> Entries:
+    """Returns the genes of cells that are non-zero in any of one or two modalities."""
+    found = [source.entries(modality, cells) for modality in modalities]
+    return found[0] if len(found) == 1 else gather.union(*found)
 
 
 def token_lengths(source: CellSource, regime: Regime) -> Int64[np.ndarray, " cells"]:
@@ -157,19 +225,7 @@ def token_lengths(source: CellSource, regime: Regime) -> Int64[np.ndarray, " cel
         return np.zeros(source.num_cells, np.int64)
     if len(shown) == 1:
         return source.nonzeros_per_cell(shown[0])
-    blocks = [
-        np.diff(union(*(source.rows(m, cells) for m in shown)).indptr)
-        for start in range(0, source.num_cells, _BLOCK)
-        for cells in [np.arange(start, min(start + _BLOCK, source.num_cells))]
-    ]
-    return np.concatenate(blocks).astype(np.int64)
-
-
-def union(rna: Csr, atac: Csr) -> Csr:
-    """Returns the genes that are non-zero in either, as `rna + 256 · atac` (uint16).
-
-    scipy merges two sorted rows in compiled code; this packs both bins through it.
-    """
-    wide = atac.astype(np.uint16)
-    wide.data <<= 8
-    return rna.astype(np.uint16) + wide
+    every = np.arange(source.num_cells)
+    blocks = [every[start : start + _BLOCK] for start in range(0, len(every), _BLOCK)]
+    lengths = [nonzero_genes(source, shown, cells).lengths for cells in blocks]
+    return np.concatenate([np.zeros(0, np.int64), *lengths])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 
 from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.schemas.errors import InputError
@@ -41,24 +41,48 @@ def stratified_split(
         InputError: fractions that make no split, or no class is large enough.
     """
     _check(fractions, min_cells)
-    labels = pd.Series(labels).reset_index(drop=True)
-    labels = labels.mask(labels.isna() | (labels.astype(str) == ""))
-    codes, names = pd.factorize(labels.map(str, na_action="ignore"), sort=True)
-    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    left_out = {
-        str(n): int(s) for n, s in zip(names, sizes, strict=True) if s < min_cells
-    }
-    if unknown := int((codes < 0).sum()):
-        left_out[UNLABELLED] = unknown
-    if len(names) == len(left_out.keys() - {UNLABELLED}):
-        problem = f"no class has {min_cells} cells"
-        raise InputError("labels", problem, "Choose another column or lower min_cells")
-    order = permutation(len(labels), seed=seed, stream=Stream.SPLIT)
-    result = np.full(len(labels), "left_out", dtype="<U10")
-    for code in np.flatnonzero(sizes >= min_cells):
+    small, left_out = find_small_classes(labels, min_cells=min_cells)
+    codes, _ = pd.factorize(_texts(labels), sort=True)
+    order = permutation(len(small), seed=seed, stream=Stream.SPLIT)
+    result = np.full(len(small), "left_out", dtype="<U10")
+    for code in np.unique(codes[~small]):
         members = order[codes[order] == code]
         result[members] = np.repeat(SPLITS[:3], apportion(len(members), fractions))
     return result, left_out
+
+
+def find_small_classes(
+    labels: pd.Series | pd.Categorical | Sequence | Shaped[np.ndarray, " cells"],
+    *,
+    min_cells: int,
+) -> tuple[Bool[np.ndarray, " cells"], dict[str, int]]:
+    """Which cells are of a class that is too small, or of none.
+
+    Args:
+        labels: class of each cell; missing or empty where it is unknown.
+        min_cells: of a class that is large enough.
+
+    Returns:
+        Those cells, and how many there are of which class.
+
+    Raises:
+        InputError: no class is large enough.
+    """
+    codes, names = pd.factorize(_texts(labels), sort=True)
+    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
+    found = {str(n): int(s) for n, s in zip(names, sizes, strict=True) if s < min_cells}
+    if len(found) == len(names):
+        problem = f"no class has {min_cells} cells"
+        raise InputError("labels", problem, "Choose another column or lower min_cells")
+    if unknown := int((codes < 0).sum()):
+        found[UNLABELLED] = unknown
+    return (codes < 0) | (sizes < min_cells)[codes], found
+
+
+def _texts(labels: pd.Series | pd.Categorical | Sequence | np.ndarray) -> pd.Series:
+    labels = pd.Series(labels).reset_index(drop=True)
+    labels = labels.mask(labels.isna() | (labels.astype(str) == ""))
+    return labels.map(str, na_action="ignore")
 
 
 def random_split(
@@ -69,6 +93,53 @@ def random_split(
         np.full(num_cells, "any"), seed=seed, fractions=fractions, min_cells=3
     )
     return split
+
+
+def grouped_split(
+    groups: pd.Series, *, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> Shaped[np.ndarray, " cells"]:
+    """Takes splits as they are given, or splits whole groups, such as donors.
+
+    The largest group goes first, those of one size in a random order: each to the part
+    that lacks most of its share of the cells, and to one that is empty at the end.
+
+    Args:
+        groups: of each cell its split (see `SPLITS`), or its group.
+        seed: seed of the run.
+        fractions: shares of training, validation and test; they sum to 1.
+
+    Raises:
+        InputError: a cell without a group, or fewer groups than there are parts.
+    """
+    _check(fractions, min_cells=3)
+    names = groups.astype(object).where(groups.notna(), None)
+    if set(names) <= set(SPLITS) and "train" in set(names):
+        return names.to_numpy(dtype="<U10")
+    if names.isna().any():
+        cell = names.index[names.isna()][0]
+        raise InputError(
+            f"column {groups.name!r}", f"cell {cell} has no group", "Name all groups"
+        )
+    codes, found = pd.factorize(names.astype(str), sort=True)
+    wanted = np.array(fractions)
+    if len(found) < (wanted > 0).sum():
+        raise InputError(
+            f"column {groups.name!r}",
+            f"has {len(found)} groups for {(wanted > 0).sum()} parts",
+            "Take another column, or leave out --split-by",
+        )
+    sizes = np.bincount(codes, minlength=len(found))
+    order = permutation(len(found), seed=seed, stream=Stream.SPLIT)
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    lacking, part = wanted * len(codes), np.zeros(len(found), np.int64)
+    empty = wanted > 0
+    for place, group in enumerate(order.tolist()):
+        left = len(order) - place
+        choice = empty if left <= empty.sum() else wanted > 0
+        part[group] = np.flatnonzero(choice)[np.argmax(lacking[choice])]
+        lacking[part[group]] -= sizes[group]
+        empty[part[group]] = False
+    return np.array(SPLITS[:3], dtype="<U10")[part[codes]]
 
 
 def apportion(

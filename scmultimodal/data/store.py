@@ -4,6 +4,7 @@
     vocabulary.json  the genes, in the order of the columns
     obs.json         the cells, in the order of the rows
     present.rna.npy  which cells have RNA; the same for ATAC
+    measured.rna.npy which genes each dataset measured, where not all did
     shards/00000/    rna.{indptr,indices,counts,bins}.npy; the same for ATAC
 
 Counts are the data. Bins are derived from them and can be rebuilt without the source.
@@ -22,9 +23,10 @@ import pandas as pd
 from jaxtyping import Bool, Int32, Int64, Integer
 from scipy import sparse
 
-from scmultimodal.data import atomic, frames, manifest, writing
+from scmultimodal.data import atomic, frames, manifest, remote, writing
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.shards import (
+    REMEDY,
     Shard,
     ShardedMatrix,
     Values,
@@ -55,6 +57,7 @@ class Store:
     obs: pd.DataFrame
     _present: dict[Modality, np.ndarray]
     _matrices: dict[Modality, ShardedMatrix]
+    _measured: np.ndarray | None
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, verify: bool = False) -> "Store":
@@ -64,13 +67,13 @@ class Store:
         pointers; column indices are checked when they are read.
 
         Args:
-            path: the folder.
+            path: the folder; one of a bucket (gs://…) is copied first (`data.remote`).
             verify: also checks the sha256 of the large arrays.
 
         Raises:
             InputError: a file is missing, truncated, swapped or damaged; names it.
         """
-        path = Path(path)
+        path = remote.local_copy(path) if remote.is_remote(path) else Path(path)
         content = manifest.read(path)
         manifest.check_files(path, content["files"], verify)
         vocabulary = GeneVocabulary.load(path)
@@ -91,6 +94,7 @@ class Store:
             obs=frames.from_json(json.loads(obs_text)),
             _present=present,
             _matrices=matrices,
+            _measured=_read_measured(path, content),
         )
 
     def __repr__(self) -> str:
@@ -153,6 +157,26 @@ class Store:
         nobody = np.zeros(self.num_cells, bool)
         return self._present.get(Modality(modality), nobody)
 
+    @functools.cached_property
+    def dataset_names(self) -> tuple[str, ...]:
+        """The datasets that the cells come from; none where there is only one."""
+        # A column of that name may be the file's own.
+        names = tuple(self.manifest["report"].get("datasets", ()))
+        return names if len(names) > 1 else ()
+
+    @functools.cached_property
+    def dataset_codes(self) -> Int32[np.ndarray, " cells"]:
+        """Position of each cell's dataset in `dataset_names`; 0 where there is one."""
+        if not self.dataset_names:
+            return np.zeros(self.num_cells, np.int32)
+        return self.obs["dataset"].cat.codes.to_numpy(np.int32)
+
+    def measured(self, modality: str) -> Bool[np.ndarray, "datasets genes"] | None:
+        """Returns which genes each dataset measured; None where all did all."""
+        if modality != Modality.RNA or self._measured is None:
+            return None
+        return self._measured
+
     def rows(
         self,
         modality: str,
@@ -164,11 +188,11 @@ class Store:
         Raises:
             InputError: the dataset lacks the modality, or a file is damaged.
         """
-        return self._matrix(modality).rows(cells, values)
+        return self.matrix(modality).rows(cells, values)
 
     def nonzeros_per_cell(self, modality: str) -> Int64[np.ndarray, " cells"]:
         """Returns how many genes of a modality are non-zero in each cell."""
-        return self._matrix(modality).lengths
+        return self.matrix(modality).lengths
 
     def rebin(
         self,
@@ -207,11 +231,26 @@ class Store:
             writing.write_manifest(folder, vocabulary, self.manifest)
         return type(self).open(target)
 
-    def _matrix(self, modality: str) -> ShardedMatrix:
+    def matrix(self, modality: str) -> ShardedMatrix:
+        """Returns all cells of a modality.
+
+        Raises:
+            InputError: the dataset lacks it.
+        """
         if modality not in self._matrices:
             held = ", ".join(self._matrices)
             raise InputError(self.path, f"holds no {modality}", f"It holds {held}")
         return self._matrices[Modality(modality)]
+
+
+def _read_measured(path: Path, content: Mapping[str, Any]) -> np.ndarray | None:
+    file = path / writing.MEASURED
+    if writing.MEASURED not in content["files"]:
+        return None
+    measured = np.load(file, allow_pickle=False)
+    if measured.dtype != bool or measured.shape[1:] != (content["num_genes"],):
+        raise InputError(file, f"holds {measured.dtype} {measured.shape}", REMEDY)
+    return measured
 
 
 def write_store(
@@ -247,7 +286,10 @@ def write_store(
             problem = f"{matrix.shape[1]} columns for {vocabulary.num_genes} genes"
             raise InputError(modality, problem, "Align them to the vocabulary")
     with atomic.folder(path) as folder:
-        writing.write_cells(folder, cells, bin_function, cells_per_shard)
+        writing.write_matrices(folder, cells, bin_function, cells_per_shard)
+        writing.write_cells(
+            folder, cells.obs, {m: cells.present[m] for m in cells.matrices}
+        )
         vocabulary.save(folder)
         writing.write_manifest(
             folder,

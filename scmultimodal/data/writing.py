@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from scmultimodal.data import frames, manifest
 from scmultimodal.data.cell_table import CellTable, typed
@@ -18,6 +19,7 @@ from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.schemas.modality import Modality
 
 OBS = "obs.json"
+MEASURED = "measured.rna.npy"
 
 BinFunction = Callable[[Modality, Csr], Csr]
 """(modality, counts [cells, genes]) -> bins 1…255 of the same entries."""
@@ -36,10 +38,10 @@ def present_path(folder: Path, modality: str) -> Path:
     return folder / f"present.{modality}.npy"
 
 
-def write_cells(
+def write_matrices(
     folder: Path, cells: CellTable, bin_function: BinFunction, cells_per_shard: int
 ) -> None:
-    """Writes counts, bins, presence and the table of cells."""
+    """Writes counts and bins of cells in memory."""
     for modality, matrix in cells.matrices.items():
         dtype = np.min_scalar_type(int(matrix.data.max(initial=0)))
         for number, start in enumerate(range(0, len(cells.obs), cells_per_shard)):
@@ -47,9 +49,25 @@ def write_cells(
             path = shard_path(folder, number, modality)
             write_counts(path, counts, count_dtype=dtype)
             write_bins(path, counts, bin_function(modality, counts))
-        np.save(present_path(folder, modality), cells.present[modality])
-    obs = json.dumps(frames.to_json(typed(cells.obs)), ensure_ascii=False)
-    (folder / OBS).write_text(obs, encoding="utf-8")
+
+
+def write_cells(
+    folder: Path, obs: pd.DataFrame, present: Mapping[str, Bool[np.ndarray, " cells"]]
+) -> None:
+    """Writes the table of cells, and which modalities they have."""
+    for modality, mask in present.items():
+        np.save(present_path(folder, modality), mask)
+    text = json.dumps(frames.to_json(typed(obs)), ensure_ascii=False)
+    (folder / OBS).write_text(text, encoding="utf-8")
+
+
+def write_measured(folder: Path, measured: Bool[np.ndarray, "datasets genes"]) -> None:
+    """Writes which genes of RNA each dataset has, if any lacks one.
+
+    Datasets are in the order of the categories of `obs["dataset"]`.
+    """
+    if not measured.all():
+        np.save(folder / MEASURED, measured)
 
 
 def write_manifest(

@@ -163,12 +163,12 @@ def _check(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Validates coordinates and strands; fills in the gene ID."""
     where = "line " + rows["line"].astype(str)
     for column in ("start", "end"):
-        bad = ~rows[column].str.fullmatch(r"-?\d+")
+        bad = ~rows[column].str.fullmatch(r"-?\d{1,10}")
         if bool(bad.any()):
             raise InputError(
                 path,
-                f"{where[bad].iloc[0]}: {column} {rows[column][bad].iloc[0]!r} "
-                "is not an integer",
+                f"{where[bad].iloc[0]}: {column} {rows[column][bad].iloc[0][:20]!r} "
+                "is not an integer of up to 10 digits",
                 "Coordinates are whole numbers of bp",
             )
         rows[column] = rows[column].astype(np.int64)

@@ -16,7 +16,7 @@ _SPELLINGS = {
     "start": ("start", "chromstart", "chrom_start", "peak_start"),
     "end": ("end", "stop", "chromend", "chrom_end", "peak_end"),
 }
-_PEAK = r"^(?P<chrom>.+)[:_-](?P<start>\d+)[_-](?P<end>\d+)$"
+_PEAK = r"^(?P<chrom>.+)[:_-](?P<start>\d{1,10})[_-](?P<end>\d{1,10})$"
 # 1, X, MT, 2L, IV: the names that a "chr" may stand before. Scaffolds are left alone.
 _PLAIN = r"^(?:\d{1,2}[LRab]{0,2}|[XYWZ]|MT?|[IVX]+)$"
 

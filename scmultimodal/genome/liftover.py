@@ -39,7 +39,11 @@ class Lifted(NamedTuple):
 
 
 def lift(
-    frame: pd.DataFrame, chain: str | Path, *, max_change: float = MAX_CHANGE
+    frame: pd.DataFrame,
+    chain: str | Path,
+    *,
+    max_change: float = MAX_CHANGE,
+    source: object = "peaks",
 ) -> Lifted:
     """Lifts intervals.
 
@@ -48,6 +52,7 @@ def lift(
             chromosomes as `chr1` or `1`, which stays as it is.
         chain: such as UCSC's hg19ToHg38.over.chain.gz.
         max_change: of the length, as a share of it.
+        source: of the intervals, to name in an error.
 
     Raises:
         InputError: where the chain is missing or broken, knows none of the
@@ -55,7 +60,7 @@ def lift(
     """
     chain = Path(chain)
     convert = _open(chain)
-    style = intervals.chromosome_style(frame["chrom"], "peaks")
+    style = intervals.chromosome_style(frame["chrom"], source)
     theirs = intervals.chromosome_style(convert.keys(), chain)
     chroms = intervals.rename_chromosomes(frame["chrom"], theirs).tolist()
     outcomes, found = [], []
@@ -119,18 +124,24 @@ def _open(chain: Path) -> "liftover.ChainFile":
     remedy = "Give a UCSC chain file, such as hg19ToHg38.over.chain.gz"
     with text_files.reading(chain, remedy=remedy), text_files.open_text(chain) as lines:
         _check(lines, chain, remedy)
-    return liftover.ChainFile(str(chain))
+    try:
+        return liftover.ChainFile(str(chain))
+    except ValueError as error:  # such as blocks that do not add up to their chain
+        raise InputError(
+            chain, f"is damaged ({error})", "Copy the file again"
+        ) from error
 
 
 def _check(lines: Iterable[str], chain: Path, remedy: str) -> None:
     """Raises InputError where lines are not those of chains, each whole."""
     chains, within = 0, False
+    sizes: dict[tuple[str, str], str] = {}
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields or line.startswith("#"):
             continue
         header = fields[0] == "chain"
-        if header == within or not _is_sound(fields, header):
+        if header == within or not _is_sound(fields, header, sizes):
             problem = f"line {number} is {line[:60].strip()!r}"
             raise InputError(chain, problem, remedy)
         # A line of one number ends a chain.
@@ -142,7 +153,10 @@ def _check(lines: Iterable[str], chain: Path, remedy: str) -> None:
         raise InputError(chain, "holds no chain", remedy)
 
 
-def _is_sound(fields: list[str], header: bool) -> bool:
+def _is_sound(
+    fields: list[str], header: bool, sizes: dict[tuple[str, str], str]
+) -> bool:
+    """Also notes the size of each chromosome, which all chains must agree on."""
     if not header:
         return len(fields) in (1, 3) and all(f.isdecimal() for f in fields)
     numbers = [fields[i] for i in (3, 5, 6, 8, 10, 11)] if len(fields) >= 12 else [""]
@@ -150,4 +164,6 @@ def _is_sound(fields: list[str], header: bool) -> bool:
         all(f.isdecimal() for f in numbers)
         and fields[4] == "+"
         and fields[9] in ("+", "-")
+        and sizes.setdefault(("old", fields[2]), fields[3]) == fields[3]
+        and sizes.setdefault(("new", fields[7]), fields[8]) == fields[8]
     )

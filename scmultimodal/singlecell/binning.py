@@ -8,12 +8,10 @@ from anndata import AnnData
 from jaxtyping import Float
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell.kernels import percentile_bins
 from scmultimodal.singlecell.normalization import divide_columns
 
 Strategy = Literal["gene_normalized", "quantile", "absolute"]
-
-# Rows are sorted in padded blocks of about this many values.
-_BLOCK_VALUES = 2_000_000
 
 
 def bin_values(
@@ -74,7 +72,8 @@ def bin_matrix(
     if strategy == "absolute":
         bins = np.clip(np.floor(matrix.data), 1, num_bins).astype(np.uint8)
     else:
-        bins = _percentile_bins(matrix.data, np.diff(matrix.indptr), num_bins)
+        values = matrix.data.astype(np.float32)
+        bins = percentile_bins(values, matrix.indptr, num_bins)
     return sp.csr_matrix((bins, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
@@ -86,43 +85,3 @@ def check_binning(strategy: str, num_bins: int) -> None:
         )
     if not 1 <= num_bins <= 254:
         raise InputError("num_bins", f"{num_bins} is out of range", "Use 1 to 254")
-
-
-def _percentile_bins(
-    values: np.ndarray, lengths: np.ndarray, num_bins: int
-) -> np.ndarray:
-    """1 + the number of edges strictly below each value, row by row.
-
-    An edge is the linear percentile k / num_bins of the row: it lies between two
-    neighbours of the sorted row, the lower one included. A value of the row is above
-    the edge if and only if it is above that lower neighbour, so there is nothing to
-    interpolate, and nothing to round.
-    """
-    bins = np.ones(len(values), np.uint8)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    row = 0
-    while row < len(lengths):
-        widest = np.maximum.accumulate(lengths[row : row + _BLOCK_VALUES])
-        cost = widest.astype(np.int64) * np.arange(1, len(widest) + 1)
-        count = max(1, int(np.searchsorted(cost, _BLOCK_VALUES, side="right")))
-        span = slice(starts[row], starts[row + count])
-        bins[span] += _edges_below(values[span], lengths[row : row + count], num_bins)
-        row += count
-    return bins
-
-
-def _edges_below(values: np.ndarray, lengths: np.ndarray, num_bins: int) -> np.ndarray:
-    """Number of edges strictly below each value of a block of rows."""
-    below = np.zeros(len(values), np.uint8)
-    if not len(values):
-        return below
-    filled = np.arange(lengths.max()) < lengths[:, None]
-    ordered = np.full(filled.shape, np.inf, values.dtype)
-    ordered[filled] = values
-    ordered.sort(axis=1)
-    last = np.maximum(lengths.astype(np.int64) - 1, 0)
-    rows = np.arange(len(lengths))
-    for k in range(1, num_bins):
-        lower_neighbour = ordered[rows, k * last // num_bins]
-        below += values > np.repeat(lower_neighbour, lengths)
-    return below

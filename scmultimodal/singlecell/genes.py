@@ -1,6 +1,6 @@
 """RNA features to the genes of an annotation or vocabulary."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,20 @@ class GeneMatch(NamedTuple):
     ambiguous: list[str]
 
 
+class PlacedGenes(NamedTuple):
+    """Features of a dataset that are genes of an ID of their own.
+
+    Attributes:
+        table: gene_id, symbol, chrom, start, end, strand.
+        feature: the column of the data that each gene is in.
+        report: what was found and removed; JSON-able.
+    """
+
+    table: pd.DataFrame
+    feature: Int[np.ndarray, " genes"]
+    report: dict[str, Any]
+
+
 def align_genes(
     rna: AnnData,
     genes: pd.DataFrame,
@@ -66,16 +80,38 @@ def align_genes(
     Raises:
         InputError: where too few genes are found; the message gives the likely cause.
     """
-    match = match_genes(rna.var, genes)
+    placed = place_genes(rna.var, genes, min_resolved=min_resolved, source=source)
+    matrix = rna.X[:, placed.feature]
+    return AnnData(
+        X=sp.csr_matrix(matrix) if sp.issparse(matrix) else matrix.copy(),
+        obs=rna.obs.copy(),
+        var=placed.table.set_index("gene_id"),
+        uns={"gene_alignment": placed.report},
+    )
+
+
+def place_genes(
+    var: pd.DataFrame,
+    genes: pd.DataFrame,
+    *,
+    min_resolved: float = 0.5,
+    source: object = "rna",
+) -> PlacedGenes:
+    """`align_genes` for features without their counts.
+
+    Raises:
+        InputError: where too few genes are found; the message gives the likely cause.
+    """
+    match = match_genes(var, genes)
     found = match.row >= 0
     if found.mean() < min_resolved or not found.any():
-        raise gene_mismatch(rna.var, genes, found, source)
+        raise gene_mismatch(var, genes, found, source)
     repeated = match.gene_id.duplicated(keep=False).to_numpy()
     keep = np.flatnonzero(~repeated)
-    var = _gene_table(match, genes).iloc[keep].set_index("gene_id")
     placed = found & ~repeated
     report = {
         "features": len(found),
+        "resolved": int(found.sum()),
         "genes": len(keep),
         "with_coordinates": int(placed.sum()),
         "without_coordinates": int(len(keep) - placed.sum()),
@@ -86,13 +122,8 @@ def align_genes(
         if is_ensembl(match.gene_id).mean() > 0.5
         else "symbol",
     }
-    matrix = rna.X[:, keep]
-    return AnnData(
-        X=sp.csr_matrix(matrix) if sp.issparse(matrix) else matrix.copy(),
-        obs=rna.obs.copy(),
-        var=var,
-        uns={"gene_alignment": report},
-    )
+    table = _gene_table(match, genes).iloc[keep].reset_index(drop=True)
+    return PlacedGenes(table, keep, report)
 
 
 def match_genes(var: pd.DataFrame, genes: pd.DataFrame) -> GeneMatch:
@@ -134,7 +165,8 @@ def gene_mismatch(
         own_id.notna().any(),
         is_ensembl(genes["gene_id"]).any(),
     )
-    upper = own_symbol.dropna().str.upper().isin(genes["symbol"].str.upper())
+    strange = own_symbol[~found].dropna().str.upper()
+    upper = strange.isin(genes["symbol"].str.upper())
     if data_has_ids and genes_have_ids:
         prefixes = {
             name: ids.str.extract(r"^(\D+)", expand=False).mode().iloc[0]

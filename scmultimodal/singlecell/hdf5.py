@@ -1,5 +1,6 @@
 """HDF5 files of strangers: what is looked at before they are read."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import h5py
 from scmultimodal.genome.text_files import GZIP_RATIO
 from scmultimodal.schemas.errors import InputError
 
-_LARGE_BYTES = 2**30
+_LARGE_BYTES = 2**26
 
 
 def check_file(path: Path) -> None:
@@ -20,27 +21,34 @@ def check_file(path: Path) -> None:
     """
     try:
         with h5py.File(path, "r") as file:
-            for name, link, node in _walk(file):
+            for name, link, node in _walk(file, set()):
                 if isinstance(link, h5py.ExternalLink):
                     problem = "is a link to another file"
-                elif isinstance(node, h5py.Dataset) and node.external:
+                elif not isinstance(node, h5py.Dataset):
+                    continue
+                elif node.external or node.is_virtual:
                     problem = "is stored in another file"
-                elif isinstance(node, h5py.Dataset) and _is_oversized(node):
+                elif _is_oversized(node):
                     problem = f"declares {node.size} values that the file cannot hold"
                 else:
                     continue
                 raise InputError(path, f"{name} {problem}", "Write the file again")
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except Exception as error:  # h5py raises whatever it meets
         raise InputError(
-            path,
-            f"is no complete HDF5 file ({str(error).splitlines()[0]})",
-            "Copy the file again",
+            path, f"is no complete HDF5 file ({reason(error)})", "Copy the file again"
         ) from error
 
 
-def _walk(group: h5py.Group) -> Iterator[tuple[str, object, object]]:
+def reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _walk(group: h5py.Group, seen: set[int]) -> Iterator[tuple[str, object, object]]:
+    """All links, and what they lead to; each group once, for links may go round."""
+    seen.add(_address(group))
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
@@ -48,12 +56,22 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, object, object]]:
             continue
         node = group[name]
         yield str(node.name), link, node
-        if isinstance(node, h5py.Group):
-            yield from _walk(node)
+        if isinstance(node, h5py.Group) and _address(node) not in seen:
+            yield from _walk(node, seen)
+
+
+def _address(node: h5py.Group) -> int:
+    return h5py.h5o.get_info(node.id).addr
 
 
 def _is_oversized(dataset: h5py.Dataset) -> bool:
-    logical = int(dataset.size or 0) * dataset.dtype.itemsize
-    most = GZIP_RATIO * dataset.id.get_storage_size()
-    # Beyond this, it was never written.
-    return logical > max(_LARGE_BYTES, most)
+    """Whether it declares what was never written, beyond what does no harm."""
+    declared = int(dataset.size or 0) * dataset.dtype.itemsize
+    if declared <= _LARGE_BYTES:
+        return False
+    stored = dataset.id.get_storage_size()
+    if dataset.chunks is None:
+        return declared > stored
+    chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    most = max(_LARGE_BYTES, GZIP_RATIO * stored)
+    return chunk > most or declared > dataset.id.get_num_chunks() * chunk

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+from jaxtyping import Int8, Int64
 
 from scmultimodal.genome import intervals
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell import kernels
 from scmultimodal.singlecell.counts import count_matrix
 
 Anchor = Literal["tss_and_body", "body", "tss"]
@@ -110,7 +112,8 @@ def aggregate_peaks(
     links = link_peaks(peak_intervals(atac), genes, config)
     values = aggregate_counts(counts, links, config).astype(np.float32)
     values.data *= np.float32(config.unit)
-    report = coverage(counts, links, config)
+    inside = fragments_in_bands(counts, nearest_band(links, config), config)
+    report = coverage(inside, links, config)
     var = genes.set_index("gene_id").rename_axis(None)
     return AnnData(
         X=values, obs=atac.obs.copy(), var=var, uns={"peak_aggregation": report}
@@ -145,7 +148,10 @@ def peak_intervals(atac: AnnData, source: object = "atac") -> pd.DataFrame:
 
 
 def link_peaks(
-    peaks: pd.DataFrame, genes: pd.DataFrame, config: PeakAggregation
+    peaks: pd.DataFrame,
+    genes: pd.DataFrame,
+    config: PeakAggregation,
+    source: object = "peaks",
 ) -> sp.csr_matrix:
     """Which peak serves which gene, and in which distance band.
 
@@ -157,11 +163,12 @@ def link_peaks(
         peaks: chrom, start, end.
         genes: chrom, start, end, strand; chrom "" where a gene has no place.
         config: bands and anchor.
+        source: of the peaks, to name in an error.
 
     Returns:
         int8 [peaks, genes]: 1 for the nearest band, 2 for the next …; absent: no link.
     """
-    peaks, genes = _one_style(peaks, genes)
+    peaks, genes = _one_style(peaks, genes, source)
     start, end = genes["start"].to_numpy(), genes["end"].to_numpy()
     tss = np.where(genes["strand"] == "-", end, start)
     low, high = (start, end) if config.anchor == "body" else (tss, tss)
@@ -190,27 +197,48 @@ def aggregate_counts(
     counts: sp.csr_matrix, links: sp.csr_matrix, config: PeakAggregation
 ) -> sp.csr_matrix:
     """Gene-level values in whole units: int32 [cells, genes], `config.unit` each."""
+    return kernels.multiply(counts, link_weights(links, config))
+
+
+def link_weights(links: sp.csr_matrix, config: PeakAggregation) -> sp.csr_matrix:
+    """What a count in a peak is worth to a gene, in whole units: int32."""
     table = np.array((0, *integer_weights(config.weights)[0]), np.int32)
-    weights = sp.csr_matrix(
-        (table[links.data], links.indices, links.indptr), shape=links.shape
-    )
-    values = sp.csr_matrix(counts.astype(np.int32) @ weights)
-    values.sort_indices()
-    return values
+    parts = (table[links.data], links.indices, links.indptr)
+    return sp.csr_matrix(parts, shape=links.shape)
+
+
+def nearest_band(
+    links: sp.csr_matrix, config: PeakAggregation
+) -> Int8[np.ndarray, " peaks"]:
+    """The nearest band of each peak, from 0; the last is that of no gene."""
+    nearest = np.full(links.shape[0], len(config.bands_bp), np.int8)
+    rows = np.repeat(np.arange(links.shape[0]), np.diff(links.indptr))
+    np.minimum.at(nearest, rows, links.data - 1)
+    return nearest
+
+
+def fragments_in_bands(
+    counts: sp.csr_matrix, nearest: Int8[np.ndarray, " peaks"], config: PeakAggregation
+) -> Int64[np.ndarray, " bands"]:
+    """Fragments by the nearest band of their peak; the last are those of no gene."""
+    size = len(config.bands_bp) + 1
+    return np.bincount(nearest[counts.indices], counts.data, size).astype(np.int64)
 
 
 def coverage(
-    counts: sp.csr_matrix, links: sp.csr_matrix, config: PeakAggregation
+    fragments_in: Int64[np.ndarray, " bands"],
+    links: sp.csr_matrix,
+    config: PeakAggregation,
 ) -> dict[str, Any]:
-    """What the aggregation kept. A peak counts once, in its nearest band."""
-    fragments = np.asarray(counts.sum(axis=0, dtype=np.int64)).ravel()
-    nearest = np.full(links.shape[0], len(config.bands_bp) + 1)
-    rows = np.repeat(np.arange(links.shape[0]), np.diff(links.indptr))
-    np.minimum.at(nearest, rows, links.data)
-    size = len(config.bands_bp) + 2
-    peaks_in = np.bincount(nearest, minlength=size)[1:].tolist()
-    fragments_in = np.bincount(nearest, fragments, minlength=size)[1:]
-    fragments_in = fragments_in.astype(np.int64).tolist()
+    """What the aggregation kept. A peak counts once, in its nearest band.
+
+    Args:
+        fragments_in: as from `fragments_in_bands`.
+        links: as from `link_peaks`.
+        config: the bands.
+    """
+    size = len(config.bands_bp) + 1
+    peaks_in = np.bincount(nearest_band(links, config), minlength=size).tolist()
     return {
         **dataclasses.asdict(config),
         "bands_bp": list(config.bands_bp),
@@ -219,10 +247,10 @@ def coverage(
         "peaks": links.shape[0],
         "peaks_per_band": peaks_in[:-1],
         "peaks_outside": peaks_in[-1],
-        "fragments": int(fragments.sum()),
-        "fragments_per_band": fragments_in[:-1],
-        "fragments_outside": fragments_in[-1],
-        "links_per_band": np.bincount(links.data, minlength=size)[1:-1].tolist(),
+        "fragments": int(fragments_in.sum()),
+        "fragments_per_band": fragments_in[:-1].tolist(),
+        "fragments_outside": int(fragments_in[-1]),
+        "links_per_band": np.bincount(links.data, minlength=size)[1:].tolist(),
         "genes": links.shape[1],
         "genes_without_peak": int(
             (np.bincount(links.indices, minlength=links.shape[1]) == 0).sum()
@@ -231,19 +259,20 @@ def coverage(
 
 
 def _one_style(
-    peaks: pd.DataFrame, genes: pd.DataFrame
+    peaks: pd.DataFrame, genes: pd.DataFrame, source: object
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with the chromosome names of the genes."""
-    intervals.chromosome_style(peaks["chrom"], "peaks")
+    intervals.chromosome_style(peaks["chrom"], source)
     style = intervals.chromosome_style(genes["chrom"], "genes")
     peaks = peaks.reset_index(drop=True)
     peaks["chrom"] = intervals.rename_chromosomes(peaks["chrom"], style)
     genes = genes.reset_index(drop=True)
     if not set(peaks["chrom"]) & set(genes["chrom"]):
+        theirs = sorted(set(genes["chrom"]) - {""})[:3]
         raise InputError(
-            "peaks",
-            f"share no chromosome with the genes ({sorted(set(peaks['chrom']))[:3]} "
-            f"against {sorted(set(genes['chrom']) - {''})[:3]})",
+            source,
+            f"its peaks share no chromosome with the genes "
+            f"({sorted(set(peaks['chrom']))[:3]} against {theirs})",
             "Give the annotation of the same species and assembly",
         )
     return peaks, genes

@@ -62,11 +62,12 @@ def read(
             counts that break a rule (`check_counts`).
     """
     path = Path(path)
-    data = _read_folder(path) if path.is_dir() else _read_file(path)
+    check_format(path)
+    data = tenx.read_mtx(find_matrix(path)) if path.is_dir() else _read_file(path)
     for adata in data.mod.values() if isinstance(data, MuData) else (data,):
         check_structure(adata, path)
     if modality is not None:
-        data = _named(data, modality, path)
+        data = choose_modality(data, modality, path)
     parts = split_modalities(data, path)
     if layer is not None and not any(layer in a.layers for a in parts.values()):
         known = {key.value: list(a.layers) for key, a in parts.items()}
@@ -129,6 +130,46 @@ def infer_modality(adata: AnnData) -> Modality:
     return Modality.ATAC if is_atac else Modality.RNA
 
 
+def choose_modality(
+    data: MuData | AnnData, modality: str, path: Path
+) -> MuData | AnnData:
+    """One modality of several, or the name of the only one.
+
+    Raises:
+        InputError: there is no such modality.
+    """
+    if modality not in [m.value for m in MODALITIES]:
+        raise InputError("modality", f"{modality!r} is unknown", "Use 'rna' or 'atac'")
+    if isinstance(data, MuData):
+        parts = split_modalities(data, path)
+        if Modality(modality) not in parts:
+            raise InputError(path, f"holds no {modality}", f"It has {list(data.mod)}")
+        return join_modalities({Modality(modality): parts[Modality(modality)]})
+    return join_modalities({Modality(modality): data})
+
+
+def check_format(path: Path) -> None:
+    """Raises InputError where a path is none of what can be read."""
+    if path.is_dir():
+        find_matrix(path)
+    elif not tables.is_table(path) and path.suffix not in (".h5mu", ".h5ad", ".h5"):
+        raise InputError(path, f"is a {path.suffix or 'nameless'} file", _FORMATS)
+    elif not path.is_file():
+        raise InputError(path, "does not exist", "Check the path")
+
+
+def find_matrix(folder: Path) -> tenx.MatrixFiles:
+    """The files of Cell Ranger in a folder.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = tenx.find_mtx(folder)
+    if files is None:
+        raise InputError(folder, "is a folder without a matrix.mtx", _FORMATS)
+    return files
+
+
 def _split_anndata(adata: AnnData) -> dict[Modality, AnnData]:
     if "feature_types" in adata.var:
         plain = adata.var["feature_types"].astype(str).str.lower()
@@ -143,31 +184,8 @@ def _split_anndata(adata: AnnData) -> dict[Modality, AnnData]:
     return {infer_modality(adata): adata}
 
 
-def _named(data: MuData | AnnData, modality: str, path: Path) -> MuData | AnnData:
-    if modality not in [m.value for m in MODALITIES]:
-        raise InputError("modality", f"{modality!r} is unknown", "Use 'rna' or 'atac'")
-    if isinstance(data, MuData):
-        parts = split_modalities(data, path)
-        if Modality(modality) not in parts:
-            raise InputError(path, f"holds no {modality}", f"It has {list(data.mod)}")
-        return join_modalities({Modality(modality): parts[Modality(modality)]})
-    return join_modalities({Modality(modality): data})
-
-
-def _read_folder(path: Path) -> AnnData:
-    files = tenx.find_mtx(path)
-    if files is None:
-        raise InputError(path, "is a folder without a matrix.mtx", _FORMATS)
-    return tenx.read_mtx(files)
-
-
 def _read_file(path: Path) -> MuData | AnnData:
-    is_table = tables.is_table(path)
-    if not is_table and path.suffix not in (".h5mu", ".h5ad", ".h5"):
-        raise InputError(path, f"is a {path.suffix or 'nameless'} file", _FORMATS)
-    if not path.is_file():
-        raise InputError(path, "does not exist", "Check the path")
-    if is_table:
+    if tables.is_table(path):
         return tables.read_table(path)
     hdf5.check_file(path)
     return tenx.read_h5(path) if path.suffix == ".h5" else _load(path)

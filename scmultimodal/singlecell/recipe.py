@@ -1,31 +1,34 @@
 """The recipe of SPEC 2.2, from raw counts to bins: the one place that chains it."""
 
 import dataclasses
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Float64, Shaped
 from mudata import MuData
 
 from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
+from scmultimodal.singlecell import kernels
 from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
 from scmultimodal.singlecell.counts import check_counts, count_matrix
 from scmultimodal.singlecell.filtering import filter_report, has_enough
 from scmultimodal.singlecell.fragments import CountChoice, to_fragments
-from scmultimodal.singlecell.genes import align_genes, gene_mismatch, match_genes
-from scmultimodal.singlecell.normalization import column_medians, scale_rows
+from scmultimodal.singlecell.gene_sets import find_genes
+from scmultimodal.singlecell.genes import align_genes
+from scmultimodal.singlecell.normalization import column_medians
 from scmultimodal.singlecell.observations import merge_obs
 from scmultimodal.singlecell.peaks import (
     PeakAggregation,
     aggregate_counts,
     coverage,
+    fragments_in_bands,
     link_peaks,
+    nearest_band,
     peak_intervals,
 )
 from scmultimodal.singlecell.readers import split_modalities
@@ -145,13 +148,26 @@ def log_normalize(
         target_sum: the total; None leaves the depth as it is.
         unit: value of one count. A common total cancels it.
     """
-    values = (
-        scale_rows(counts, target_sum)
-        if target_sum is not None
-        else sp.csr_matrix(counts * unit, dtype=np.float32)
-    )
-    np.log1p(values.data, out=values.data)
-    return values
+    factors = depth_factors(kernels.row_sums(counts), target_sum, unit)
+    values = kernels.log_values(counts, factors)
+    parts = (values, counts.indices, counts.indptr)
+    return kernels.canonical_csr(*parts, counts.shape)
+
+
+def depth_factors(
+    depths: Shaped[np.ndarray, " cells"], target_sum: float | None, unit: float = 1.0
+) -> Float64[np.ndarray, " cells"]:
+    """What the counts of each cell are multiplied by before log1p.
+
+    Args:
+        depths: whole units of each cell.
+        target_sum: the common total; None leaves the depth as it is.
+        unit: value of one count. A common total cancels it.
+    """
+    if target_sum is None:
+        return np.full(len(depths), unit)
+    depths = depths.astype(np.float64)
+    return np.divide(target_sum, depths, out=np.zeros_like(depths), where=depths > 0)
 
 
 def fit_medians(log_values: sp.csr_matrix) -> Float32[np.ndarray, " genes"]:
@@ -173,9 +189,15 @@ def bin_counts(
     `medians` are used by the strategy "gene_normalized" alone, so that the caller may
     pass those of the vocabulary whatever the strategy is.
     """
-    values = log_normalize(counts, target_sum, unit)
-    used = medians if strategy == "gene_normalized" else None
-    return bin_matrix(values, strategy=strategy, num_bins=num_bins, medians=used)
+    if strategy == "absolute":
+        values = log_normalize(counts, target_sum, unit)
+        return bin_matrix(values, strategy=strategy, num_bins=num_bins)
+    check_binning(strategy, num_bins)
+    if medians is None or strategy == "quantile":
+        medians = np.ones(counts.shape[1], np.float32)
+    factors = depth_factors(kernels.row_sums(counts), target_sum, unit)
+    bins = kernels.count_bins(counts, factors, np.float32(medians), num_bins)
+    return kernels.canonical_csr(bins, counts.indices, counts.indptr, counts.shape)
 
 
 def _gene_level(
@@ -191,7 +213,10 @@ def _gene_level(
     fragments, kind = to_fragments(AnnData(X=counts), config.counts)
     links = link_peaks(peak_intervals(atac), genes, config.aggregation)
     counts = sp.csr_matrix(fragments.X)
-    report["peak_aggregation"] = coverage(counts, links, config.aggregation)
+    inside = fragments_in_bands(
+        counts, nearest_band(links, config.aggregation), config.aggregation
+    )
+    report["peak_aggregation"] = coverage(inside, links, config.aggregation)
     report["counts"] = {"asked": config.counts, "taken_for": kind}
     return aggregate_counts(counts, links, config.aggregation)
 
@@ -200,33 +225,10 @@ def _select_genes(
     rna: AnnData, gene_table: pd.DataFrame, report: dict[str, Any]
 ) -> sp.csr_matrix:
     """RNA counts of the model's genes, in their order."""
-    counts = count_matrix(rna, "rna")
-    match = match_genes(rna.var, gene_table)
-    repeated = pd.Series(match.row).duplicated(keep=False).to_numpy()
-    features = np.flatnonzero((match.row >= 0) & ~repeated)
-    if len(features) < 0.1 * len(gene_table):
-        found = match.row >= 0
-        raise gene_mismatch(rna.var, gene_table, found, "rna", of_model=True)
-    missing = np.setdiff1d(np.arange(len(gene_table)), match.row[features])
-    report["gene_alignment"] = {
-        "genes": len(gene_table),
-        "found": len(features),
-        "missing": len(missing),
-        "first_missing": gene_table["symbol"].iloc[missing[:5]].tolist(),
-    }
-    if len(features) < 0.5 * len(gene_table):
-        warnings.warn(
-            f"only {len(features)} of the model's {len(gene_table)} genes are in the "
-            "data; the others are taken as 0",
-            stacklevel=3,
-        )
-    place = sp.csr_matrix(
-        (np.ones(len(features), np.int32), (features, match.row[features])),
-        shape=(rna.n_vars, len(gene_table)),
-    )
-    selected = sp.csr_matrix(counts @ place)
-    selected.sort_indices()
-    return selected
+    found = find_genes(rna.var, gene_table)
+    report["gene_alignment"] = found.report
+    weights = found.weights(rna.n_vars, len(gene_table))
+    return kernels.multiply(count_matrix(rna, "rna"), weights)
 
 
 def _stack(

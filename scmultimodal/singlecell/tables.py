@@ -1,17 +1,22 @@
 """Counts as a table of text: CSV and TSV, gzipped or not, cells in rows or columns."""
 
+import contextlib
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData
 
 from scmultimodal.genome import text_files
 from scmultimodal.genome.annotation import is_ensembl
 from scmultimodal.genome.intervals import share_of_peak_names
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell.counts import check_values
+from scmultimodal.singlecell.entries import Entries
+from scmultimodal.singlecell.spill import Unsorted
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _SEPARATORS = ("\t", ",", ";")
@@ -41,51 +46,88 @@ def read_table(path: Path) -> AnnData:
         Cells × features, CSR.
 
     Raises:
-        InputError: where the table is broken or holds anything but numbers, or the
+        InputError: where the table is broken or holds anything but counts, or the
             names do not tell cells from features.
     """
+    opened = open_table(path)
+    return AnnData(opened.matrix(), obs=opened.obs, var=opened.var)
+
+
+def open_table(path: Path) -> Unsorted:
+    """The cells and features of `read_table`, and its counts as they stand there."""
+    with _reading(path):
+        layout = _layout(path)
+    rows, columns = layout.rows, layout.columns
+    turned = not _cells_in_rows(rows, columns, path)
+    if turned:
+        rows, columns = columns, rows
+    return Unsorted(
+        pd.DataFrame(index=rows),
+        pd.DataFrame(index=columns),
+        _entries(path, layout, turned),
+    )
+
+
+class _Layout(NamedTuple):
+    """How a table is written, and its names."""
+
+    separator: str
+    rows: pd.Index
+    columns: pd.Index
+
+    def read(self, path: Path, **options: Any) -> Any:
+        """All lines but the first, by pandas."""
+        return pd.read_csv(
+            path,
+            sep=self.separator,
+            header=None,
+            skiprows=1,
+            names=range(len(self.columns) + 1),
+            dtype={0: str},
+            na_filter=False,
+            **options,
+        )
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
     remedy = "Copy or write the file again"
     try:
         with text_files.reading(path, remedy=remedy):
-            rows, columns, matrix = _read(path)
+            yield
+    except InputError:
+        raise
     except ValueError as error:  # as pandas' own are
         reason = str(error).splitlines()[0]
         raise InputError(path, f"cannot be read ({reason})", remedy) from error
-    if _cells_in_rows(rows, columns, path):
-        return AnnData(
-            matrix, obs=pd.DataFrame(index=rows), var=pd.DataFrame(index=columns)
-        )
-    return AnnData(
-        sp.csr_matrix(matrix.T),
-        obs=pd.DataFrame(index=columns),
-        var=pd.DataFrame(index=rows),
-    )
 
 
-def _read(path: Path) -> tuple[pd.Index, pd.Index, sp.csr_matrix]:
-    """Names of the rows and of the columns, and the numbers between."""
+def _layout(path: Path) -> _Layout:
     separator, header, width = _first_lines(path)
     # A first line of as many names as there are numbers has none above the names.
-    columns = header[1:] if len(header) == width else header
-    chunks = pd.read_csv(
-        path,
-        sep=separator,
-        header=None,
-        skiprows=1,
-        index_col=0,
-        names=range(len(columns) + 1),
-        dtype={0: str},
-        na_filter=False,
-        chunksize=max(_NUMBERS_AT_ONCE // max(len(columns), 1), 1),
-    )
-    names, parts = [], []
-    for chunk in chunks:
-        names.append(chunk.index)
-        parts.append(sp.csr_matrix(_numbers(chunk, columns, path)))
-    if not parts:
-        raise ValueError("it has no rows")
-    rows = pd.Index(np.concatenate(names), dtype=object)
-    return rows, pd.Index(columns, dtype=object), sp.vstack(parts, format="csr")
+    columns = pd.Index(header[1:] if len(header) == width else header, dtype=object)
+    names = _Layout(separator, pd.Index([]), columns).read(path, usecols=[0])[0]
+    return _Layout(separator, pd.Index(names, dtype=object), columns)
+
+
+def _entries(path: Path, layout: _Layout, turned: bool) -> Iterator[Entries]:
+    columns, first = layout.columns, 0
+    lines = max(_NUMBERS_AT_ONCE // max(len(columns), 1), 1)
+    with _reading(path):
+        for chunk in layout.read(path, index_col=0, chunksize=lines):
+            numbers = _numbers(chunk, columns.tolist(), path)
+            row, column = np.nonzero(numbers)
+            names = [chunk.index, columns]
+            values = numbers[row, column]
+
+            def place(i: int, at=(row, column), names=names) -> tuple[object, object]:
+                pair = [name[where[i]] for name, where in zip(names, at, strict=True)]
+                return (pair[1], pair[0]) if turned else (pair[0], pair[1])
+
+            check_values(values, place, path)
+            places = (column, row + first) if turned else (row + first, column)
+            yield Entries(*places, values.astype(np.int32))
+            first += len(chunk)
 
 
 def _first_lines(path: Path) -> tuple[str, list[str], int]:

@@ -5,24 +5,23 @@ that are about are read: 3 and later, ATAC and ARC (one group `matrix`, feature 
 and 2 (a group per genome, genes alone).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
-import scipy.io
-import scipy.sparse as sp
 from anndata import AnnData
 
 from scmultimodal.genome import text_files
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell import matrix_market, sources
+from scmultimodal.singlecell.entries import Entries
+from scmultimodal.singlecell.spill import Unsorted
 
 GENES, PEAKS = "Gene Expression", "Peaks"
 _FEATURES = ("features.tsv", "genes.tsv", "peaks.bed")
-# The shortest line of a matrix market file: "1 1\n" of a pattern.
-_LINE_BYTES = 4
 _REMEDY = "Copy the file again"
 
 
@@ -47,6 +46,12 @@ def read_h5(path: Path) -> AnnData:
     Raises:
         InputError: where the file has another layout, or its arrays do not fit.
     """
+    obs, var, rows = open_h5(path)
+    return AnnData(rows.rows(0, len(obs)), obs=obs, var=var)
+
+
+def open_h5(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, sources.CountRows]:
+    """The cells and features of `read_h5`, and its counts by row."""
     with h5py.File(path, "r") as file:
         groups = [name for name in file if _is_matrix(file[name])]
         if not groups:
@@ -55,18 +60,20 @@ def read_h5(path: Path) -> AnnData:
                 f"is no matrix of Cell Ranger: it holds {sorted(file)[:5]}",
                 "Give filtered_feature_bc_matrix.h5, or an .h5ad or .h5mu file",
             )
-        parts = [_read_group(file[name], name, path) for name in groups]
-    first = parts[0]
-    for name, part in zip(groups, parts, strict=True):
-        if not part.obs_names.equals(first.obs_names):
+        tables = [_read_names(file[name], name, path) for name in groups]
+    barcodes = tables[0][0]
+    for name, (others, _) in zip(groups, tables, strict=True):
+        if not np.array_equal(others, barcodes):
             raise InputError(
                 path, f"group {name!r} has other cells than {groups[0]!r}",
                 "Write one file for each genome",
             )  # fmt: skip
-    if len(parts) == 1:
-        return first
-    matrix = sp.hstack([part.X for part in parts], format="csr")
-    return AnnData(matrix, obs=first.obs, var=pd.concat([p.var for p in parts]))
+    rows = [
+        sources.SparseRows(path, name, (len(barcodes), len(var)))
+        for name, (_, var) in zip(groups, tables, strict=True)
+    ]
+    var = pd.concat([var for _, var in tables])
+    return _obs(barcodes), var, rows[0] if len(rows) == 1 else sources.SideBySide(rows)
 
 
 def find_mtx(folder: Path) -> MatrixFiles | None:
@@ -107,7 +114,13 @@ def read_mtx(files: MatrixFiles) -> AnnData:
     Raises:
         InputError: where a file is broken, or the three do not fit.
     """
-    barcodes = _table(files.barcodes)[0]
+    opened = open_mtx(files)
+    return AnnData(opened.matrix(), obs=opened.obs, var=opened.var)
+
+
+def open_mtx(files: MatrixFiles) -> Unsorted:
+    """The cells and features of `read_mtx`, and its counts as they stand there."""
+    barcodes = pd.Index(_table(files.barcodes)[0], dtype=object)
     table = _table(files.features)
     if files.features.name.removesuffix(".gz").endswith("peaks.bed"):
         if table.shape[1] < 3:
@@ -119,15 +132,19 @@ def read_mtx(files: MatrixFiles) -> AnnData:
         symbols = table[1] if table.shape[1] > 1 else table[0]
         types = table[2] if table.shape[1] > 2 else np.full(len(table), GENES)
         var = _var(table[0], symbols, types)
-    matrix = _read_matrix(files.matrix)
-    if matrix.shape != (len(var), len(barcodes)):
+    size = matrix_market.read_size(files.matrix)
+    if size[:2] != (len(var), len(barcodes)):
         raise InputError(
             files.matrix,
-            f"is {matrix.shape[0]} × {matrix.shape[1]}, and there are {len(var)} "
+            f"is {size[0]} × {size[1]}, and there are {len(var)} "
             f"features and {len(barcodes)} barcodes",
             "Take the three files from one output",
         )
-    return _anndata(sp.csr_matrix(matrix.T), barcodes, var)
+    turned = (
+        Entries(part.columns, part.rows, part.counts)
+        for part in matrix_market.read_entries(files.matrix, var.index, barcodes)
+    )
+    return Unsorted(_obs(barcodes), var, turned)
 
 
 def _is_matrix(node: object) -> bool:
@@ -135,7 +152,10 @@ def _is_matrix(node: object) -> bool:
     return isinstance(node, h5py.Group) and arrays <= set(node)
 
 
-def _read_group(group: h5py.Group, name: str, path: Path) -> AnnData:
+def _read_names(
+    group: h5py.Group, name: str, path: Path
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Barcodes and features of a matrix, as many as it declares."""
     try:
         if "features" in group:
             features = group["features"]
@@ -152,53 +172,19 @@ def _read_group(group: h5py.Group, name: str, path: Path) -> AnnData:
             var["genome"] = name
         barcodes = _strings(group["barcodes"])
         shape = tuple(np.asarray(group["shape"]).tolist())
-        arrays = [np.asarray(group[key]) for key in ("data", "indices", "indptr")]
     except (KeyError, ValueError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            path, f"group {name!r} cannot be read ({reason})", "Copy the file again"
+            path, f"group {name!r} cannot be read ({reason})", _REMEDY
         ) from error
     if shape != (len(var), len(barcodes)):
         raise InputError(
             path,
             f"group {name!r} declares {shape}, and has {len(var)} features and "
             f"{len(barcodes)} barcodes",
-            "Copy the file again",
+            _REMEDY,
         )
-    try:
-        matrix = sp.csr_matrix(tuple(arrays), shape=shape[::-1])
-        matrix.check_format(full_check=True)
-    except ValueError as error:
-        raise InputError(
-            path, f"the matrix of {name!r} is broken ({error})", "Copy the file again"
-        ) from error
-    return _anndata(matrix, barcodes, var)
-
-
-def _read_matrix(path: Path) -> sp.coo_matrix:
-    """A matrix market file whose header promises no more than it can hold."""
-    try:
-        with text_files.reading(path, remedy=_REMEDY):
-            with text_files.open_text(path) as text:
-                size = next(_sizes(text))
-            zipped = path.suffix == ".gz"
-            holds = path.stat().st_size * (text_files.GZIP_RATIO if zipped else 1)
-            if size[2] * _LINE_BYTES > holds:
-                raise ValueError(f"it declares {size[2]} values, more than it can hold")
-            return sp.coo_matrix(scipy.io.mmread(path))
-    except (ValueError, StopIteration, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise InputError(path, f"cannot be read ({reason})", _REMEDY) from error
-
-
-def _sizes(lines: Iterator[str]) -> Iterator[list[int]]:
-    """Rows, columns and values, of the first line that is no comment."""
-    for line in lines:
-        if not line.startswith("%") and line.strip():
-            numbers = [int(number) for number in line.split()]
-            if len(numbers) != 3 or min(numbers) < 0:
-                raise ValueError(f"its size line is {line.strip()!r}")
-            yield numbers
+    return barcodes, var
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -231,6 +217,5 @@ def _var(ids, symbols, feature_types) -> pd.DataFrame:
     return table.set_axis(pd.Index(np.asarray(ids, object)))
 
 
-def _anndata(matrix: sp.csr_matrix, barcodes, var: pd.DataFrame) -> AnnData:
-    obs = pd.DataFrame(index=pd.Index(np.asarray(barcodes, object)))
-    return AnnData(matrix, obs=obs, var=var)
+def _obs(barcodes: Iterable[str]) -> pd.DataFrame:
+    return pd.DataFrame(index=pd.Index(np.asarray(barcodes, object)))

@@ -30,7 +30,7 @@ from scmultimodal.workflows import (
     reporting,
 )
 from scmultimodal.workflows.finetune import FinetuneConfig
-from scmultimodal.workflows.prepare import PrepareConfig
+from scmultimodal.workflows.prepare_config import PrepareConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
 from scmultimodal.workflows.stages import stage
 
@@ -187,7 +187,7 @@ def _describe(store: Store) -> str:
         f"{store.num_cells:,} cells x {store.num_genes:,} genes, "
         f"{len(store.label_names)} types; {split}"
     )
-    found = store.manifest["report"].get("peak_aggregation")
+    found = reporting.peak_aggregation(store)
     if found is None:
         return text
     ends = [f"{bp / 1_000:g}" for bp in (0, *found["bands_bp"])]

@@ -1,45 +1,36 @@
-"""Raw counts in, prepared dataset out: the recipe of SPEC 2.2 and a saved split."""
+"""Raw counts in, prepared dataset out: the recipe of SPEC 2.2 and a saved split.
+
+Three passes, each over one shard's cells after the other, by as many workers as there
+are: counts of files to counts of genes; these to medians; both to bins.
+"""
 
 import dataclasses
-import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Int64
-from scipy import sparse
 
-from scmultimodal.data import splits
-from scmultimodal.data.cell_table import CellTable
-from scmultimodal.data.store import Store, write_store
+from scmultimodal.data import atomic, manifest, writing
+from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Modality
-from scmultimodal.singlecell import recipe
+from scmultimodal.singlecell import inputs
+from scmultimodal.singlecell.inputs import Dataset
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.workflows import (
+    prepare_cells,
+    prepare_counts,
+    prepare_medians,
+    prepare_plan,
+    prepare_shards,
+)
+from scmultimodal.workflows.prepare_config import PrepareConfig
+from scmultimodal.workflows.prepare_shards import bin_counts
+from scmultimodal.workflows.progress import shown
+from scmultimodal.workflows.runners import Here, Runner
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """How raw counts become a prepared dataset.
-
-    Attributes:
-        recipe: the numbers of the preprocessing.
-        label: column of obs with the cell types; None where there is none.
-        batch: column of obs with the batches; None where there is none.
-        fractions: shares of training, validation and test cells.
-        min_cells_per_class: smaller classes are left out, and so are unlabelled cells.
-        seed: of the split.
-    """
-
-    recipe: RecipeConfig = dataclasses.field(default_factory=RecipeConfig)
-    label: str | None = None
-    batch: str | None = None
-    fractions: tuple[float, float, float] = splits.FRACTIONS
-    min_cells_per_class: int = 10
-    seed: int = 0
+__all__ = ["PrepareConfig", "bin_counts", "recipe_config", "run", "run_datasets"]
 
 
 def run(
@@ -51,10 +42,7 @@ def run(
     provenance: dict[str, Any],
     vocabulary: GeneVocabulary | None = None,
 ) -> Store:
-    """Prepares a MuData or AnnData of raw counts.
-
-    Medians and totals come from the training cells only. Cells without a label, or of
-    a class that is too small, are stored but belong to no split.
+    """Prepares a MuData or AnnData of raw counts that is in memory.
 
     Args:
         data: MuData, or an AnnData of one modality.
@@ -62,72 +50,106 @@ def run(
         config: the numbers.
         out: folder of the prepared dataset; one that is there is replaced.
         provenance: where the data come from; anything that JSON holds.
-        vocabulary: of the model that the cells are for: its genes, medians and recipe
-            are used, and `config.recipe` gives only what the counts count. None fits
-            one to the training cells.
+        vocabulary: of the model that the cells are for; see `run_datasets`. Genes
+            that the data lack are 0, as they are to the model when it embeds cells.
 
     Raises:
         InputError: data that break a rule; nothing is written then.
     """
-    source = str(provenance.get("name", "data"))
-    if vocabulary is None:
-        cells = recipe.align_counts(data, genes, config.recipe)
-    else:
-        fitted = dataclasses.replace(
-            recipe_config(vocabulary), counts=config.recipe.counts
-        )
-        cells = recipe.drop_poor_cells(
-            recipe.align_to_genes(data, vocabulary.to_frame(), fitted),
-            fitted.min_feature_fraction,
-        )
-    obs, left_out = _annotate(cells.obs, config, source)
-    if vocabulary is None:
-        training = np.flatnonzero(obs["split"] == "train")
-        vocabulary = fit_vocabulary(cells, training, config.recipe)
-    return write_store(
+    name = str(provenance.get("name", "data"))
+    return run_datasets(
+        [inputs.from_memory(data, name)],
+        genes,
+        config,
         out,
-        cells=CellTable(rna=cells.rna, atac=cells.atac, present=cells.present, obs=obs),
+        provenance=provenance,
         vocabulary=vocabulary,
-        bin_function=functools.partial(bin_counts, vocabulary),
-        provenance=provenance | {"prepare": configs.to_json(config)},
-        report=cells.report | {"left_out": left_out},
-        overwrite=True,
     )
 
 
-def fit_vocabulary(
-    cells: recipe.AlignedCells,
-    training: Int64[np.ndarray, " training"],
-    config: RecipeConfig,
-) -> GeneVocabulary:
-    """Genes, totals and medians of the training cells."""
-    both = {Modality.RNA: cells.rna, Modality.ATAC: cells.atac}
-    counts = {m: c[training] for m, c in both.items() if c is not None}
-    totals = {m: _total(config, c) for m, c in counts.items()}
-    medians = {
-        f"{m}_medians": recipe.fit_medians(recipe.log_normalize(c, totals[m]))
-        for m, c in counts.items()
+def run_datasets(
+    datasets: Sequence[Dataset],
+    genes: pd.DataFrame,
+    config: PrepareConfig,
+    out: Path,
+    *,
+    provenance: dict[str, Any],
+    vocabulary: GeneVocabulary | pd.DataFrame | None = None,
+    chains: Mapping[str, Path] | None = None,
+    runner: Runner | None = None,
+) -> Store:
+    """Prepares datasets, wherever their counts lie, in bounded memory.
+
+    Medians and totals come from the training cells only. Cells without a label, or of
+    a class that is too small, are stored but belong to no split.
+
+    Args:
+        datasets: the cells; their order is kept.
+        genes: as from `genome.read_genes`.
+        config: the numbers.
+        out: folder of the prepared dataset; one that is there is replaced.
+        provenance: where the data come from; anything that JSON holds.
+        vocabulary: of the model that the cells are for: its genes, medians and recipe
+            are used, and `config.recipe` gives only what the counts count. Or the
+            table of the genes that are wanted. None takes what the datasets share.
+        chains: by name of the datasets whose peaks are lifted, the UCSC chain.
+        runner: who does the work; None does it here.
+
+    Raises:
+        InputError: data that break a rule; nothing is written then.
+    """
+    runner = runner or Here()
+    trained = vocabulary if isinstance(vocabulary, GeneVocabulary) else None
+    if trained is not None:
+        fitted = dataclasses.replace(
+            recipe_config(trained), counts=config.recipe.counts
+        )
+        config = dataclasses.replace(config, recipe=fitted)
+    source = str(provenance.get("name", "data"))
+    prepare_cells.check_columns(datasets, config, source)
+    manifest.check_target(out, overwrite=True)
+    chosen = _choose_genes(datasets, genes, config, vocabulary)
+    report: dict[str, Any] = {
+        "annotation": genes.attrs.get("report", {}),
+        "vocabulary": chosen.report,
+        "datasets": {d.name: dict(d.facts) for d in datasets},
     }
-    return GeneVocabulary.from_frame(
-        cells.genes,
-        atac_unit=cells.atac_unit,
-        recipe=configs.to_json(config) | {"totals": totals},
-        **medians,
-    )
-
-
-def bin_counts(
-    vocabulary: GeneVocabulary, modality: Modality, counts: sparse.csr_matrix
-) -> sparse.csr_matrix:
-    """Counts of one modality to bins, as the vocabulary was fitted."""
-    return recipe.bin_counts(
-        counts,
-        unit=vocabulary.atac_unit if modality == Modality.ATAC else 1.0,
-        target_sum=vocabulary.recipe["totals"].get(modality),
-        medians=getattr(vocabulary, f"{modality}_medians"),
-        strategy=vocabulary.recipe["strategy"],
-        num_bins=vocabulary.recipe["num_bins"],
-    )
+    for name, found in chosen.found.items():
+        report["datasets"][name]["gene_alignment"] = found.report
+    with atomic.folder(out) as folder:
+        with prepare_shards.writable(folder):
+            written = prepare_counts.write_counts(
+                folder, datasets, chosen, config, chains or {}, runner, report
+            )
+            obs, present = prepare_cells.gather_cells(datasets, written)
+            obs, report["left_out"] = prepare_cells.annotate(obs, config, source)
+            writing.write_cells(folder, obs, present)
+            if trained is None and (vocabulary is not None or config.genes == "union"):
+                writing.write_measured(folder, chosen.measured(datasets))
+            if trained is None:
+                training = (obs["split"] == "train").to_numpy()
+                trained = prepare_medians.fit_vocabulary(
+                    folder, chosen, config, written, training
+                )
+            trained.save(folder)
+            plan = prepare_shards.BinPlan(
+                folder=folder, vocabulary=trained, modalities=tuple(present)
+            )
+            binned = runner.map(prepare_shards.write_bins, plan, range(len(written)))
+            list(shown(binned, "bins", len(written)))
+        writing.write_manifest(
+            folder,
+            trained,
+            {
+                "num_cells": len(obs),
+                "modalities": list(present),
+                "splits": writing.split_sizes(obs),
+                "shards": [int(w.keep.sum()) for _, w in written],
+                "provenance": provenance | {"prepare": configs.to_json(config)},
+                "report": report,
+            },
+        )
+    return Store.open(out)
 
 
 def recipe_config(vocabulary: GeneVocabulary) -> RecipeConfig:
@@ -136,50 +158,17 @@ def recipe_config(vocabulary: GeneVocabulary) -> RecipeConfig:
     return configs.from_json(RecipeConfig, fields, source="vocabulary.json")
 
 
-def _total(config: RecipeConfig, training: sparse.csr_matrix) -> float:
-    """The common total of step 6: a number, or the training cells' median depth."""
-    if config.target_sum is not None:
-        return config.target_sum
-    depths = np.asarray(training.sum(1)).ravel()
-    return float(np.median(depths[depths > 0])) if (depths > 0).any() else 1.0
-
-
-def _annotate(
-    obs: pd.DataFrame, config: PrepareConfig, source: str
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Adds label, batch and split; says what was left out."""
-    obs = obs.copy()
-    if config.batch is not None:
-        obs["batch"] = _column(obs, config.batch, source).astype(str)
-    if config.label is None:
-        obs["split"] = splits.random_split(
-            len(obs), seed=config.seed, fractions=config.fractions
+def _choose_genes(
+    datasets: Sequence[Dataset],
+    genes: pd.DataFrame,
+    config: PrepareConfig,
+    vocabulary: GeneVocabulary | pd.DataFrame | None,
+) -> prepare_plan.Genes:
+    if vocabulary is None:
+        return prepare_plan.choose_genes(
+            datasets, genes, config.genes, config.min_resolved
         )
-        return obs, {}
-    labels = _column(obs, config.label, source)
-    known = labels.dropna().astype(str)
-    if known[known != ""].nunique() < 2:
-        raise InputError(
-            source,
-            f"column {config.label!r} of obs has {known.nunique()} class"
-            f" ({', '.join(known.unique()[:1])})",
-            "name a column with at least two cell types by --label",
-        )
-    obs["label"] = labels
-    obs["split"], left_out = splits.stratified_split(
-        labels,
-        seed=config.seed,
-        fractions=config.fractions,
-        min_cells=config.min_cells_per_class,
+    table = (
+        vocabulary if isinstance(vocabulary, pd.DataFrame) else vocabulary.to_frame()
     )
-    return obs, left_out
-
-
-def _column(obs: pd.DataFrame, name: str, source: str) -> pd.Series:
-    if name not in obs:
-        raise InputError(
-            source,
-            f"obs has no column {name!r}",
-            f"name one of {', '.join(map(str, obs.columns[:12]))}",
-        )
-    return obs[name]
+    return prepare_plan.find_given(datasets, table)

@@ -14,7 +14,7 @@ from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.cell_types import CellTypesConfig
 from scmultimodal.workflows.finetune import FinetuneConfig
-from scmultimodal.workflows.prepare import PrepareConfig
+from scmultimodal.workflows.prepare_config import PrepareConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 PresetName = Literal["small", "study"]

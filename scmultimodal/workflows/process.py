@@ -1,8 +1,11 @@
 """What every command does around its work: settings before, an exit status after."""
 
+import contextlib
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from scmultimodal.schemas.errors import (
     InputError,
@@ -43,6 +46,28 @@ def run(work: Callable[[], None], *, name: str, debug: bool) -> Status:
         return status
     _leave(Status.DONE)
     return Status.DONE
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Within it SIGTERM unwinds the work as Ctrl-C does: nothing half-made stays.
+
+    Raises:
+        PreemptedError: SIGTERM came.
+    """
+
+    def end(signum: int, frame: object) -> None:
+        raise PreemptedError("asked to end (SIGTERM), and left nothing half-made")
+
+    # Only the main thread may set handlers; elsewhere no signal arrives anyway.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _leave(status: Status, reason: str | None = None) -> None:

@@ -167,10 +167,18 @@ def _curves(folder: Path, out: Path, note: str) -> report.Section:
     return report.Section(title="Learning curves", figures=pictures)
 
 
+def peak_aggregation(store: Store) -> dict[str, Any] | None:
+    """What became of the peaks of a store's first dataset that has some."""
+    for facts in store.manifest["report"]["datasets"].values():
+        if "peak_aggregation" in facts:
+            return facts["peak_aggregation"]
+    return None
+
+
 def _data(
     folder: Path, store: Store, summary: Mapping[str, Any], note: str
 ) -> report.Section:
-    found, pictures = store.manifest["report"], []
+    found, pictures = peak_aggregation(store), []
     cells = store.split("train")
     counts = {
         str(m): np.bincount(
@@ -181,10 +189,8 @@ def _data(
     }
     path = figures.bin_histogram(counts, folder / "bins.png", note=note)
     pictures.append(report.Picture(path=path, caption="Bins of the training cells."))
-    if "peak_aggregation" in found:
-        path = figures.band_coverage(
-            found["peak_aggregation"], folder / "bands.png", note=note
-        )
+    if found is not None:
+        path = figures.band_coverage(found, folder / "bands.png", note=note)
         caption = "What becomes of peaks and fragments at gene level."
         pictures.append(report.Picture(path=path, caption=caption))
     rows = {

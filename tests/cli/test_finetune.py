@@ -110,7 +110,7 @@ def twice(kind):
         (value(np.inf), ["[rna]", "value inf", "is not a count", "Raw counts"]),
         (twice("var"), ["[rna]", "occurs 2 times", "unique"]),
         (twice("obs"), ["cell_000001", "occurs 2 times", "unique"]),
-        (mixed_chromosomes, ["[peaks]", "chr", "'1'"]),
+        (mixed_chromosomes, ["[atac]", "chr", "'1'"]),
         (other_genes, ["[rna]", "only 0 of 40 genes", "X0", "Give the annotation"]),
         (empty_atac, ["[atac]", "holds no counts", "layer"]),
     ],

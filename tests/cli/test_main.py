@@ -5,7 +5,9 @@ import pytest
 from scmultimodal import cli
 
 
-@pytest.mark.parametrize("command", ["demo", "finetune", "prepare-ranking", "convert"])
+@pytest.mark.parametrize(
+    "command", ["demo", "prepare", "inspect", "finetune", "prepare-ranking", "convert"]
+)
 def test_help_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -99,3 +99,61 @@ def test_a_folder_that_may_not_be_written_to_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # Root may always.
     with pytest.raises(InputError, match="may not be written to"):
         atomic.check_writable(tmp_path / "run")
+
+
+def test_files_of_two_writers_are_whole_at_all_times(tmp_path):
+    scratch, target = tmp_path / "scratch", tmp_path / "target"
+    scratch.mkdir()
+    with atomic.files(target, scratch) as first:
+        (first / "x").write_text("who")
+        with atomic.files(target, scratch) as second:
+            (second / "x").write_text("whole")
+            assert not target.exists()
+        assert (target / "x").read_text() == "whole"
+        (first / "x").write_text("whole")
+        assert (target / "x").read_text() == "whole"
+    assert names(target) == ["x"]
+    assert names(scratch) == []
+
+
+def test_files_of_a_failure_do_not_appear(tmp_path):
+    scratch, target = tmp_path / "scratch", tmp_path / "target"
+    scratch.mkdir()
+
+    def write():
+        with atomic.files(target, scratch) as new:
+            (new / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert names(tmp_path) == ["scratch"]
+    assert names(scratch) == []
+
+
+def test_nothing_comes_up_where_a_folder_was_removed(tmp_path):
+    """A worker may notice late that all is over."""
+    scratch, target = tmp_path / "scratch", tmp_path / "target"
+    scratch.mkdir()
+
+    def late():
+        with atomic.files(target, scratch) as new:
+            (new / "x").write_text("whole")
+            atomic.remove(scratch)
+
+    with pytest.raises(FileNotFoundError):
+        late()
+    with pytest.raises(FileNotFoundError):
+        late()
+    assert not target.exists() or names(target) == []
+    assert not scratch.exists()
+
+
+def test_folders_made_on_the_way_go_with_what_failed(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RuntimeError), atomic.folder(tmp_path / "there/a/b/c"):
+        raise RuntimeError
+    assert not list((tmp_path / "there").iterdir())
+    with atomic.folder(tmp_path / "there/a/b/c"):
+        pass
+    assert (tmp_path / "there/a/b/c").is_dir()

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from scmultimodal.data.loading import BatchBuilder, default_buckets
 from scmultimodal.data.sampling import Share
-from scmultimodal.data.sources import ArraySource, StoreSource, token_lengths, union
+from scmultimodal.data.sources import ArraySource, StoreSource, token_lengths
 from scmultimodal.data.store import write_store
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
@@ -256,15 +256,6 @@ def test_token_lengths_are_the_same_in_small_blocks(from_store, monkeypatch):
     assert np.array_equal(token_lengths(from_store, Regime.MULTIOME), whole)
 
 
-def test_union_keeps_large_bins_apart():
-    one = sparse.csr_matrix(np.array([[0, 255, 3, 0]], np.uint8))
-    two = sparse.csr_matrix(np.array([[255, 255, 0, 0]], np.uint8))
-    both = union(one, two)
-    assert both.indices.tolist() == [0, 1, 2]
-    assert (both.data & 255).tolist() == [0, 255, 3]
-    assert (both.data >> 8).tolist() == [255, 255, 0]
-
-
 def test_default_buckets():
     assert default_buckets(1_677) == (
         *(64, 128, 192, 256, 384, 512, 768, 1024, 1536),
@@ -283,10 +274,9 @@ def test_array_source_cleans_a_copy(bins):
     dirty = sparse.csr_matrix(bins["rna"]).astype(np.int64)
     dirty.data[0] = 0
     before = dirty.nnz
-    source = ArraySource(dirty, None)
-    rows = source.rows("rna", np.arange(NUM_CELLS))
-    assert (rows.nnz, dirty.nnz) == (before - 1, before)
-    assert rows.dtype == np.uint8
+    found = ArraySource(dirty, None).entries("rna", np.arange(NUM_CELLS))
+    assert (len(found.genes), dirty.nnz) == (before - 1, before)
+    assert found.values[0].dtype == np.uint8
 
 
 def test_options_that_contradict_each_other(from_store):
@@ -294,8 +284,8 @@ def test_options_that_contradict_each_other(from_store):
         BatchBuilder(from_store, 40, tokens="nonzero", feature_order="dynamic")
     with pytest.raises(InputError, match="buckets: are"):
         BatchBuilder(from_store, 40, tokens="nonzero", buckets=(0, 8))
-    with pytest.raises(InputError, match="rna has 40 genes, not 39"):
-        BatchBuilder(from_store, 39).build(np.array([0]), Regime.RNA)
+    with pytest.raises(InputError, match="cells: have 40 genes, not 39"):
+        BatchBuilder(from_store, 39)
 
 
 def test_what_a_source_lacks_is_named(bins):
@@ -319,3 +309,74 @@ def test_arrays_that_do_not_fit(rna, atac, options, message):
     ones = [s and sparse.csr_matrix(np.ones(s, np.uint8)) for s in (rna, atac)]
     with pytest.raises(InputError, match=message):
         ArraySource(*ones, **options)
+
+
+class SeveralDatasets(ArraySource):
+    """Cells of two datasets in turn; the second did not measure some genes."""
+
+    def measured(self, modality, cells):
+        absent = {"rna": slice(0, 5), "atac": slice(3, 9)}[modality]
+        known = np.ones((2, NUM_GENES), bool)
+        known[1, absent] = False
+        return known[cells % 2]
+
+
+@pytest.fixture(scope="module")
+def several(cells, bins):
+    return SeveralDatasets(
+        sparse.csr_matrix(bins["rna"]),
+        sparse.csr_matrix(bins["atac"]),
+        rna_present=cells.present["rna"],
+        atac_present=cells.present["atac"],
+    )
+
+
+def expected_mask(cells, chosen, regime):
+    """Genes that a cell may show, by a plain loop."""
+    mask = np.ones((len(chosen), NUM_GENES), bool)
+    for row, cell in enumerate(chosen):
+        for modality, absent in (("rna", range(5)), ("atac", range(3, 9))):
+            shown = modality in regime.modalities and cells.present[modality][cell]
+            if cell >= 0 and cell % 2 and shown:
+                mask[row, list(absent)] = False
+    return mask
+
+
+@given(chosen_cells, st.sampled_from(Regime))
+@settings(max_examples=40, deadline=None)
+def test_genes_that_were_not_measured_are_hidden(several, cells, bins, chosen, regime):
+    chosen = np.array(chosen)
+    mask = expected_mask(cells, chosen, regime)
+    batch = BatchBuilder(several, NUM_GENES).build(chosen, regime)
+    np.testing.assert_array_equal(batch.token_mask, mask)
+    moved = BatchBuilder(several, NUM_GENES, feature_order="per_cell", seed=2)
+    batch = moved.build(chosen, regime)
+    np.testing.assert_array_equal(
+        batch.token_mask, np.take_along_axis(mask, batch.gene_ids, 1)
+    )
+    packed = BatchBuilder(several, NUM_GENES, tokens="nonzero").build(chosen, regime)
+    for row, cell in enumerate(chosen):
+        known = set(np.flatnonzero(mask[row]))
+        genes = expected_tokens(bins, cell, regime)
+        if len(regime.modalities) == 2:  # Else what is not zero was measured.
+            genes = [gene for gene in genes if gene in known]
+        assert packed.gene_ids[row][packed.token_mask[row]].tolist() == genes
+
+
+def test_hosts_see_the_mask_of_their_cells(several):
+    chosen = np.array([3, 8, -1, 1])
+    builder = BatchBuilder(several, NUM_GENES)
+    parts = [
+        builder.build(chosen, Regime.RNA, share=Share(host, 2)).token_mask
+        for host in range(2)
+    ]
+    whole = builder.build(chosen, Regime.RNA).token_mask
+    assert np.array_equal(np.concatenate(parts), whole)
+    # A mask even where this batch would need none: all hosts see one structure.
+    assert builder.build(np.array([0, 2]), Regime.RNA).token_mask.all()
+
+
+def test_genes_that_are_absent_are_no_silent_ones(several, from_arrays):
+    with pytest.raises(InputError, match=r"tokens: are 'static_zeros'.* use 'all' or"):
+        BatchBuilder(several, NUM_GENES, tokens="static_zeros")
+    BatchBuilder(from_arrays, NUM_GENES, tokens="static_zeros")

@@ -89,3 +89,60 @@ def test_fractions_must_make_a_split(fractions):
 def test_a_class_needs_a_cell_for_each_part():
     with pytest.raises(InputError, match="min_cells is 2"):
         splits.stratified_split(["a"] * 9, seed=0, min_cells=2)
+
+
+groups_of_cells = st.lists(st.integers(1, 40), min_size=3, max_size=30)
+shares = st.sampled_from([(0.7, 0.1, 0.2), (0.8, 0.1, 0.1), (0.5, 0.25, 0.25)])
+
+
+@given(groups_of_cells, shares, st.integers(0, 2**32))
+@settings(max_examples=200)
+def test_groups_are_split_as_wholes_and_about_as_asked(sizes, fractions, seed):
+    """No part is larger than asked by a whole group, nor smaller by two."""
+    names = np.repeat([f"donor{number}" for number in range(len(sizes))], sizes)
+    names = np.random.default_rng(seed).permutation(names)
+    split = splits.grouped_split(pd.Series(names), seed=seed, fractions=fractions)
+    parts = pd.Series(split).groupby(names).nunique()
+    assert (parts == 1).all()
+    for part, share in zip(splits.SPLITS, fractions, strict=False):
+        surplus = (split == part).sum() - share * len(names)
+        assert -2 * max(sizes) < surplus < max(sizes)
+        assert (split == part).any()
+
+
+@given(groups_of_cells, st.integers(0, 2**32))
+def test_the_order_of_cells_does_not_matter_to_groups(sizes, seed):
+    names = pd.Series(np.repeat(np.arange(len(sizes)).astype(str), sizes))
+    order = np.random.default_rng(seed).permutation(len(names))
+    split = splits.grouped_split(names, seed=seed)
+    again = splits.grouped_split(names[order].reset_index(drop=True), seed=seed)
+    assert again.tolist() == split[order].tolist()
+
+
+def test_groups_of_one_size_are_dealt_by_the_seed():
+    names = pd.Series(np.repeat(list("abcdefghij"), 10))
+    found = [splits.grouped_split(names, seed=seed) for seed in range(8)]
+    assert len({tuple(split) for split in found}) > 1
+    for split in found:
+        sizes = [int((split == part).sum()) for part in splits.SPLITS]
+        assert sizes == [70, 10, 20, 0]
+
+
+def test_a_part_that_is_not_asked_for_stays_empty():
+    names = pd.Series(np.repeat(list("abc"), 10), name="donor")
+    split = splits.grouped_split(names, seed=0, fractions=(0.5, 0.0, 0.5))
+    assert set(split) == {"train", "test"}
+    with pytest.raises(InputError, match="'donor': has 2 groups for 3 parts"):
+        splits.grouped_split(names[names < "c"], seed=0)
+
+
+def test_splits_that_are_given_are_taken():
+    given_split = ["train", "test", "left_out", "train"]
+    split = splits.grouped_split(pd.Series(pd.Categorical(given_split)), seed=0)
+    assert split.tolist() == given_split
+
+
+def test_all_cells_are_in_a_group():
+    names = pd.Series(["a", None, "b"], index=["x", "y", "z"], name="donor")
+    with pytest.raises(InputError, match="column 'donor': cell y has no group"):
+        splits.grouped_split(names, seed=0)

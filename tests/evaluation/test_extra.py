@@ -27,3 +27,17 @@ def test_scores_and_reports_need_no_extra():
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_figures_without_matplotlib_are_one_line_with_the_remedy():
+    code = (
+        "import sys\n"
+        "sys.modules['matplotlib'] = None\n"
+        "from scmultimodal.schemas.errors import InputError\n"
+        "try:\n"
+        "    from scmultimodal.evaluation.figures import links\n"
+        "except InputError as error:\n"
+        "    sys.exit('matplotlib is not installed' not in str(error))\n"
+        "sys.exit('nothing was missing')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -227,3 +227,15 @@ def test_a_file_without_an_annotation_is_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="gene places"):
         train.main([*run, "--debug"])
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_prepared_is_trained_on_as_it_is(tmp_path):
+    store = builders.simulated_store(tmp_path / "cells", num_cells=120)
+    run = shlex.split(
+        f"cell_model.pretraining --out {tmp_path / 'run'} {TINY} "
+        f"--data.dataset {tmp_path / 'cells'}"
+    )
+    assert train.main(run) == 0
+    model = export.load(tmp_path / "run" / "model")
+    assert model.vocabulary.digest() == store.vocabulary.digest()
+    assert not (tmp_path / "run" / "data").exists()

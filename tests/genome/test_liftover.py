@@ -106,7 +106,11 @@ def test_broken_chains_are_errors_in_words(tmp_path, what):
         liftover.lift(frame(("chr1", 110, 120)), path)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(CHAIN.encode())[:-9], b"\x00\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(CHAIN.encode())[:-9], b"\x00\xff"],
+    ids=["a gzip cut short", "bytes that are no text"],
+)
 def test_damaged_files(tmp_path, content):
     path = tmp_path / "broken.chain.gz"
     path.write_bytes(content)

@@ -1,5 +1,8 @@
 """What a command sets for its process, and how it ends."""
 
+import os
+import signal
+import threading
 import warnings
 
 import jax
@@ -77,3 +80,33 @@ def test_work_that_is_done_and_an_error_that_nobody_expects(capsys):
     assert process.run(lambda: None, name="command", debug=False) == 0
     with pytest.raises(ZeroDivisionError):
         process.run(lambda: print(1 / 0), name="command", debug=False)
+
+
+def test_sigterm_unwinds_the_work():
+    before = signal.getsignal(signal.SIGTERM)
+    unwound = []
+
+    def work():
+        with process.terminable():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                unwound.append(True)
+
+    with pytest.raises(PreemptedError, match="asked to end"):
+        work()
+    assert unwound
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_thread_has_no_signals():
+    def work():
+        with process.terminable():
+            done.append(True)
+
+    done = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done

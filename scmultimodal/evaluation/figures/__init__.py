@@ -4,6 +4,11 @@ Every function writes `path` whole or not at all and returns it. `note` is print
 the corner: a run on simulated data says so in every picture.
 """
 
+from scmultimodal.evaluation import extra
+
+with extra.required():
+    import matplotlib  # noqa: F401
+
 from scmultimodal.evaluation.figures.bars import (
     band_coverage,
     bin_histogram,

@@ -1,0 +1,57 @@
+"""How much memory a worker may take to open a file of a stranger."""
+
+import contextlib
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scmultimodal.schemas.errors import InputError
+
+ROOM = 2**30
+PER_BYTE = 256
+"""A name takes a few hundred bytes in Python, and a few when it is packed."""
+
+
+@contextlib.contextmanager
+def bounded(path: Path) -> Iterator[None]:
+    """Lets a worker take no more than a sound file could need, on Linux.
+
+    HDF5 believes what a damaged file says of the length of a text: one flipped bit of
+    it takes gigabytes before the rest of the file is found not to fit.
+
+    Args:
+        path: the file, or a folder of files.
+
+    Raises:
+        InputError: more was wanted.
+    """
+    if sys.platform != "linux" or multiprocessing.parent_process() is None:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = _used() + ROOM + PER_BYTE * _size(path)
+    limits = [n for n in (soft, hard) if n != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([most, *limits]), hard))
+    try:
+        yield
+    except MemoryError as error:
+        problem = f"takes more memory to open than {_size(path)} bytes should"
+        raise InputError(path, problem, "Copy the file again") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _used() -> int:
+    """What the system counts towards the limit: data and stack."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    return pages * resource.getpagesize()
+
+
+def _size(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
