@@ -57,6 +57,8 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
 	$(BIN)/python -m experiments.bench.kmer_tokenizer
+	$(BIN)/python -m experiments.bench.preprocessing
+	$(BIN)/python -m experiments.bench.loading
 	$(BIN)/python -m experiments.bench.training_step $(ARGS)
 
 bench-all: $(SETUP_PARITY)  ## the same against tokens, cells, layers, heads, chunks and devices
@@ -86,7 +88,8 @@ $(SETUP): pyproject.toml $(PINS)
 		echo "Making $(VENV) with $$found"; \
 		$$found -m venv --clear $(VENV); }
 	$(PIP) --constraint $(PINS) pip hatchling editables
-	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log]' --group dev
+	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log,scale]' \
+		--group dev
 	@touch $@
 
 # Three things the extra does not say: performer-pytorch imports distutils, which Python
@@ -95,5 +98,5 @@ $(SETUP): pyproject.toml $(PINS)
 $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
 	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
 	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
-		--no-build-isolation --editable '.[eval,log,parity]' flax
+		--no-build-isolation --editable '.[eval,log,scale,parity]' flax
 	@touch $@
