@@ -34,3 +34,8 @@ class TrainingDivergedError(RuntimeError):
             "the learning rate or lengthen the warm-up, in another folder; the last "
             f"checkpoint is good.{rows}"
         )
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line; its type if it says none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from scmultimodal.genome.text_files import GZIP_RATIO
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 
 _LARGE_BYTES = 2**26
 
@@ -37,13 +37,10 @@ def check_file(path: Path) -> None:
         raise
     except Exception as error:  # h5py raises whatever it meets
         raise InputError(
-            path, f"is no complete HDF5 file ({reason(error)})", "Copy the file again"
+            path,
+            f"is no complete HDF5 file ({first_line(error)})",
+            "Copy the file again",
         ) from error
-
-
-def reason(error: Exception) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _walk(group: h5py.Group, seen: set[int]) -> Iterator[tuple[str, object, object]]:

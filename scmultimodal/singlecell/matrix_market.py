@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from scmultimodal.genome import text_files
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.singlecell import counts
 from scmultimodal.singlecell.entries import Entries
 
-# The shortest line: "1 1\\n" of a pattern.
+# The shortest line, of a pattern: two numbers, a space and the end of the line.
 _LINE_BYTES = 4
 _LINES_AT_ONCE = 2**20
 _REMEDY = "Copy the file again"
@@ -99,7 +99,8 @@ def _reading(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
-    # A generator may not raise StopIteration: what ends too soon is this.
-    except (ValueError, RuntimeError, StopIteration, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
-        raise InputError(path, f"cannot be read ({reason})", _REMEDY) from error
+    except StopIteration as error:
+        raise InputError(path, "cannot be read (it ends too soon)", _REMEDY) from error
+    except (ValueError, RuntimeError, OverflowError) as error:
+        problem = f"cannot be read ({first_line(error)})"
+        raise InputError(path, problem, _REMEDY) from error

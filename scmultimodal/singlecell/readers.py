@@ -10,7 +10,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from scmultimodal.genome.intervals import share_of_peak_names
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.singlecell import hdf5, tables, tenx
 from scmultimodal.singlecell.counts import check_counts, check_structure, count_matrix
@@ -200,9 +200,10 @@ def _load(path: Path) -> MuData | AnnData:
     except InputError:
         raise
     except Exception as error:  # h5py, anndata and scipy raise whatever they meet
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            path, f"cannot be read ({reason})", "Copy or write the file again"
+            path,
+            f"cannot be read ({first_line(error)})",
+            "Copy or write the file again",
         ) from error
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Int
 
-from scmultimodal.schemas.errors import InputError
-from scmultimodal.singlecell import hdf5
+from scmultimodal.schemas.errors import InputError, first_line
 
 _VALUES_AT_ONCE = 2**23
 _REMEDY = "Copy or write the file again"
@@ -168,5 +167,5 @@ def reading(path: Path, name: str) -> Iterator[h5py.Group | h5py.Dataset]:
     except InputError:
         raise
     except Exception as error:  # h5py, anndata and numpy raise whatever they meet
-        problem = f"{name} cannot be read ({hdf5.reason(error)})"
+        problem = f"{name} cannot be read ({first_line(error)})"
         raise InputError(path, problem, _REMEDY) from error

@@ -13,7 +13,7 @@ from anndata import AnnData
 from scmultimodal.genome import text_files
 from scmultimodal.genome.annotation import is_ensembl
 from scmultimodal.genome.intervals import share_of_peak_names
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.singlecell.counts import check_values
 from scmultimodal.singlecell.entries import Entries
 from scmultimodal.singlecell.spill import Unsorted
@@ -98,8 +98,9 @@ def _reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:  # as pandas' own are
-        reason = str(error).splitlines()[0]
-        raise InputError(path, f"cannot be read ({reason})", remedy) from error
+        raise InputError(
+            path, f"cannot be read ({first_line(error)})", remedy
+        ) from error
 
 
 def _layout(path: Path) -> _Layout:

@@ -15,7 +15,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scmultimodal.genome import text_files
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.singlecell import matrix_market, sources
 from scmultimodal.singlecell.entries import Entries
 from scmultimodal.singlecell.spill import Unsorted
@@ -173,9 +173,8 @@ def _read_names(
         barcodes = _strings(group["barcodes"])
         shape = tuple(np.asarray(group["shape"]).tolist())
     except (KeyError, ValueError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            path, f"group {name!r} cannot be read ({reason})", _REMEDY
+            path, f"group {name!r} cannot be read ({first_line(error)})", _REMEDY
         ) from error
     if shape != (len(var), len(barcodes)):
         raise InputError(
@@ -199,8 +198,9 @@ def _table(path: Path) -> pd.DataFrame:
                 comment="#" if ".bed" in path.name else None, quoting=3,
             )  # fmt: skip
     except ValueError as error:  # as pandas' own are
-        reason = str(error).splitlines()[0]
-        raise InputError(path, f"cannot be read ({reason})", _REMEDY) from error
+        raise InputError(
+            path, f"cannot be read ({first_line(error)})", _REMEDY
+        ) from error
 
 
 def _named(folder: Path, name: str) -> list[Path]:
