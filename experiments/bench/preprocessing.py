@@ -27,7 +27,7 @@ from anndata import AnnData
 
 from experiments.bench import pictures, report
 from scmultimodal.data import atomic
-from scmultimodal.singlecell import kernels, recipe
+from scmultimodal.singlecell import products, recipe
 
 TOTAL = 10_000.0
 NAMES = {
@@ -67,7 +67,7 @@ def main(config: Config) -> dict[str, Any]:
     counts, weights = random_counts(config), random_links(config)
     works: dict[str, Callable[[], sp.csr_matrix]] = {
         "peaks_scipy": lambda: sp.csr_matrix(counts @ weights),
-        "peaks_ours": lambda: kernels.multiply(counts, weights),
+        "peaks_ours": lambda: products.multiply(counts, weights),
         "values_scanpy": lambda: by_scanpy(counts, weights),
         "values_ours": lambda: our_values(counts, weights),
         "bins_ours": lambda: our_bins(counts, weights),
@@ -141,13 +141,13 @@ def by_scanpy(counts: sp.csr_matrix, weights: sp.csr_matrix) -> sp.csr_matrix:
 
 def our_values(counts: sp.csr_matrix, weights: sp.csr_matrix) -> sp.csr_matrix:
     """The same by the library."""
-    return recipe.log_normalize(kernels.multiply(counts, weights), TOTAL)
+    return recipe.log_normalize(products.multiply(counts, weights), TOTAL)
 
 
 def our_bins(counts: sp.csr_matrix, weights: sp.csr_matrix) -> sp.csr_matrix:
     """And on to bins by percentiles of the cell."""
     return recipe.bin_counts(
-        kernels.multiply(counts, weights),
+        products.multiply(counts, weights),
         unit=1.0,
         target_sum=TOTAL,
         medians=np.ones(weights.shape[1], np.float32),

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from scmultimodal.data.shards import Csr, canonical
 from scmultimodal.data.splits import SPLITS
+from scmultimodal.ops.csr import Csr, canonical
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.typing import DTypeLike
 
-from scmultimodal.data.shards import Csr, array_path, index_dtype
+from scmultimodal.data.shards import array_path, index_dtype
+from scmultimodal.ops.csr import Csr
 
 _VALUES_AT_ONCE = 2**22
 

@@ -15,9 +15,10 @@ from jaxtyping import Int64, Integer, Shaped, UInt, UInt8
 from scipy import sparse
 
 from scmultimodal.data import gather
+from scmultimodal.ops import csr
+from scmultimodal.ops.csr import Csr
 from scmultimodal.schemas.errors import InputError
 
-Csr = sparse.csr_matrix | sparse.csr_array
 Values = Literal["bins", "counts"]
 
 ARRAYS = ("indptr", "indices", "counts", "bins")
@@ -213,7 +214,7 @@ class ShardedMatrix:
         found = self.entries(cells, values)
         indptr = np.concatenate(([0], np.cumsum(found.lengths)))
         shape = (len(cells), self.num_genes)
-        return canonical_csr(found.values[0], found.genes, indptr, shape)
+        return csr.wrap(found.values[0], found.genes, indptr, shape)
 
     @property
     def cells_of_shards(self) -> list[Int64[np.ndarray, " cells"]]:
@@ -257,25 +258,6 @@ class ShardedMatrix:
 
     def _dtype(self, values: Values) -> np.dtype:
         return np.result_type(*(getattr(s, values).dtype for s in self._shards))
-
-
-def canonical(matrix: Csr) -> Csr:
-    """Returns the matrix with sorted columns and no stored zeros; copies if it must."""
-    if matrix.has_canonical_format and matrix.data.all():
-        return matrix
-    copy = matrix.copy()
-    copy.sum_duplicates()
-    copy.eliminate_zeros()
-    return copy
-
-
-def canonical_csr(
-    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]
-) -> sparse.csr_matrix:
-    """Wraps arrays that are known to be sorted and free of duplicates."""
-    matrix = sparse.csr_matrix((data, indices, indptr), shape=shape)
-    matrix.has_canonical_format = True
-    return matrix
 
 
 def _check_indptr(

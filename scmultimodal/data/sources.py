@@ -12,8 +12,9 @@ from jaxtyping import Bool, Int, Int64, Integer, UInt8
 
 from scmultimodal.data import gather
 from scmultimodal.data.gather import Entries
-from scmultimodal.data.shards import Csr, ShardedMatrix, canonical
+from scmultimodal.data.shards import ShardedMatrix
 from scmultimodal.data.store import Store
+from scmultimodal.ops.csr import Csr, canonical
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 

@@ -13,9 +13,10 @@ from jaxtyping import Bool
 
 from scmultimodal.data import frames, manifest
 from scmultimodal.data.cell_table import CellTable, typed
-from scmultimodal.data.shards import Csr, write_bins, write_counts
+from scmultimodal.data.shards import write_bins, write_counts
 from scmultimodal.data.splits import SPLITS
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.ops.csr import Csr
 from scmultimodal.schemas.modality import Modality
 
 OBS = "obs.json"

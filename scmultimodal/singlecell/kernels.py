@@ -1,21 +1,13 @@
-"""Loops over the rows of counts, compiled, on all cores.
+"""Sums, logarithms and bins of the rows of counts, compiled, on all cores."""
 
-Blocks of rows go to threads of Python, which the compiled code runs side by side: it
-holds no lock. (numba's own threads may not be used by two threads at once.)
-"""
-
-import itertools
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, no_type_check
+from typing import no_type_check
 
 import numba
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Float32, Int64, Integer, UInt8
 
-Part = TypeVar("Part")
+from scmultimodal.singlecell import cores
 
 # A cell holds few counts, and most are small: their logarithms are taken once.
 _SMALL = 256
@@ -24,72 +16,16 @@ _SMALL = 256
 _HIGH, _LOW, _MASK, _LOW_MASK = map(np.uint32, (20, 8, 0xFFF, 0xFF))
 _DIGITS = 4_096
 
-# An entry of the right side of a product: its column, and its weight in 8 bits.
-_COLUMN_BITS = 24
-_MORE = np.uint32(2**32 - 1)
-
-
-def multiply(counts: sp.csr_matrix, weights: sp.csr_matrix) -> sp.csr_matrix:
-    """The product of two matrices of whole numbers from 0: int32 [rows, columns].
-
-    Fast for a right side whose rows are short (a peak serves few genes). Indices are
-    sorted and zeros are not stored.
-
-    Args:
-        counts: [rows, inner].
-        weights: [inner, columns].
-    """
-    if counts.shape[1] != weights.shape[0]:
-        raise ValueError(f"{counts.shape} times {weights.shape} is no product")
-    columns = weights.shape[1]
-    if columns >= 2**_COLUMN_BITS - 4 or weights.data.max(initial=0) > 255:
-        product = sp.csr_matrix(counts.astype(np.int32) @ weights)
-        product.sort_indices()
-        return product
-    table = _pack(weights)
-
-    # As much as there can be: pages that nothing is written to take no memory.
-    size = counts.shape[0] * columns
-    indices, data = np.empty(size, np.int32), np.empty(size, np.int32)
-
-    def block(rows: slice) -> np.ndarray:
-        span = slice(rows.start * columns, rows.stop * columns)
-        arrays = (*_arrays(counts, rows), *table, columns, indices[span], data[span])
-        return _multiply(*arrays)
-
-    parts = list(_on_all_cores(block, counts.shape[0]))
-    lengths, end = np.concatenate([np.zeros(1, np.int64), *parts]), 0
-    for begin, part in zip(_edges(counts.shape[0]) * columns, parts, strict=False):
-        size = part.sum()
-        if begin > end:
-            for array in (indices, data):
-                array[end : end + size] = array[begin : begin + size]
-        end += size
-    shape = (counts.shape[0], columns)
-    return canonical_csr(data[:end], indices[:end], np.cumsum(lengths), shape)
-
-
-def canonical_csr(
-    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]
-) -> sp.csr_matrix:
-    """Wraps arrays that are known to fit; scipy would look at every index again."""
-    index = np.int32 if max(len(data), *shape) < 2**31 else np.int64
-    matrix = sp.csr_matrix(shape, dtype=data.dtype)
-    matrix.data, matrix.indices = data, indices.astype(index, copy=False)
-    matrix.indptr = indptr.astype(index, copy=False)
-    matrix.has_canonical_format = True
-    return matrix
-
 
 def row_sums(counts: sp.csr_matrix) -> Int64[np.ndarray, " rows"]:
     """The sum of each row."""
     sums = np.empty(counts.shape[0], np.int64)
 
     def block(rows: slice) -> None:
-        indptr, _, data = _arrays(counts, rows)
+        indptr, _, data = cores.arrays(counts, rows)
         _sum_rows(indptr, data, sums[rows])
 
-    list(_on_all_cores(block, counts.shape[0]))
+    list(cores.on_all(block, counts.shape[0]))
     return sums
 
 
@@ -100,11 +36,11 @@ def log_values(
     values = np.empty(counts.nnz, np.float32)
 
     def block(rows: slice) -> None:
-        indptr, _, data = _arrays(counts, rows)
+        indptr, _, data = cores.arrays(counts, rows)
         span = slice(int(counts.indptr[rows.start]), int(counts.indptr[rows.stop]))
         _log_rows(indptr, data, factors[rows], values[span])
 
-    list(_on_all_cores(block, counts.shape[0]))
+    list(cores.on_all(block, counts.shape[0]))
     return values
 
 
@@ -127,7 +63,7 @@ def percentile_bins(
         span = slice(int(ends[0]), int(ends[-1]))
         _bin_rows(values[span], ends - ends[0], num_bins, bins[span])
 
-    list(_on_all_cores(block, len(indptr) - 1))
+    list(cores.on_all(block, len(indptr) - 1))
     return bins
 
 
@@ -146,126 +82,14 @@ def count_bins(
     def block(rows: slice) -> None:
         span = slice(int(counts.indptr[rows.start]), int(counts.indptr[rows.stop]))
         _bin_counts(
-            *_arrays(counts, rows), factors[rows], medians, num_bins, bins[span]
+            *cores.arrays(counts, rows), factors[rows], medians, num_bins, bins[span]
         )
 
-    list(_on_all_cores(block, counts.shape[0]))
+    list(cores.on_all(block, counts.shape[0]))
     return bins
 
 
-def num_cores() -> int:
-    """The threads that this process may use: OMP_NUM_THREADS, or one for each core."""
-    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
-        return max(1, int(os.environ["OMP_NUM_THREADS"]))
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _edges(rows: int) -> Int64[np.ndarray, " edges"]:
-    """Where equal parts of the rows begin, one for each core, and the end."""
-    return np.unique(np.linspace(0, rows, num_cores() + 1).astype(np.int64))
-
-
-def _on_all_cores(block: Callable[[slice], Part], rows: int) -> Iterator[Part]:
-    """What `block` gives for each part of the rows, in order."""
-    parts = [slice(*ends) for ends in itertools.pairwise(_edges(rows).tolist())]
-    if len(parts) < 2:
-        yield from map(block, parts)
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        yield from pool.map(block, parts)
-
-
-def _arrays(
-    matrix: sp.csr_matrix, rows: slice
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of some rows, as the compiled code takes them.
-
-    Unsigned: a signed index is tested for being negative at every use.
-    """
-    indptr = matrix.indptr[rows.start : rows.stop + 1].astype(np.uint64)
-    span = slice(int(indptr[0]), int(indptr[-1]))
-    return (
-        indptr - indptr[0],
-        matrix.indices[span].view(np.uint32)
-        if matrix.indices.dtype == np.int32
-        else matrix.indices[span].astype(np.uint32),
-        matrix.data[span].astype(np.int32, copy=False),
-    )
-
-
-def _pack(weights: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns and weights as one number each, the first four of every row apart.
-
-    Returns:
-        Four entries for each row, of which the unused name columns beyond the last,
-        and the fourth says `_MORE` where there are others; where the others of each
-        row begin; the others.
-    """
-    entries = weights.indices.astype(np.uint32)
-    entries |= weights.data.astype(np.uint32) << np.uint32(_COLUMN_BITS)
-    lengths = np.diff(weights.indptr)
-    place = np.arange(len(entries)) - np.repeat(weights.indptr[:-1], lengths)
-    first = np.empty((len(lengths), 4), np.uint32)
-    first[:] = weights.shape[1] + np.arange(4)
-    kept = place < np.where(np.repeat(lengths, lengths) > 4, 3, 4)
-    first[np.repeat(np.arange(len(lengths)), lengths)[kept], place[kept]] = entries[
-        kept
-    ]
-    first[lengths > 4, 3] = _MORE
-    others = np.where(lengths > 4, lengths - 3, 0)
-    begin = np.concatenate([[0], np.cumsum(others)]).astype(np.uint32)
-    return first.ravel(), begin, entries[~kept]
-
-
 # The type checker of the tests would wrap what numba compiles: hence no_type_check.
-@numba.njit(nogil=True, cache=True)
-@no_type_check
-def _multiply(
-    indptr, indices, data, first, begin, others, columns, out_indices, out_data
-):
-    """Lengths of the rows of a product; its indices and its data go to `out`.
-
-    Four entries of the right side are taken whether they are there or not: a loop of
-    unknown length costs the processor more, for it cannot foresee its end.
-    """
-    one, width, four = np.uint64(1), np.uint64(columns), np.uint64(4)
-    column_of, weight_of = np.uint32(2**_COLUMN_BITS - 1), np.uint32(_COLUMN_BITS)
-    lengths = np.empty(len(indptr) - 1, np.int64)
-    sums = np.zeros(columns + 4, np.int32)
-    filled = np.uint64(0)
-    for row in range(np.uint64(len(lengths))):
-        for at in range(indptr[row], indptr[row + one]):
-            inner, count = np.uint64(indices[at]), data[at]
-            place = inner * four
-            for slot in range(np.uint64(3)):
-                entry = first[place + slot]
-                sums[np.uint64(entry & column_of)] += count * np.int32(
-                    entry >> weight_of
-                )
-            entry = first[place + np.uint64(3)]
-            if entry != _MORE:
-                sums[np.uint64(entry & column_of)] += count * np.int32(
-                    entry >> weight_of
-                )
-                continue
-            for to in range(np.uint64(begin[inner]), np.uint64(begin[inner + one])):
-                entry = others[to]
-                sums[np.uint64(entry & column_of)] += count * np.int32(
-                    entry >> weight_of
-                )
-        begun = filled
-        # Without a branch: what is zero is overwritten by what comes next.
-        for column in range(width):
-            out_indices[filled] = column
-            out_data[filled] = sums[column]
-            filled += np.uint64(sums[column] != 0)
-        sums[:] = 0
-        lengths[row] = filled - begun
-    return lengths
-
-
 @numba.njit(nogil=True, cache=True)
 @no_type_check
 def _sum_rows(indptr, data, out):
@@ -310,10 +134,8 @@ def _log_row(data, factor, row, known, row_of, out):
 @no_type_check
 def _bin_counts(indptr, indices, data, factors, medians, num_bins, out):
     known, row_of = _no_logarithms()
-    values, edges = (
-        np.empty(len(medians), np.float32),
-        np.empty(num_bins - 1, np.uint32),
-    )
+    values = np.empty(len(medians), np.float32)
+    edges = np.empty(num_bins - 1, np.uint32)
     for row in range(len(factors)):
         mine = slice(indptr[row], indptr[row + 1])
         some = values[: indptr[row + 1] - indptr[row]]

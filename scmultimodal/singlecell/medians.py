@@ -5,16 +5,14 @@ values share the upper bits is a histogram with logarithmic bins; counting the r
 the bits among those of the middle bin gives the median itself.
 """
 
-import itertools
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Float, Float32, Int64, Integer, UInt32
 
-from scmultimodal.singlecell import kernels
+from scmultimodal.singlecell import cores
 
 # Of 32 bits: 16 for the histogram, 7 of which are the fraction's first.
 _LOW_BITS = 16
@@ -77,17 +75,13 @@ def _count(
     """
     histogram = np.zeros((len(lowest), bins), np.uint32)
     # Genes, not cells, are shared out: threads write to places of their own.
-    cores = kernels.num_cores()
-    edges = np.linspace(0, len(lowest), cores + 1).astype(int).tolist()
-    with ThreadPoolExecutor(cores) as pool:
-        for block in blocks:
-            arguments = (*map(np.asarray, block), lowest, shift, histogram)
-            waiting = [
-                pool.submit(_count_genes, *genes, *arguments)
-                for genes in itertools.pairwise(edges)
-            ]
-            for future in waiting:
-                future.result()
+    for block in blocks:
+        arguments = (*map(np.asarray, block), lowest, shift, histogram)
+
+        def count(genes: slice, arguments=arguments) -> None:
+            _count_genes(genes.start, genes.stop, *arguments)
+
+        list(cores.on_all(count, len(lowest)))
     return histogram
 
 

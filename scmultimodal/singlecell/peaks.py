@@ -14,7 +14,7 @@ from jaxtyping import Int8, Int64
 
 from scmultimodal.genome import intervals
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.singlecell import kernels
+from scmultimodal.singlecell import products
 from scmultimodal.singlecell.counts import count_matrix
 
 Anchor = Literal["tss_and_body", "body", "tss"]
@@ -197,7 +197,7 @@ def aggregate_counts(
     counts: sp.csr_matrix, links: sp.csr_matrix, config: PeakAggregation
 ) -> sp.csr_matrix:
     """Gene-level values in whole units: int32 [cells, genes], `config.unit` each."""
-    return kernels.multiply(counts, link_weights(links, config))
+    return products.multiply(counts, link_weights(links, config))
 
 
 def link_weights(links: sp.csr_matrix, config: PeakAggregation) -> sp.csr_matrix:

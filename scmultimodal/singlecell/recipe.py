@@ -7,20 +7,18 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from jaxtyping import Bool, Float, Float32, Float64, Shaped
+from jaxtyping import Bool, Float, Float64, Shaped
 from mudata import MuData
 
 from scmultimodal.genome.annotation import GENE_COLUMNS
+from scmultimodal.ops import csr
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality
-from scmultimodal.singlecell import kernels
+from scmultimodal.singlecell import kernels, products
 from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
-from scmultimodal.singlecell.counts import check_counts, count_matrix
-from scmultimodal.singlecell.filtering import filter_report, has_enough
+from scmultimodal.singlecell.counts import count_matrix
 from scmultimodal.singlecell.fragments import CountChoice, to_fragments
 from scmultimodal.singlecell.gene_sets import find_genes
-from scmultimodal.singlecell.genes import align_genes
-from scmultimodal.singlecell.normalization import column_medians
 from scmultimodal.singlecell.observations import merge_obs
 from scmultimodal.singlecell.peaks import (
     PeakAggregation,
@@ -91,37 +89,10 @@ class AlignedCells:
     report: dict[str, Any]
 
 
-def align_counts(
-    data: MuData | AnnData, genes: pd.DataFrame, config: RecipeConfig
-) -> AlignedCells:
-    """Steps 1 to 5 of SPEC 2.2 on data for training: genes, fragments, peaks, cells.
-
-    Args:
-        data: raw counts; of a MuData all cells, those with one modality too.
-        genes: as from `genome.read_genes`. Without RNA all of them are the vocabulary.
-        config: the recipe.
-
-    Raises:
-        InputError: where counts, peaks, genes or the number of cells break a rule.
-    """
-    parts = split_modalities(data)
-    report: dict[str, Any] = {"annotation": genes.attrs.get("report", {})}
-    rna, vocabulary = None, genes
-    if Modality.RNA in parts:
-        check_counts(parts[Modality.RNA], "rna")
-        aligned = align_genes(parts[Modality.RNA], genes)
-        rna = count_matrix(aligned, "rna")
-        vocabulary = aligned.var.reset_index()
-        report["gene_alignment"] = aligned.uns["gene_alignment"]
-    atac = _gene_level(parts.get(Modality.ATAC), vocabulary, config, report)
-    cells = _stack(data, parts, rna, atac, vocabulary, config, report)
-    return drop_poor_cells(cells, config.min_feature_fraction)
-
-
 def align_to_genes(
     data: MuData | AnnData, gene_table: pd.DataFrame, config: RecipeConfig
 ) -> AlignedCells:
-    """The same for new data and the genes of a trained model.
+    """Steps 1 to 4 of SPEC 2.2 on new data: the genes of a trained model.
 
     Never drops or reorders a cell; a gene that the data lack is 0 and reported.
 
@@ -151,7 +122,7 @@ def log_normalize(
     factors = depth_factors(kernels.row_sums(counts), target_sum, unit)
     values = kernels.log_values(counts, factors)
     parts = (values, counts.indices, counts.indptr)
-    return kernels.canonical_csr(*parts, counts.shape)
+    return csr.wrap(*parts, counts.shape)
 
 
 def depth_factors(
@@ -168,11 +139,6 @@ def depth_factors(
         return np.full(len(depths), unit)
     depths = depths.astype(np.float64)
     return np.divide(target_sum, depths, out=np.zeros_like(depths), where=depths > 0)
-
-
-def fit_medians(log_values: sp.csr_matrix) -> Float32[np.ndarray, " genes"]:
-    """Non-zero median of each gene; of training cells only."""
-    return column_medians(log_values)
 
 
 def bin_counts(
@@ -197,7 +163,7 @@ def bin_counts(
         medians = np.ones(counts.shape[1], np.float32)
     factors = depth_factors(kernels.row_sums(counts), target_sum, unit)
     bins = kernels.count_bins(counts, factors, np.float32(medians), num_bins)
-    return kernels.canonical_csr(bins, counts.indices, counts.indptr, counts.shape)
+    return csr.wrap(bins, counts.indices, counts.indptr, counts.shape)
 
 
 def _gene_level(
@@ -228,7 +194,7 @@ def _select_genes(
     found = find_genes(rna.var, gene_table)
     report["gene_alignment"] = found.report
     weights = found.weights(rna.n_vars, len(gene_table))
-    return kernels.multiply(count_matrix(rna, "rna"), weights)
+    return products.multiply(count_matrix(rna, "rna"), weights)
 
 
 def _stack(
@@ -250,7 +216,7 @@ def _stack(
         if matrix is not None:
             rows = parts[modality].obs_names.get_indexer(names)
             present[modality.value] = rows >= 0
-            matrices[modality] = _take_rows(matrix, rows)
+            matrices[modality] = csr.take_rows(matrix, rows)
     return AlignedCells(
         rna=matrices[Modality.RNA],
         atac=matrices[Modality.ATAC],
@@ -259,34 +225,4 @@ def _stack(
         obs=merge_obs(data, parts),
         atac_unit=config.aggregation.unit,
         report=report,
-    )
-
-
-def _take_rows(matrix: sp.csr_matrix, rows: np.ndarray) -> sp.csr_matrix:
-    """Rows in a new order; −1 gives an empty row."""
-    if np.array_equal(rows, np.arange(matrix.shape[0])):
-        return matrix
-    empty = sp.csr_matrix((1, matrix.shape[1]), dtype=matrix.dtype)
-    return sp.csr_matrix(sp.vstack([matrix, empty], format="csr")[rows])
-
-
-def drop_poor_cells(cells: AlignedCells, min_feature_fraction: float) -> AlignedCells:
-    """Step 5: leaves out cells that have too little in a modality they have."""
-    keep = np.ones(len(cells.obs), bool)
-    failed = {}
-    for modality in MODALITIES:
-        matrix = cells.rna if modality is Modality.RNA else cells.atac
-        if matrix is not None:
-            passes = has_enough(matrix, min_feature_fraction)
-            fails = ~passes & cells.present[modality.value]
-            failed[modality.value] = int(fails.sum())
-            keep &= ~fails
-    report = filter_report(keep, failed, min_feature_fraction)
-    return dataclasses.replace(
-        cells,
-        rna=None if cells.rna is None else cells.rna[keep],
-        atac=None if cells.atac is None else cells.atac[keep],
-        present={name: mask[keep] for name, mask in cells.present.items()},
-        obs=cells.obs[keep],
-        report=cells.report | {"cell_filter": report},
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Peaks:
     """
 
     alignment: Alignment
-    links: Any
+    links: sp.csr_matrix
     report: dict[str, Any]
 
 
@@ -160,7 +160,9 @@ def align_atac(
     placed = (genes["chrom"] != "").to_numpy()
     report["links"] = count_links(links, placed, aggregation.bands_bp)
     shape = (len(counts.var), len(genes))
-    links = type(links)((links.data, (kept[links.row], links.col)), shape=shape).tocsr()
+    links = sp.coo_matrix(
+        (links.data, (kept[links.row], links.col)), shape=shape
+    ).tocsr()
     alignment = Alignment(
         rows=counts.rows,
         features=counts.var.index,
@@ -207,8 +209,3 @@ def name_datasets(paths: Sequence[Path]) -> list[str]:
         choices = itertools.chain([stem], numbered)
         names.append(next(name for name in choices if name not in names))
     return names
-
-
-def describe(found: Mapping[str, Any]) -> str:
-    """One line on what became of the genes of a dataset."""
-    return f"{found['resolved']:,} of {found['features']:,} genes resolved"

@@ -17,11 +17,19 @@ from jaxtyping import Bool, Float64, Int, Int8, Int64
 
 from scmultimodal.data import atomic, writing
 from scmultimodal.data.growing import CountsWriter, GrowingArray
-from scmultimodal.data.shards import array_path, canonical_csr, read_array
+from scmultimodal.data.shards import array_path, read_array
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.ops import csr
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
-from scmultimodal.singlecell import counts, fragments, kernels, medians, recipe
+from scmultimodal.singlecell import (
+    counts,
+    fragments,
+    kernels,
+    medians,
+    products,
+    recipe,
+)
 from scmultimodal.singlecell.filtering import has_enough
 from scmultimodal.singlecell.peaks import PeakAggregation, fragments_in_bands
 from scmultimodal.singlecell.sources import CountRows
@@ -177,7 +185,7 @@ def _write_counts(plan: Plan, part: Part, folder: Path) -> Written:
                 fragments_in += fragments_in_bands(
                     raw, alignment.band, plan.aggregation
                 )
-            aligned[modality] = kernels.multiply(raw, alignment.weights)
+            aligned[modality] = products.multiply(raw, alignment.weights)
             enough = has_enough(aligned[modality], plan.min_feature_fraction)
             failed[modality] += int(((row >= 0) & ~enough).sum())
             keep &= (row < 0) | enough
@@ -185,7 +193,7 @@ def _write_counts(plan: Plan, part: Part, folder: Path) -> Written:
         for modality, writer in writers.items():
             kept = aligned.get(modality, nothing)[keep]
             writer.append(kept)
-            depths[modality].append(np.asarray(kept.sum(1, dtype=np.int64)).ravel())
+            depths[modality].append(kernels.row_sums(kept))
         keeps.append(keep)
     for writer in writers.values():
         writer.close()
@@ -216,12 +224,9 @@ def read_rows(
     found = counts.clean_rows(found, cells[order], alignment.features, alignment.source)
     if alignment.halve:
         found.data = fragments.halve(found.data)
-    if np.array_equal(order, np.arange(len(row))):
-        return found
-    place = np.full(len(row), len(order))
+    place = np.full(len(row), -1)
     place[order] = np.arange(len(order))
-    empty = sp.csr_matrix((1, found.shape[1]), dtype=found.dtype)
-    return sp.csr_matrix(sp.vstack([found, empty], format="csr")[place])
+    return csr.take_rows(found, place)
 
 
 def write_bins(plan: BinPlan, number: int) -> None:
@@ -237,23 +242,16 @@ def write_bins(plan: BinPlan, number: int) -> None:
 
 def read_counts(path: Path, num_genes: int) -> Iterator[sp.csr_matrix]:
     """The counts of a shard, a few cells after the other."""
-    indptr, indices, values = _arrays(path)
-    for some in _slices(len(indptr) - 1):
-        ends = indptr[some.start : some.stop + 1].astype(np.int64)
-        span = slice(int(ends[0]), int(ends[-1]))
-        arrays = (values[span], indices[span].astype(np.int32), ends - ends[0])
-        yield canonical_csr(*arrays, (len(ends) - 1, num_genes))
+    for _, indptr, indices, values in _blocks(path):
+        yield csr.wrap(values, indices, indptr, (len(indptr) - 1, num_genes))
 
 
 def read_blocks(
     path: Path, factors: Float64[np.ndarray, " cells"]
 ) -> Iterator[medians.Block]:
     """The same for medians; cells that are no training cells have the factor 0."""
-    indptr, indices, values = _arrays(path)
-    for some in _slices(len(factors)):
-        ends = indptr[some.start : some.stop + 1].astype(np.int64)
-        span = slice(int(ends[0]), int(ends[-1]))
-        yield medians.Block(ends - ends[0], indices[span], values[span], factors[some])
+    for some, indptr, indices, values in _blocks(path):
+        yield medians.Block(indptr, indices, values, factors[some])
 
 
 def bin_counts(
@@ -285,9 +283,14 @@ def _new_files(folder: Path, number: int) -> Iterator[Path]:
         yield new
 
 
-def _arrays(path: Path) -> list[np.ndarray]:
+def _blocks(path: Path) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Cells of a shard, and where their counts begin, their genes and their counts."""
     names = ("indptr", "indices", "counts")
-    return [read_array(array_path(path, name)) for name in names]
+    indptr, indices, values = (read_array(array_path(path, name)) for name in names)
+    for some in _slices(len(indptr) - 1):
+        ends = indptr[some.start : some.stop + 1].astype(np.int64)
+        span = slice(int(ends[0]), int(ends[-1]))
+        yield some, ends - ends[0], indices[span], values[span]
 
 
 def _slices(stop: int, start: int = 0) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import scmultimodal
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.singlecell import kernels
+from scmultimodal.singlecell import cores
 from scmultimodal.workflows import worker_pool
 
 PATIENCE_S = 10.0
@@ -234,7 +234,7 @@ def _check_versions(client: Any) -> None:
 
 def _count(workers: int | None) -> int:
     # Each has one thread: there is a process for each core.
-    count = kernels.num_cores() if workers is None else workers
+    count = cores.num_cores() if workers is None else workers
     if count < 1:
         raise InputError("--workers", f"is {count}", "Give 1 or more")
     return count

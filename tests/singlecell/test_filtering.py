@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scmultimodal import datasets
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.filtering import filter_cells
 from scmultimodal.singlecell.readers import join_modalities
@@ -44,3 +45,8 @@ def test_a_cell_must_pass_in_each_modality_it_has():
 def test_nothing_left():
     with pytest.raises(InputError, match=r"no cell of 2 has 50\.00% of its features"):
         filter_cells(_cells([1, 2], ["a", "b"]), min_feature_fraction=0.5)
+
+
+def test_of_raw_peaks_few_cells_have_enough(data_folder):
+    """SPEC 2.2.5: so the filter comes after peaks have become values of genes."""
+    assert filter_cells(datasets.mouse_cortex()).n_obs == 287

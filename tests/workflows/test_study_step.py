@@ -12,6 +12,7 @@ from scmultimodal.data.sources import ArraySource
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell import recipe
+from scmultimodal.singlecell.normalization import column_medians
 from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
@@ -33,7 +34,7 @@ def bins(depth: int, seed: int) -> sparse.csr_matrix:
         counts,
         unit=1.0,
         target_sum=total,
-        medians=recipe.fit_medians(recipe.log_normalize(counts, total)),
+        medians=column_medians(recipe.log_normalize(counts, total)),
         strategy="gene_normalized",
         num_bins=5,
     )
