@@ -72,8 +72,12 @@ def find_small_classes(
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     found = {str(n): int(s) for n, s in zip(names, sizes, strict=True) if s < min_cells}
     if len(found) == len(names):
-        problem = f"no class has {min_cells} cells"
-        raise InputError("labels", problem, "Choose another column or lower min_cells")
+        named = isinstance(labels, pd.Series) and labels.name is not None
+        raise InputError(
+            f"column {labels.name!r}" if named else "labels",
+            f"no class has {min_cells} cells",
+            "Choose another column or lower min_cells",
+        )
     if unknown := int((codes < 0).sum()):
         found[UNLABELLED] = unknown
     return (codes < 0) | (sizes < min_cells)[codes], found

@@ -34,7 +34,7 @@ def filter_cells(data: Data, *, min_feature_fraction: float = 0.01) -> Data:
         passes = has_enough(adata.X, min_feature_fraction)
         keep[data.obs_names.get_indexer(adata.obs_names[~passes])] = False
         failed[name or "cells"] = int((~passes).sum())
-    report = filter_report(keep, failed, min_feature_fraction)
+    report = filter_report(keep, failed, min_feature_fraction, source="cells")
     with mudata.set_options(pull_on_update=False):
         result = data[keep].copy()
     result.uns["cell_filter"] = report
@@ -58,11 +58,13 @@ def filter_report(
     keep: Bool[np.ndarray, " cells"],
     failed: dict[str, int],
     min_feature_fraction: float,
+    *,
+    source: object,
 ) -> dict:
-    """Cells before and after. Raises InputError where none is left."""
+    """Cells before and after. Raises InputError that names `source` if none is left."""
     if not keep.any():
         raise InputError(
-            "cell filter",
+            source,
             f"no cell of {len(keep)} has {min_feature_fraction:.2%} of its features "
             f"non-zero (failed: {failed})",
             "Lower min_feature_fraction, or check that the matrix holds counts",

@@ -45,10 +45,12 @@ def check_columns(
         InputError: no dataset has a column that is asked for, or there are fewer than
             two cell types.
     """
+    wanted = [n for n in (config.batch, config.split_by, config.label) if n is not None]
+    if not wanted:
+        return
     obs = pd.concat([dataset.obs for dataset in datasets])
-    for name in (config.batch, config.split_by):
-        if name is not None:
-            _column(obs, name, source)
+    for name in wanted:
+        _column(obs, name, source)
     if config.label is not None:
         _labels(obs, config.label, source)
 

@@ -75,6 +75,7 @@ def write_counts(
         np.concatenate([w.keep for _, w in everything]),
         failed,
         config.recipe.min_feature_fraction,
+        source=", ".join(dataset.name for dataset in datasets),
     )
     return everything
 

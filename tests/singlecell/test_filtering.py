@@ -43,7 +43,9 @@ def test_a_cell_must_pass_in_each_modality_it_has():
 
 
 def test_nothing_left():
-    with pytest.raises(InputError, match=r"no cell of 2 has 50\.00% of its features"):
+    with pytest.raises(
+        InputError, match=r"cells: no cell of 2 has 50\.00% of its features"
+    ):
         filter_cells(_cells([1, 2], ["a", "b"]), min_feature_fraction=0.5)
 
 

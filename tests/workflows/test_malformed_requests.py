@@ -49,7 +49,10 @@ BROKEN = {
     "no such batch": ("--rna @rna --batch donor", "no column 'donor'"),
     "no such split": ("--rna @rna --split-by donor", "no column 'donor'"),
     "one class": ("--rna @one --label one", "has 1 class"),
-    "rare classes": (f"{LABELLED} --min-cells-per-class 999", "no class has 999 cells"),
+    "rare classes": (
+        f"{LABELLED} --min-cells-per-class 999",
+        "column 'cell_type': no class has 999 cells",
+    ),
     "two groups": ("--rna @two --split-by two", "has 2 groups for 3 parts"),
     "a cell of no group": ("--rna @gaps --split-by gaps", "has no group"),
     # Vocabularies
