@@ -4,11 +4,13 @@
     make bench-all                                      # the sweeps, about an hour
     python -m experiments.bench.training_step --help
     python -m experiments.bench.sweeps --help
+    python -m experiments.bench.preprocessing --help
     python -m experiments.bench.loading --help
 
 `training_step` times one step of pre-training and what others would run in its place,
 `sweeps` the same against tokens, cells, layers, narrow heads, chunks and devices,
-`kmer_tokenizer` the tokenizer of sequences, `loading` random cells into batches.
+`kmer_tokenizer` the tokenizer of sequences, `preprocessing` counts of peaks into values
+of genes, `loading` random cells into batches.
 
 Each contestant (`contestants/`) is a process of its own (`child`), and they take turns
 (`turns`): while one works, the others wait for a line on a pipe. So a noisy machine

@@ -5,9 +5,9 @@
 
 Random counts, a share of them not zero, times links of peaks to genes along a genome:
 scipy's product of sparse matrices against ours; and that product with scanpy's
-`normalize_total` and `log1p` after it against ours, which takes the logarithms of a
-block of cells while they are in the cache. All in one process, in turns; medians.
-Values must be equal to 1e-5. scanpy comes with the extra `parity`.
+`normalize_total` and `log1p` after it against what `scmultimodal prepare` does. All in
+one process, in turns; medians. Values must be equal to 1e-5. scanpy comes with the
+extra `parity`.
 
 Writes preprocessing.json, preprocessing.md and preprocessing.png to `--out`.
 """

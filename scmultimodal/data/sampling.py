@@ -4,6 +4,7 @@ A row that no cell fills holds −1.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, Int64
@@ -116,6 +117,68 @@ class EpochSampler:
             len(batches), seed=self.seed, stream=Stream.BATCH_ORDER, position=position
         )
         return batches[shuffled]
+
+
+class WeightedSampler:
+    """Endless batches with a fixed share of rows for each group of cells.
+
+    Each group goes through random orders of its own cells, one after the other; a
+    small one comes round more often. No cell is left out of an order.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Int[np.ndarray, " _"]],
+        weights: Sequence[float | int],
+        batch_size: int,
+        *,
+        seed: int,
+    ):
+        """Shares the rows out, by largest remainder.
+
+        Args:
+            groups: the cells of each group.
+            weights: of each group, in any unit.
+            batch_size: rows of a batch, over all devices and hosts.
+            seed: seed of the run.
+
+        Raises:
+            InputError: a group has no cell, or gets no row.
+        """
+        exact = batch_size * np.asarray(weights, float) / sum(weights)
+        rows = np.floor(exact).astype(np.int64)
+        rows[np.argsort(rows - exact, kind="stable")[: batch_size - rows.sum()]] += 1
+        if not (rows.all() and all(map(len, groups))):
+            problem = f"weights {list(weights)} of {batch_size} rows leave a group none"
+            raise InputError("sampler", problem, "Raise the least, or take more rows")
+        self._groups, self._rows, self._seed = groups, rows.tolist(), seed
+        self._latest: dict[int, tuple[int, np.ndarray]] = {}
+
+    def batch(self, step: int) -> Int64[np.ndarray, " batch"]:
+        """Returns the cells of a step, group after group."""
+        return np.concatenate(
+            [self._draw(number, step) for number in range(len(self._groups))]
+        )
+
+    def _draw(self, number: int, step: int) -> Int64[np.ndarray, " rows"]:
+        cells, rows = self._groups[number], self._rows[number]
+        epoch, place = np.divmod(step * rows + np.arange(rows), len(cells))
+        drawn = np.empty(rows, np.int64)
+        for one in np.unique(epoch).tolist():
+            drawn[epoch == one] = cells[self._order(number, one)[place[epoch == one]]]
+        return drawn
+
+    def _order(self, number: int, epoch: int) -> Int64[np.ndarray, " chosen"]:
+        latest = self._latest.get(number)
+        if latest is None or latest[0] != epoch:
+            order = permutation(
+                len(self._groups[number]),
+                seed=self._seed,
+                stream=Stream.EPOCH,
+                position=(epoch, number),
+            )
+            latest = self._latest[number] = (epoch, order)
+        return latest[1]
 
 
 def sequential_batches(

@@ -14,6 +14,7 @@ from scmultimodal.data.sampling import (
     WHOLE,
     EpochSampler,
     Share,
+    WeightedSampler,
     sequential_batches,
 )
 from scmultimodal.data.sources import StoreSource
@@ -50,6 +51,8 @@ class PretrainConfig:
         replaced_share: of those, the share that becomes the mask value.
         mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or their
             weights.
+        dataset_weights: share of each dataset in a batch, where it has cells of its
+            kind; None takes cells as there are. A small one comes round more often.
         batch_size: cells of a batch over all devices; a batch is of one kind.
         steps: updates in all.
         evaluate_every: steps between validations.
@@ -67,6 +70,7 @@ class PretrainConfig:
     mask_share: float = 0.15
     replaced_share: float = 0.9
     mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
+    dataset_weights: Mapping[str, float] | None = None
     batch_size: int = 256
     steps: int = 10_000
     evaluate_every: int | None = None
@@ -202,12 +206,7 @@ def mixed_batches(
         raise InputError(store.path, "has no training cell", "prepare more cells")
     pattern = Pattern(tuple(cells), config.mixing)
     samplers = {
-        regime: EpochSampler(
-            chosen,
-            config.batch_size,
-            seed=config.seed + number,
-            lengths=builder.lengths(regime),
-        )
+        regime: _sampler(store, chosen, config, builder.lengths(regime), number)
         for number, (regime, chosen) in enumerate(cells.items())
     }
 
@@ -217,6 +216,35 @@ def mixed_batches(
         return builder.build(cells, regime, step=step, share=share)
 
     return batch
+
+
+def _sampler(
+    store: Store,
+    cells: np.ndarray,
+    config: PretrainConfig,
+    lengths: np.ndarray | None,
+    number: int,
+) -> EpochSampler | WeightedSampler:
+    """Of one kind of batch."""
+    seed = config.seed + number
+    if config.dataset_weights is None:
+        return EpochSampler(cells, config.batch_size, seed=seed, lengths=lengths)
+    weights, names = config.dataset_weights, store.dataset_names
+    if set(weights) != set(names) or not all(w > 0 for w in weights.values()):
+        raise InputError(
+            store.path,
+            f"dataset_weights are {dict(weights)}, and its datasets {list(names)}",
+            "Give each dataset of a store of several a weight above 0",
+        )
+    codes = store.dataset_codes[cells]
+    groups = {name: cells[codes == code] for code, name in enumerate(names)}
+    groups = {name: chosen for name, chosen in groups.items() if len(chosen)}
+    return WeightedSampler(
+        list(groups.values()),
+        [weights[name] for name in groups],
+        config.batch_size,
+        seed=seed,
+    )
 
 
 def initial(

@@ -10,6 +10,7 @@ from scmultimodal.data.sampling import (
     WHOLE,
     EpochSampler,
     Share,
+    WeightedSampler,
     sequential_batches,
 )
 from scmultimodal.schemas.errors import InputError
@@ -155,3 +156,43 @@ def test_a_permutation_is_the_same_on_every_machine():
     """Regenerate only if runs may stop being repeatable: print the left side."""
     drawn = permutation(8, seed=7, stream=Stream.EPOCH, position=(1, 0))
     assert drawn.tolist() == [0, 5, 3, 1, 6, 4, 7, 2]
+
+
+# Weights.
+
+
+def test_each_group_has_its_rows_in_every_batch():
+    groups = [np.arange(5), np.arange(100, 107), np.arange(200, 240)]
+    drawn = batches(WeightedSampler(groups, [2, 1, 4.1], 14, seed=3), range(70))
+    assert [((drawn >= 100 * g) & (drawn < 100 * g + 100)).sum(1).tolist()
+            for g in range(3)] == [[4] * 70, [2] * 70, [8] * 70]  # fmt: skip
+
+
+@given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 9))
+def test_a_group_comes_round_cell_by_cell(cells, rows, seed):
+    """Each order of its cells is whole, wherever batches begin; orders differ."""
+    groups = [10 + np.arange(cells), np.array([99])]
+    sampler = WeightedSampler(groups, [rows, 1], rows + 1, seed=seed)
+    drawn = batches(sampler, range(20))
+    assert (drawn[:, rows:] == 99).all()
+    orders = drawn[:, :rows].ravel()[: 20 * rows // cells * cells].reshape(-1, cells)
+    assert (np.sort(orders) == groups[0]).all()
+    if cells > 4 and len(orders) > 4:
+        assert len(np.unique(orders, axis=0)) > 1
+
+
+def test_a_weighted_batch_is_a_function_of_seed_and_step():
+    groups = [np.arange(30), np.arange(30, 50)]
+    one, other, third = (WeightedSampler(groups, [1, 3], 16, seed=s) for s in (0, 0, 1))
+    forward, backward = batches(one, range(9)), batches(other, range(8, -1, -1))
+    assert (forward == backward[::-1]).all()
+    assert (forward != batches(third, range(9))).any()
+
+
+@pytest.mark.parametrize(
+    ("groups", "weights"), [([[1], []], [1, 1]), ([[1], [2]], [1, 99])]
+)
+def test_a_group_without_a_row_is_told(groups, weights):
+    groups = [np.array(group, int) for group in groups]
+    with pytest.raises(InputError, match="leave a group none"):
+        WeightedSampler(groups, weights, 8, seed=0)

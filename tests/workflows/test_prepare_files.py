@@ -17,7 +17,13 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell import medians
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.weights import export
-from scmultimodal.workflows import prepare, prepare_files, prepare_plan, runners
+from scmultimodal.workflows import (
+    prepare,
+    prepare_files,
+    prepare_plan,
+    pretrain,
+    runners,
+)
 from tests import builders
 
 SEVERAL = {"c.h5mu": "multiome", "a.h5ad": "rna", "b.h5ad": "rna", "d.h5ad": "atac"}
@@ -119,6 +125,28 @@ def test_cells_are_of_what_was_measured_in_them(union):
     name = np.array(DATASETS)[union.dataset_codes]
     assert (union.present("rna") == (name != "d")).all()
     assert (union.present("atac") == np.isin(name, ["c", "d"])).all()
+
+
+def test_datasets_take_the_rows_that_their_weights_say(union):
+    weights = {"c": 2.0, "a": 1.0, "b": 1.0, "d": 4.0}
+    config = builders.small_pretraining(batch_size=16, dataset_weights=weights)
+    builder = pretrain.make_builder(union, config)
+    batch = pretrain.mixed_batches(union, builder, config)
+    # Of RNA are c, a and b; of ATAC c and d; of both c alone.
+    for step, rows in enumerate([[8, 4, 4, 0], [5, 0, 0, 11], [16, 0, 0, 0]] * 2):
+        cells = batch(step).cell_index
+        assert np.bincount(union.dataset_codes[cells], minlength=4).tolist() == rows
+        assert (union.obs["split"].to_numpy()[cells] == "train").all()
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"c": 1.0, "a": 1.0, "b": 1.0}, dict.fromkeys(DATASETS, 0.0)]
+)
+def test_weights_of_other_datasets_are_refused(union, weights):
+    config = builders.small_pretraining(dataset_weights=weights)
+    builder = pretrain.make_builder(union, config)
+    with pytest.raises(InputError, match=r"dataset_weights.*'c', 'a', 'b', 'd'"):
+        pretrain.mixed_batches(union, builder, config)
 
 
 def test_names_of_cells_are_unique(union):
