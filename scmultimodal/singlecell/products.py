@@ -36,27 +36,37 @@ def multiply(counts: sp.csr_matrix, weights: sp.csr_matrix) -> sp.csr_matrix:
     # As much as there can be: pages that nothing is written to take no memory.
     size = counts.shape[0] * columns
     indices, data = np.empty(size, np.int32), np.empty(size, np.int32)
+    parts = cores.parts(counts.shape[0])
 
     def block(rows: slice) -> np.ndarray:
         span = slice(rows.start * columns, rows.stop * columns)
-        arrays = (
-            *cores.arrays(counts, rows),
-            *table,
-            columns,
-            indices[span],
-            data[span],
-        )
-        return _multiply(*arrays)
+        out = (indices[span], data[span], _is_turned(rows, parts))
+        return _multiply(*cores.arrays(counts, rows), *table, columns, *out)
 
     lengths = list(cores.on_all(block, counts.shape[0]))
-    end = 0
-    for rows, some in zip(cores.parts(counts.shape[0]), lengths, strict=True):
-        begin, size = rows.start * columns, some.sum()
-        for array in (indices, data):
-            array[end : end + size] = array[begin : begin + size]
-        end += size
+    ends = np.cumsum([0, *(part.sum() for part in lengths)])
+    begin = 0
+    for rows, first, last in zip(parts, ends[:-1], ends[1:], strict=True):
+        at = rows.start * columns
+        if _is_turned(rows, parts):
+            at = rows.stop * columns - (last - first)
+        if not first:
+            begin = at
+        if at != begin + first:
+            for array in (indices, data):
+                array[begin + first : begin + last] = array[at : at + last - first]
     indptr = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
-    return csr.wrap(data[:end], indices[:end], indptr, (counts.shape[0], columns))
+    whole = slice(begin, begin + ends[-1])
+    return csr.wrap(data[whole], indices[whole], indptr, (counts.shape[0], columns))
+
+
+def _is_turned(rows: slice, parts: list[slice]) -> bool:
+    """Whether a part is written from its end to its beginning.
+
+    So is the first: its result then borders on that of the second, which need not be
+    moved. Of two parts none is.
+    """
+    return rows == parts[0]
 
 
 def _pack(weights: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,18 +96,27 @@ def _pack(weights: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @numba.njit(nogil=True, cache=True)
 @no_type_check
 def _multiply(
-    indptr, indices, data, first, begin, others, columns, out_indices, out_data
+    indptr, indices, data, first, begin, others, columns, out_indices, out_data, turned
 ):
     """Lengths of the rows of a product; its indices and its data go to `out`.
 
     Four entries of the right side are taken whether they are there or not: a loop of
     unknown length costs the processor more, for it cannot foresee its end.
+
+    `turned` fills `out` from its end, with the last column of the last row first.
     """
-    one, width, four = np.uint64(1), np.uint64(columns), np.uint64(4)
-    lengths = np.empty(len(indptr) - 1, np.int64)
+    one, four = np.uint64(1), np.uint64(4)
+    rows, width = np.uint64(len(indptr) - 1), np.uint64(columns)
+    lengths = np.empty(rows, np.int64)
     sums = np.zeros(columns + 4, np.int32)
-    filled = np.uint64(0)
-    for row in range(np.uint64(len(lengths))):
+    # Unsigned numbers go round: so many steps of the greatest one go back.
+    step = ~np.uint64(0) if turned else one
+    at_row, at_column, filled = np.uint64(0), np.uint64(0), np.uint64(0)
+    if turned:
+        at_row, at_column = rows - one, width - one
+        filled = np.uint64(out_data.size) - one
+    row = at_row
+    for _ in range(rows):
         for at in range(indptr[row], indptr[row + one]):
             inner, count = np.uint64(indices[at]), data[at]
             place = inner * four
@@ -109,14 +128,19 @@ def _multiply(
                 continue
             for to in range(np.uint64(begin[inner]), np.uint64(begin[inner + one])):
                 _add(sums, others[to], count)
-        begun = filled
+        length = np.int64(0)
+        column = at_column
         # Without a branch: what is zero is overwritten by what comes next.
-        for column in range(width):
+        for _ in range(width):
             out_indices[filled] = column
             out_data[filled] = sums[column]
-            filled += np.uint64(sums[column] != 0)
+            there = sums[column] != 0
+            filled += step * np.uint64(there)
+            length += there
+            column += step
         sums[:] = 0
-        lengths[row] = filled - begun
+        lengths[row] = length
+        row += step
     return lengths
 
 
