@@ -49,6 +49,8 @@ setup: $(SETUP)  ## make .venv with pinned packages
 demo: $(SETUP)  ## the cell model on a small data set, start to report, in runs/demo
 	$(BIN)/scmultimodal demo --out runs/demo $(ARGS)
 
+# Nearly all of its time goes into compiling programs that run for an instant.
+test: export XLA_FLAGS = --xla_backend_optimization_level=0
 test: $(SETUP)  ## the tests that a change must pass
 	$(PYTEST) -m "not long and not parity" $(ARGS)
 

@@ -58,6 +58,7 @@ def test_hidden_values_are_those_to_predict():
     assert hidden.sum() / (bins > 0).sum() == pytest.approx(0.15, abs=0.05)
 
 
+@pytest.mark.long
 def test_the_literal_layer_is_ours():
     weights, projections = literal.random_weights(SMALL)
     x = jax.random.normal(jax.random.key(1), (SMALL.cells, SMALL.tokens, SMALL.dim))
@@ -70,6 +71,7 @@ def test_the_literal_layer_is_ours():
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", [ours, literal])
 def test_steps_move_the_parameters(module):
     # Of 600 values some 60 are not zero, and some nine of them are hidden.

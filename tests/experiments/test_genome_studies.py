@@ -191,6 +191,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     assert steps == (["2", "2"] if study == "region_ranking" else ["7"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("lightly_compiled")
 def test_a_grid_judges_every_span_out_of_fold_and_goes_on(tracks, tmp_path, capsys):
     out = tmp_path / "grid"

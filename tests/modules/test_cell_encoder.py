@@ -5,7 +5,6 @@ import itertools
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,21 +13,33 @@ from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.ops import exact_attention, favor
 from tests import builders
 
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
 GENES = 12
 
 
+def initialise(network, *inputs):
+    """(a compiled `apply`, fresh parameters, fresh state)."""
+    start = jax.jit(network.init)(jax.random.PRNGKey(0), *inputs)
+    return jax.jit(network.apply), *start
+
+
 @pytest.fixture(scope="module")
-def encoder():
-    """(encode, a batch of all genes)."""
+def initialised():
+    """(a compiled `apply`, parameters, state) of the usual encoder."""
     network = cell_encoder.build_encoder(builders.encoder_config(GENES))
-    batch = builders.cell_batch(num_genes=GENES)
-    params, state = network.init(jax.random.PRNGKey(0), batch)
+    return initialise(network, builders.cell_batch(num_genes=GENES))
 
-    @jax.jit
+
+@pytest.fixture(scope="module")
+def encoder(initialised):
+    """(encode, a batch of all genes)."""
+    apply, params, state = initialised
+
     def encode(batch):
-        return network.apply(params, state, None, batch)[0]
+        return apply(params, state, None, batch)[0]
 
-    return encode, batch
+    return encode, builders.cell_batch(num_genes=GENES)
 
 
 def test_joint_embedding_is_the_token_wise_mean(encoder):
@@ -54,17 +65,16 @@ def test_a_cell_without_a_modality_is_encoded_as_if_the_batch_had_none(encoder):
 
 
 @pytest.mark.parametrize("how", [{"attention": "exact"}, {"dtype": "bfloat16"}])
-def test_how_attention_is_computed_is_a_field(encoder, how):
+def test_how_attention_is_computed_is_a_field(initialised, encoder, how):
     """Exact attention has no projection, and is another model; bfloat16 is close."""
-    _, batch = encoder
+    (_, params, state), (encode, batch) = initialised, encoder
     config = builders.encoder_config(GENES)
     path = dataclasses.replace(config.path, **how)
     network = cell_encoder.build_encoder(dataclasses.replace(config, path=path))
-    usual = cell_encoder.build_encoder(config)
-    params, state = usual.init(jax.random.PRNGKey(0), batch)
-    assert bool(network.init(jax.random.PRNGKey(0), batch)[1]) == ("dtype" in how)
-    expected = np.asarray(usual.apply(params, state, None, batch)[0].tokens)
-    found = np.asarray(network.apply(params, state, None, batch)[0].tokens)
+    _, own_state = jax.eval_shape(network.init, jax.random.PRNGKey(0), batch)
+    assert bool(own_state) == ("dtype" in how)
+    expected = np.asarray(encode(batch).tokens)
+    found = np.asarray(jax.jit(network.apply)(params, state, None, batch)[0].tokens)
     error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
     assert 1e-4 < error < (1.0 if "attention" in how else 0.02)
 
@@ -73,17 +83,15 @@ def test_how_attention_is_computed_is_a_field(encoder, how):
 def test_rows_that_are_asked_for_are_those_of_the_whole(encoder, layers):
     _, batch = encoder
     config = builders.encoder_config(GENES)
-    at = jnp.asarray(
-        [[0, 5, 5], [1, 2, 3], [11, 0, 1], [4, 4, 4], [7, 8, 9], [2, 1, 0]]
-    )
+    at = np.int32([[0, 5, 5], [1, 2, 3], [11, 0, 1], [4, 4, 4], [7, 8, 9], [2, 1, 0]])
     path = dataclasses.replace(config.path, num_layers=layers)
     config = dataclasses.replace(config, path=path)
     network = hk.transform_with_state(
         lambda batch, at: cell_encoder.CellEncoder(config)(batch, at)
     )
-    params, state = network.init(jax.random.PRNGKey(0), batch, None)
-    whole = network.apply(params, state, None, batch, None)[0]
-    some = network.apply(params, state, None, batch, at)[0]
+    apply, params, state = initialise(network, batch, None)
+    whole = apply(params, state, None, batch, None)[0]
+    some = apply(params, state, None, batch, at)[0]
     assert some.cells is None
     expected = np.take_along_axis(np.asarray(whole.tokens), at[..., None], 1)
     np.testing.assert_allclose(some.tokens, expected, atol=1e-5)
@@ -114,7 +122,7 @@ def test_padding_changes_nothing(encoder):
     plain, more = encode(batch), encode(padded)
     where = batch.token_mask
     np.testing.assert_allclose(
-        np.asarray(more.tokens[:, :8])[where],
+        np.asarray(more.tokens)[:, :8][where],
         np.asarray(plain.tokens)[where],
         atol=1e-5,
     )
@@ -130,7 +138,9 @@ def test_cell_vector_is_the_mean_over_genes_that_are_non_zero(encoder):
         np.testing.assert_allclose(encoding.cells[cell], mean, atol=1e-5)
 
 
-def test_silent_genes_that_all_cells_share_are_exact_in_one_layer(encoder, monkeypatch):
+def test_silent_genes_that_all_cells_share_are_exact_in_one_layer(
+    initialised, encoder, monkeypatch
+):
     """And in two they make another model, but one that knows which genes are silent."""
     # It is relative to the stabiliser, which differs.
     monkeypatch.setattr(favor, "EPSILON", 0.0)
@@ -148,15 +158,13 @@ def test_silent_genes_that_all_cells_share_are_exact_in_one_layer(encoder, monke
         token_mask=mask,
     )
 
+    _, params, state = initialised  # of two layers; the first alone is one layer
+
     def encoded(batch, tokens, layers):
         config = builders.encoder_config(GENES, num_layers=layers)
         config = dataclasses.replace(config, tokens=tokens)
-        network = cell_encoder.build_encoder(config)
-        params, state = network.init(
-            jax.random.PRNGKey(0),
-            whole.replace(gene_ids=np.tile(np.arange(GENES, dtype=np.int32), (6, 1))),
-        )
-        return np.asarray(network.apply(params, state, None, batch)[0].tokens)
+        apply = jax.jit(cell_encoder.build_encoder(config).apply)
+        return np.asarray(apply(params, state, None, batch)[0].tokens)
 
     for layers in (1, 2):
         expected = np.take_along_axis(encoded(whole, "all", layers), ids[..., None], 1)[
@@ -179,13 +187,13 @@ def test_exact_attention_has_no_sums_to_take_silent_genes_from():
         dataclasses.replace(config, path=path, tokens="static_zeros")
 
 
-def test_random_features_are_drawn_anew_in_training_alone():
+def test_random_features_are_drawn_anew_in_training_alone(initialised):
     config = builders.encoder_config(GENES)
     path = dataclasses.replace(config.path, redraw_every=2)
     network = cell_encoder.build_encoder(dataclasses.replace(config, path=path))
     batch = builders.cell_batch(num_genes=GENES)
-    params, state = network.init(jax.random.PRNGKey(0), batch)
-    usual = cell_encoder.build_encoder(config).init(jax.random.PRNGKey(0), batch)[1]
+    apply, params, state = initialise(network, batch)
+    _, _, usual = initialised
     assert jax.tree.structure(state) != jax.tree.structure(usual)
 
     def projections(state):
@@ -193,8 +201,8 @@ def test_random_features_are_drawn_anew_in_training_alone():
 
     drawn = [projections(state)]
     for step in range(5):
-        _, state = network.apply(params, state, jax.random.PRNGKey(step), batch)
-        _, judged = network.apply(params, state, None, batch)
+        _, state = apply(params, state, jax.random.PRNGKey(step), batch)
+        _, judged = apply(params, state, None, batch)
         for a, b in zip(projections(state), projections(judged), strict=True):
             np.testing.assert_array_equal(a, b)
         drawn.append(projections(state))
@@ -207,32 +215,33 @@ def test_random_features_are_drawn_anew_in_training_alone():
     assert len({bytes(np.asarray(w)) for w in drawn[-1]}) == 4
 
 
-def test_the_error_of_favor_is_that_of_each_layer_on_its_own_stream():
-    config = builders.encoder_config(GENES)
-    network = cell_encoder.build_approximation_errors(config)
+def test_the_error_of_favor_is_that_of_each_layer_on_its_own_stream(initialised):
+    _, params, state = initialised
+    network = cell_encoder.build_approximation_errors(builders.encoder_config(GENES))
     batch = builders.cell_batch(num_genes=GENES)
-    encoder = cell_encoder.build_encoder(config)
-    params, state = encoder.init(jax.random.PRNGKey(0), batch)
-    errors, _ = network.apply(params, state, None, batch)
+    apply, measure, layer = map(
+        jax.jit, (network.apply, exact_attention.approximation_error, favor.layer)
+    )
+    errors, _ = apply(params, state, None, batch)
     for modality in ("rna", "atac"):
         embedding = f"cell_encoder/{modality}_embedding"
         values = getattr(batch, modality).astype(int)
-        x = params[f"{embedding}/value"]["embeddings"][values]
-        x = x + params[f"{embedding}/gene"]["embeddings"]
+        x = np.asarray(params[f"{embedding}/value"]["embeddings"])[values]
+        x = x + np.asarray(params[f"{embedding}/gene"]["embeddings"])
         present = getattr(batch, f"{modality}_present")[:, None]
-        mask = jnp.broadcast_to(present, values.shape)
+        mask = np.broadcast_to(present, values.shape)
         for index, error in enumerate(errors[modality]):
             name = f"cell_encoder/{modality}_performer/layer_{index}"
             p = favor.LayerParameters(**params[name])
             projection = state[name]["projection"]
-            expected = exact_attention.approximation_error(p, projection, x, mask)
+            expected = measure(p, projection, x, mask)
             np.testing.assert_allclose(error, expected, rtol=1e-4)
             assert error > 0.01
-            x = favor.layer(p, projection, x, mask)
+            x = layer(p, projection, x, mask)
     # Cells that lack a modality, and padding, change nothing.
     present = np.arange(6) != 2
     some, others = (
-        network.apply(
+        apply(
             params,
             state,
             None,
@@ -247,24 +256,26 @@ def test_the_error_of_favor_is_that_of_each_layer_on_its_own_stream():
 
 
 def test_scatter_puts_tokens_at_their_genes_and_zeros_between():
-    ids = jnp.array([[2, 0, 3], [1, 0, 0]])
-    mask = jnp.array([[True, True, True], [True, False, False]])
-    values = jnp.array([[5.0, 6.0, 7.0], [8.0, 9.0, 9.0]])
-    dense = cell_encoder.scatter_to_genes(values, ids, mask, 4)
+    ids = np.array([[2, 0, 3], [1, 0, 0]])
+    mask = np.array([[True, True, True], [True, False, False]])
+    values = np.float32([[5, 6, 7], [8, 9, 9]])
+    scatter = jax.jit(cell_encoder.scatter_to_genes, static_argnums=3)
+    dense = np.asarray(scatter(values, ids, mask, 4))
     np.testing.assert_array_equal(dense, [[6, 0, 5, 7], [0, 8, 0, 0]])
-    wide = cell_encoder.scatter_to_genes(jnp.stack([values, -values], -1), ids, mask, 4)
-    np.testing.assert_array_equal(wide[..., 1], -dense)
+    wide = scatter(np.stack([values, -values], -1), ids, mask, 4)
+    np.testing.assert_array_equal(np.asarray(wide)[..., 1], -dense)
 
 
 def test_no_layers_means_no_attention():
     """The control: a token's output depends on that token alone."""
     network = cell_encoder.build_encoder(builders.encoder_config(GENES, num_layers=0))
     batch = builders.cell_batch(num_genes=GENES)
-    params, state = network.init(jax.random.PRNGKey(0), batch)
+    apply, params, state = initialise(network, batch)
     other = batch.replace(rna=batch.rna.copy())
     other.rna[:, 1:] = (other.rna[:, 1:] + 1) % 6
     first, second = (
-        network.apply(params, state, None, b)[0].tokens[:, 0] for b in (batch, other)
+        np.asarray(apply(params, state, None, b)[0].tokens)[:, 0]
+        for b in (batch, other)
     )
     np.testing.assert_array_equal(first, second)
 

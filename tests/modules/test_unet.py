@@ -2,11 +2,12 @@
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scmultimodal.modules.unet import UNet, UNetConfig
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 
 def network(**fields):
@@ -29,7 +30,7 @@ def convolve(x, layer, *, transposed=False):
 
 def test_channels_of_dim_and_twice_that_give_the_published_count():
     """With a linear map to 6 × 14 × 2 it is SegmentNT's head (SPEC 3.5)."""
-    x = jnp.zeros((1, 500, 512))
+    x = np.zeros((1, 500, 512), np.float32)
     params = jax.eval_shape(network().init, jax.random.PRNGKey(0), x)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count + 512 * 168 + 168 == 16_608_424
@@ -40,7 +41,9 @@ def test_two_levels_in_numpy():
     x = rng.normal(size=(2, 8, 3)).astype(np.float32)
     unet = network(channels=(4, 5))
     params = jax.jit(unet.init)(jax.random.PRNGKey(1), x)
-    params = jax.tree.map(lambda p: p + rng.normal(size=p.shape) * 0.1, params)
+    params = jax.tree.map(
+        lambda p: np.float32(p + rng.normal(size=p.shape) * 0.1), jax.device_get(params)
+    )
     layer = {name.removeprefix("unet/"): leaves for name, leaves in params.items()}
 
     def block(x, name, transposed=False):
@@ -60,11 +63,12 @@ def test_two_levels_in_numpy():
 
 
 def test_a_length_that_does_not_divide_is_filled_with_zeros():
-    x = jax.random.normal(jax.random.PRNGKey(0), (1, 6, 3))
+    x = np.random.default_rng(0).normal(size=(1, 6, 3)).astype(np.float32)
     unet = network(channels=(4, 5))
     params = jax.jit(unet.init)(jax.random.PRNGKey(1), x)
-    filled = unet.apply(params, None, jnp.pad(x, ((0, 0), (0, 2), (0, 0))))
-    found = unet.apply(params, None, x)
+    apply = jax.jit(unet.apply)
+    filled = np.asarray(apply(params, None, np.pad(x, ((0, 0), (0, 2), (0, 0)))))
+    found = apply(params, None, x)
     np.testing.assert_allclose(found, filled[:, :6], atol=1e-6)
 
 

@@ -1,21 +1,26 @@
 """Softmax attention against numpy float64, and FAVOR+ measured by it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scmultimodal.ops import exact_attention, favor
+from scmultimodal.ops import exact_attention
 from tests.ops.test_favor import (
     CELLS,
     DIM,
     KEY,
     TOKENS,
+    draw_projection,
     inputs,
     layer_written_out,
     parameters,
     random_mask,
 )
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 
 def written_out(p, x, mask):
@@ -29,16 +34,17 @@ def written_out(p, x, mask):
 def test_equals_the_definition_whatever_the_chunk(chunk):
     x, _ = inputs()
     mask = random_mask()
-    found = exact_attention.layer(
-        parameters(), x, jnp.asarray(mask), chunk=chunk, approximate_gelu=False
+    layer = functools.partial(
+        exact_attention.layer, chunk=chunk, approximate_gelu=False
     )
+    found = jax.jit(layer)(parameters(), x, mask)
     expected = written_out(parameters(), x, mask)
     np.testing.assert_allclose(np.asarray(found)[mask], expected[mask], atol=2e-5)
 
 
 def test_rows_that_are_asked_for_and_gradients_are_those_of_the_whole():
     x, _ = inputs()
-    mask, at = jnp.asarray(random_mask()), jnp.asarray([[9, 0], [1, 5], [7, 7]])
+    mask, at = random_mask(), np.int32([[9, 0], [1, 5], [7, 7]])
 
     def chosen(x):
         return (exact_attention.layer(parameters(), x, mask, at=at, chunk=1) ** 2).sum()
@@ -47,27 +53,31 @@ def test_rows_that_are_asked_for_and_gradients_are_those_of_the_whole():
         y = exact_attention.layer(parameters(), x, mask)
         return (jnp.take_along_axis(y, at[..., None], 1) ** 2).sum()
 
-    found, expected = (jax.value_and_grad(f)(x) for f in (chosen, whole))
+    found, expected = (jax.jit(jax.value_and_grad(f))(x) for f in (chosen, whole))
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-4)
 
 
 def test_a_cell_without_tokens_attends_to_nothing():
     x, _ = inputs()
-    mask = jnp.zeros((CELLS, TOKENS), bool).at[1].set(True)
-    other = x + jnp.where(mask[..., None], 0, 5 * jnp.arange(DIM))
-    p = parameters()._replace(attention_norm_offset=jnp.zeros(DIM))
+    mask = np.zeros((CELLS, TOKENS), bool)
+    mask[1] = True
+    other = np.float32(x + np.where(mask[..., None], 0, 5 * np.arange(DIM)))
+    zeros = np.zeros(DIM, np.float32)
+    p = parameters()._replace(attention_norm_offset=zeros)
 
-    def attended(x):
+    @jax.jit
+    def attended(x, mask):
         still = p._replace(
-            feed_forward_out=jnp.zeros_like(p.feed_forward_out),
-            feed_forward_out_bias=jnp.zeros(DIM),
-            output_bias=jnp.zeros(DIM),
+            feed_forward_out=np.zeros_like(p.feed_forward_out),
+            feed_forward_out_bias=zeros,
+            output_bias=zeros,
         )
         return exact_attention.layer(still, x, mask) - x
 
-    np.testing.assert_allclose(attended(other)[0], np.zeros((TOKENS, DIM)), atol=1e-5)
-    assert np.abs(attended(other)[1]).max() > 0.1
+    found = np.asarray(attended(other, mask))
+    np.testing.assert_allclose(found[0], np.zeros((TOKENS, DIM)), atol=1e-5)
+    assert np.abs(found[1]).max() > 0.1
 
 
 @pytest.mark.parametrize(("size", "low", "high"), [(0.3, 0.1, 0.2), (1.0, 0.6, 1.0)])
@@ -77,23 +87,25 @@ def test_the_approximation_is_as_good_as_queries_and_keys_are_small(size, low, h
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jnp.asarray(rng.normal(size=shape) / np.sqrt(dim), jnp.float32)
+        return np.float32(rng.normal(size=shape) / np.sqrt(dim))
 
+    zeros, ones = np.zeros(dim, np.float32), np.ones(dim, np.float32)
     p = parameters()._replace(
-        attention_norm_scale=jnp.ones(dim),
-        attention_norm_offset=jnp.zeros(dim),
-        query=size * normal(dim, heads, key_size),
-        key=size * normal(dim, heads, key_size),
+        attention_norm_scale=ones,
+        attention_norm_offset=zeros,
+        query=np.float32(size) * normal(dim, heads, key_size),
+        key=np.float32(size) * normal(dim, heads, key_size),
         value=normal(dim, heads, key_size),
         output=normal(heads, key_size, dim),
-        output_bias=jnp.zeros(dim),
-        feed_forward_norm_scale=jnp.ones(dim),
-        feed_forward_norm_offset=jnp.zeros(dim),
+        output_bias=zeros,
+        feed_forward_norm_scale=ones,
+        feed_forward_norm_offset=zeros,
         feed_forward_in=normal(dim, dim),
-        feed_forward_in_bias=jnp.zeros(dim),
+        feed_forward_in_bias=zeros,
         feed_forward_out=normal(dim, dim),
-        feed_forward_out_bias=jnp.zeros(dim),
+        feed_forward_out_bias=zeros,
     )
-    projection = favor.orthogonal_projection(jax.random.PRNGKey(0), 266, key_size)
-    x = jnp.asarray(rng.normal(size=(2, tokens, dim)), jnp.float32)
-    assert low < exact_attention.approximation_error(p, projection, x) < high
+    projection = draw_projection(jax.random.PRNGKey(0), 266, key_size)
+    x = np.float32(rng.normal(size=(2, tokens, dim)))
+    error = jax.jit(exact_attention.approximation_error)(p, projection, x)
+    assert low < error < high

@@ -11,6 +11,11 @@ import pytest
 
 from scmultimodal.ops import favor
 
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
+layer = jax.jit(favor.layer, static_argnames=("chunk", "approximate_gelu", "precision"))
+draw_projection = jax.jit(favor.orthogonal_projection, static_argnums=(1, 2))
+
 CELLS, TOKENS, DIM, HEADS, KEY, FEATURES = 3, 10, 6, 2, 4, 5
 
 
@@ -18,7 +23,7 @@ def parameters(seed: int = 0) -> favor.LayerParameters:
     rng = np.random.default_rng(seed)
 
     def draw(*shape):
-        return jnp.asarray(rng.normal(size=shape) * 0.5, jnp.float32)
+        return np.float32(rng.normal(size=shape) * 0.5)
 
     return favor.LayerParameters(
         attention_norm_scale=1 + draw(DIM),
@@ -39,8 +44,8 @@ def parameters(seed: int = 0) -> favor.LayerParameters:
 
 def inputs(seed: int = 1):
     rng = np.random.default_rng(seed)
-    x = jnp.asarray(rng.normal(size=(CELLS, TOKENS, DIM)), jnp.float32)
-    projection = jnp.asarray(rng.normal(size=(FEATURES, KEY)), jnp.float32)
+    x = np.float32(rng.normal(size=(CELLS, TOKENS, DIM)))
+    projection = np.float32(rng.normal(size=(FEATURES, KEY)))
     return x, projection
 
 
@@ -107,11 +112,11 @@ def random_mask() -> np.ndarray:
 def test_equals_the_definition_whatever_the_chunk(chunk, masked):
     x, projection = inputs()
     mask = random_mask() if masked else np.ones((CELLS, TOKENS), bool)
-    streamed = favor.layer(
+    streamed = layer(
         parameters(),
         projection,
         x,
-        jnp.asarray(mask) if masked else None,
+        mask if masked else None,
         chunk=chunk,
         approximate_gelu=False,
     )
@@ -121,14 +126,15 @@ def test_equals_the_definition_whatever_the_chunk(chunk, masked):
 
 def test_gradients_do_not_depend_on_the_chunk():
     x, projection = inputs()
-    mask = jnp.asarray(random_mask())
+    mask = random_mask()
 
     def total(p, x, chunk):
         y = favor.layer(p, projection, x, mask, chunk=chunk)
         return (jnp.where(mask[..., None], y, 0) ** 2).sum()
 
-    whole = jax.grad(total, argnums=(0, 1))(parameters(), x, TOKENS)
-    pieces = jax.grad(total, argnums=(0, 1))(parameters(), x, 3)
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), static_argnums=2)
+    whole = gradient(parameters(), x, TOKENS)
+    pieces = gradient(parameters(), x, 3)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(pieces), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -136,9 +142,9 @@ def test_gradients_do_not_depend_on_the_chunk():
 @pytest.mark.parametrize("chunk", [1, 3, 128])
 def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
     x, projection = inputs()
-    mask = jnp.asarray(random_mask())
-    at = jnp.asarray([[9, 0, 4, 4], [1, 2, 3, 5], [7, 7, 7, 7]])
-    weights = jnp.arange(4.0)[None, :, None]
+    mask = random_mask()
+    at = np.int32([[9, 0, 4, 4], [1, 2, 3, 5], [7, 7, 7, 7]])
+    weights = np.float32(np.arange(4))[None, :, None]
 
     def chosen(p, x):
         chunks, masks = favor.split(x, chunk), favor.split(mask, chunk)
@@ -148,12 +154,12 @@ def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
         return (weights * y**2).sum(), y
 
     def whole(p, x):
-        y = favor.layer(p, projection, x, mask, chunk=chunk)
+        y = favor.layer(p, projection, x, mask)
         y = jnp.take_along_axis(y, at[..., None], 1)
         return (weights * y**2).sum(), y
 
     found, expected = (
-        jax.value_and_grad(f, argnums=(0, 1), has_aux=True)(parameters(), x)
+        jax.jit(jax.value_and_grad(f, argnums=(0, 1), has_aux=True))(parameters(), x)
         for f in (chosen, whole)
     )
     assert found[0][1].shape == (CELLS, 4, DIM)
@@ -163,18 +169,23 @@ def test_rows_that_are_asked_for_are_those_of_the_whole(chunk):
 
 def test_products_in_bfloat16_are_close_and_sums_stay_in_float32():
     x, projection = inputs()
-    whole = favor.layer(parameters(), projection, x)
-    rounded = favor.layer(parameters(), projection, x, precision="bfloat16")
+    whole = np.asarray(layer(parameters(), projection, x))
+    rounded = layer(parameters(), projection, x, precision="bfloat16")
     assert rounded.dtype == jnp.float32
-    error = jnp.linalg.norm(rounded - whole) / jnp.linalg.norm(whole)
+    error = np.linalg.norm(rounded - whole) / np.linalg.norm(whole)
     assert 1e-4 < error < 2e-2
-    gradient = jax.grad(
-        lambda x: favor.layer(parameters(), projection, x, precision="bfloat16").sum()
-    )(x)
+
+    @jax.jit
+    @jax.grad
+    def gradient_of(x):
+        return favor.layer(parameters(), projection, x, precision="bfloat16").sum()
+
+    gradient = gradient_of(x)
     assert gradient.dtype == jnp.float32
     # A thousand chunks of ones: an accumulator in bfloat16 would stop at 256.
-    ones = jnp.ones((1000, 1, 1, DIM))
+    ones = np.ones((1000, 1, 1, DIM), np.float32)
 
+    @jax.jit
     def sums_of(chunks):
         return favor.summarise_keys(
             parameters(),
@@ -191,13 +202,13 @@ def test_products_in_bfloat16_are_close_and_sums_stay_in_float32():
 
 def test_a_cell_does_not_see_its_neighbours_nor_padding():
     x, projection = inputs()
-    mask = jnp.asarray(random_mask())
-    alone = favor.layer(parameters(), projection, x[:1], mask[:1], chunk=4)
+    mask = random_mask()
+    alone = layer(parameters(), projection, x[:1], mask[:1], chunk=4)
     # Another neighbour, and huge values where the mask is False.
-    others = jnp.concatenate([x[:1], 50 * x[1:]])
-    others = jnp.where(mask[..., None], others, 1e3)
-    together = favor.layer(parameters(), projection, others, mask, chunk=4)
-    where = np.asarray(mask[0])
+    others = np.concatenate([x[:1], 50 * x[1:]])
+    others = np.where(mask[..., None], others, np.float32(1e3))
+    together = layer(parameters(), projection, others, mask, chunk=4)
+    where = mask[0]
     np.testing.assert_allclose(
         np.asarray(together)[0][where], np.asarray(alone)[0][where], atol=1e-5
     )
@@ -205,12 +216,13 @@ def test_a_cell_does_not_see_its_neighbours_nor_padding():
 
 def test_a_cell_without_tokens_is_finite_with_finite_gradients():
     x, projection = inputs()
-    mask = jnp.zeros((CELLS, TOKENS), bool).at[1].set(True)
+    mask = np.zeros((CELLS, TOKENS), bool)
+    mask[1] = True
 
-    def total(x):
+    def total(x, mask):
         return favor.layer(parameters(), projection, x, mask, chunk=4).sum()
 
-    value, gradient = jax.value_and_grad(total)(x)
+    value, gradient = jax.jit(jax.value_and_grad(total))(x, mask)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -219,21 +231,23 @@ def test_large_activations_stay_finite():
     x, projection = inputs()
     p = parameters()
     p = p._replace(key=300 * p.key, query=300 * p.query)
-    y, gradient = jax.value_and_grad(
-        lambda x: favor.layer(p, projection, x, chunk=4).sum()
-    )(x)
+
+    def total(p, x):
+        return favor.layer(p, projection, x, chunk=4).sum()
+
+    y, gradient = jax.jit(jax.value_and_grad(total, argnums=1))(p, x)
     assert np.isfinite(y)
     assert np.isfinite(gradient).all()
 
 
 def test_projection_blocks_are_orthogonal_with_gaussian_lengths():
-    rows = favor.orthogonal_projection(jax.random.PRNGKey(0), 24, 8)
+    rows = np.asarray(draw_projection(jax.random.PRNGKey(0), 24, 8))
     lengths = np.linalg.norm(rows, axis=1)
-    unit = np.asarray(rows) / lengths[:, None]
+    unit = rows / lengths[:, None]
     for block in unit.reshape(3, 8, 8):
         np.testing.assert_allclose(block @ block.T, np.eye(8), atol=1e-5)
     # |Gaussian vector|² in 8 dimensions has mean 8 and standard deviation 4.
-    many = favor.orthogonal_projection(jax.random.PRNGKey(1), 4_000, 8)
+    many = draw_projection(jax.random.PRNGKey(1), 4_000, 8)
     assert abs((np.linalg.norm(many, axis=1) ** 2).mean() - 8) < 0.3
 
 
@@ -258,7 +272,7 @@ def test_features_estimate_the_softmax_kernel():
     """The mean of φ(q)·φ(k) without ε and stabilisers is exp(q·k)."""
     rng = np.random.default_rng(0)
     q, k = rng.normal(size=(2, 4)) * 0.5
-    w = np.asarray(favor.orthogonal_projection(jax.random.PRNGKey(2), 40_000, 4))
+    w = np.asarray(draw_projection(jax.random.PRNGKey(2), 40_000, 4))
     estimate = np.exp(w @ q - q @ q / 2) * np.exp(w @ k - k @ k / 2)
     assert abs(estimate.mean() / np.exp(q @ k) - 1) < 0.05
 

@@ -1,5 +1,7 @@
 """Silent genes that all cells share, against a layer with every gene as a token."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,8 @@ from tests.ops.test_favor import (
     written_out,
 )
 
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
 GENES = 17
 
 
@@ -23,11 +27,12 @@ def cells_and_empty():
     """(x, empty, gene_ids): each cell has other genes, in no order."""
     x, projection = inputs()
     rng = np.random.default_rng(7)
-    empty = jnp.asarray(rng.normal(size=(1, GENES, DIM)), jnp.float32)
+    empty = np.float32(rng.normal(size=(1, GENES, DIM)))
     ids = np.stack([rng.permutation(GENES)[:TOKENS] for _ in range(CELLS)])
-    return x, empty, jnp.asarray(ids, jnp.int32), projection
+    return x, empty, np.int32(ids), projection
 
 
+@functools.partial(jax.jit, static_argnames=("chunk", "approximate_gelu"))
 def layer(p, projection, x, empty, ids, mask=None, *, chunk=4, at=None, **how):
     """Of whole arrays: (the new tokens, the new empty cell)."""
     mask = jnp.ones(ids.shape, bool) if mask is None else mask
@@ -64,14 +69,15 @@ def test_equals_the_definition_whatever_the_chunk(chunk, masked):
         x,
         empty,
         ids,
-        jnp.asarray(mask) if masked else None,
+        mask if masked else None,
         chunk=chunk,
         approximate_gelu=False,
     )
-    whole, heard = every_gene(x, empty, ids, mask), np.repeat(empty, CELLS, 0)
+    whole = jax.jit(every_gene)(x, empty, ids, mask)
+    heard = np.repeat(empty, CELLS, 0)
     every = np.ones((CELLS, GENES), bool)
     expected = written_out(parameters(), projection, whole, every, heard)
-    expected = np.take_along_axis(expected, np.asarray(ids)[..., None], 1)
+    expected = np.take_along_axis(expected, ids[..., None], 1)
     np.testing.assert_allclose(np.asarray(found)[mask], expected[mask], atol=2e-5)
     expected = written_out(parameters(), projection, empty, every[:1])
     np.testing.assert_allclose(still_empty, expected, atol=2e-5)
@@ -81,10 +87,11 @@ def test_gradients_are_those_of_every_gene_as_a_token(monkeypatch):
     """Without ε the stabilisers, which differ, cancel."""
     monkeypatch.setattr(favor, "EPSILON", 0.0)
     x, empty, ids, projection = cells_and_empty()
-    mask = jnp.asarray(random_mask())
+    mask = random_mask()
 
+    # Not the compiled layer, which other tests have traced with ε.
     def ours(p, x, empty):
-        y, _ = layer(p, projection, x, empty, ids, mask, chunk=4)
+        y, _ = layer.__wrapped__(p, projection, x, empty, ids, mask, chunk=4)
         return jnp.where(mask[..., None], y**2, 0).sum()
 
     def all_genes(p, x, empty):
@@ -93,7 +100,7 @@ def test_gradients_are_those_of_every_gene_as_a_token(monkeypatch):
         return jnp.where(mask[..., None], y**2, 0).sum()
 
     found, expected = (
-        jax.value_and_grad(f, (0, 1, 2))(parameters(), x, empty)
+        jax.jit(jax.value_and_grad(f, (0, 1, 2)))(parameters(), x, empty)
         for f in (ours, all_genes)
     )
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -102,7 +109,7 @@ def test_gradients_are_those_of_every_gene_as_a_token(monkeypatch):
 
 def test_rows_that_are_asked_for_are_those_of_the_whole():
     x, empty, ids, projection = cells_and_empty()
-    mask, at = jnp.asarray(random_mask()), jnp.asarray([[9, 0], [1, 5], [7, 7]])
+    mask, at = random_mask(), np.int32([[9, 0], [1, 5], [7, 7]])
     whole, _ = layer(parameters(), projection, x, empty, ids, mask)
     some, _ = layer(parameters(), projection, x, empty, ids, mask, at=at)
     expected = np.take_along_axis(np.asarray(whole), at[..., None], 1)
@@ -112,7 +119,7 @@ def test_rows_that_are_asked_for_are_those_of_the_whole():
 def test_a_cell_that_expresses_every_gene_has_no_silent_one():
     x, empty, ids, projection = cells_and_empty()
     few = empty[:, :TOKENS]
-    order = jnp.argsort(ids, 1).astype(jnp.int32)
+    order = np.argsort(ids, 1).astype(np.int32)
     found, _ = layer(parameters(), projection, x, few, order, approximate_gelu=False)
     every = np.ones((CELLS, TOKENS), bool)
     expected = written_out(parameters(), projection, x, every, np.repeat(few, CELLS, 0))
@@ -124,8 +131,10 @@ def test_a_key_that_outweighs_all_others_can_be_taken_out():
     x, empty, ids, projection = cells_and_empty()
     p = parameters()
     p = p._replace(key=30 * p.key)
-    y, gradient = jax.value_and_grad(
-        lambda x: layer(p, projection, x, empty, ids)[0].sum()
-    )(x)
+
+    def total(p, x):
+        return layer(p, projection, x, empty, ids)[0].sum()
+
+    y, gradient = jax.jit(jax.value_and_grad(total, argnums=1))(p, x)
     assert np.isfinite(y)
     assert np.isfinite(gradient).all()

@@ -10,6 +10,9 @@ import pytest
 
 from scmultimodal.tasks.masked_kmers import MaskedKmers, MaskedKmersConfig
 from tests import builders
+from tests.tasks.whole import compiled
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 RNG = jax.random.PRNGKey(7)
 MASK, FIRST, NUM = 2, 6, 16
@@ -17,21 +20,17 @@ MASK, FIRST, NUM = 2, 6, 16
 
 def make(**fields):
     shares = {"mask_share": 0.5} | fields
-    return MaskedKmers(
-        MaskedKmersConfig(
-            encoder=builders.dna_encoder_config(),
-            first_kmer=FIRST,
-            num_kmers=NUM,
-            **shares,
-        )
+    config = MaskedKmersConfig(
+        encoder=builders.dna_encoder_config(), first_kmer=FIRST, num_kmers=NUM, **shares
     )
+    return compiled(MaskedKmers(config))
 
 
 @pytest.fixture(scope="module")
 def trained():
     """(task, params, state) with random weights."""
     task = make()
-    return task, *jax.jit(task.init)(jax.random.PRNGKey(0), builders.token_batch())
+    return task, *task.init(jax.random.PRNGKey(0), builders.token_batch())
 
 
 def test_kmers_alone_are_masked_in_the_right_shares():
@@ -54,12 +53,12 @@ def test_rows_are_masked_differently_and_alike_wherever_they_stand():
     task, batch = make(), builders.token_batch(num_sequences=20, num_tokens=60)
     visible, where = task.mask(RNG, batch)
     part, part_where = task.mask(RNG, jax.tree.map(lambda leaf: leaf[12:], batch))
-    np.testing.assert_array_equal(part.token_ids, visible.token_ids[12:])
-    np.testing.assert_array_equal(part_where, where[12:])
+    np.testing.assert_array_equal(part.token_ids, np.asarray(visible.token_ids)[12:])
+    np.testing.assert_array_equal(part_where, np.asarray(where)[12:])
     same = jax.tree.map(lambda leaf: leaf[:2], batch)
     same.token_ids[1] = same.token_ids[0]
-    seen, _ = task.mask(RNG, same)
-    assert (np.asarray(seen.token_ids[0]) != seen.token_ids[1]).any()
+    seen = np.asarray(task.mask(RNG, same)[0].token_ids)
+    assert (seen[0] != seen[1]).any()
 
 
 def test_a_hidden_kmer_never_reaches_its_own_prediction(trained):
@@ -67,7 +66,7 @@ def test_a_hidden_kmer_never_reaches_its_own_prediction(trained):
     task, params, state = trained
     batch = builders.token_batch()
     visible, where = task.mask(RNG, batch)
-    hidden = np.asarray(visible.token_ids == MASK)
+    hidden = np.asarray(visible.token_ids) == MASK
     assert hidden.sum() > 5
     other = batch.replace(
         token_ids=np.where(
@@ -87,7 +86,7 @@ def test_loss_and_accuracy_by_hand(trained):
     (total, weight), (_, metrics) = task.loss(
         params, state, RNG, batch, is_training=True
     )
-    visible, where = task.mask(RNG, batch)
+    visible, where = jax.device_get(task.mask(RNG, batch))
     logits = np.asarray(task.predict(params, state, visible))
     logp = np.asarray(jax.nn.log_softmax(logits))
     expected, hidden, right, count, masked = 0, 0, 0, 0, 0
@@ -111,18 +110,23 @@ def test_an_empty_batch_has_no_weight_and_a_finite_gradient(trained):
     batch = builders.token_batch()
     batch = batch.replace(token_ids=np.ones_like(batch.token_ids))
 
-    def total(params):
-        return task.loss(params, state, RNG, batch, is_training=True)[0]
+    @jax.jit
+    def pulled(params, batch):
+        def total(params):
+            return task.loss(params, state, RNG, batch, is_training=True)[0]
 
-    (value, weight), pull = jax.vjp(total, params)
-    assert (value, weight) == (0, 0)
-    for leaf in jax.tree.leaves(pull((jnp.ones(()), jnp.zeros(())))):
+        totals, pull = jax.vjp(total, params)
+        return totals, pull((jnp.ones(()), jnp.zeros(())))
+
+    totals, gradient = pulled(params, batch)
+    assert totals == (0, 0)
+    for leaf in jax.tree.leaves(gradient):
         np.testing.assert_array_equal(leaf, 0)
 
 
-def test_learns_what_the_neighbours_tell():
+def test_learns_what_the_neighbours_tell(trained):
     """Every sequence repeats one k-mer: the visible ones name the hidden."""
-    task = make(mask_share=0.3)
+    task, (_, params, state) = make(mask_share=0.3), trained
 
     def batch(seed):
         made = builders.token_batch(num_sequences=32, seed=seed)
@@ -132,9 +136,8 @@ def test_learns_what_the_neighbours_tell():
             token_ids=np.where(is_kmer, kmer, made.token_ids).astype(np.int32)
         )
 
-    params, state = jax.jit(task.init)(jax.random.PRNGKey(0), batch(0))
     optimizer = optax.adam(1e-2)
-    opt_state = optimizer.init(params)
+    opt_state = jax.jit(optimizer.init)(params)
 
     @jax.jit
     def step(params, opt_state, key, batch):

@@ -11,9 +11,12 @@ from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstructionConfig,
 )
 from tests import builders
+from tests.tasks.whole import compiled
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 RNG = jax.random.PRNGKey(5)
-ENCODER = builders.encoder_config(12, redraw_every=1)
+ENCODER = builders.encoder_config(12, num_layers=1, redraw_every=1)
 TASKS = [
     MaskedReconstruction(MaskedReconstructionConfig(encoder=ENCODER, mask_share=0.4)),
     CellTypeClassification(
@@ -24,7 +27,7 @@ TASKS = [
 ]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [compiled(task) for task in TASKS])
 def test_random_features_change_in_training_and_stay_in_evaluation(task):
     cells = builders.cell_batch(num_genes=12, num_classes=3)
     params, fresh = task.init(jax.random.PRNGKey(0), cells)

@@ -13,6 +13,9 @@ from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
 from tests import builders
+from tests.tasks.whole import compiled
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 RNG = jax.random.PRNGKey(5)
 SCORER = ScorerConfig(
@@ -22,19 +25,20 @@ SCORER = ScorerConfig(
 
 def make(**fields):
     encoder = builders.dna_encoder_config()
-    return RegionRanking(RegionRankingConfig(encoder=encoder, scorer=SCORER, **fields))
+    config = RegionRankingConfig(encoder=encoder, scorer=SCORER, **fields)
+    return compiled(RegionRanking(config))
 
 
 @pytest.fixture(scope="module")
 def trained():
     """(task, params, state) with random weights."""
     task = make()
-    return task, *jax.jit(task.init)(jax.random.PRNGKey(0), builders.region_batch())
+    return task, *task.init(jax.random.PRNGKey(0), builders.region_batch())
 
 
 def judge(trained, batch):
     task, params, state = trained
-    return task.loss(params, state, RNG, batch, is_training=False)
+    return jax.device_get(task.loss(params, state, RNG, batch, is_training=False))
 
 
 def test_loss_and_metrics_by_hand(trained):
@@ -76,8 +80,9 @@ def test_a_region_is_scored_by_itself_alone(trained):
     other = builders.region_batch(seed=1)
     mixed = spans.replace(token_ids=other.token_ids.copy())
     mixed.token_ids[:, 1] = spans.token_ids[:, 1]
-    scores = task.predict(params, state, mixed)
-    before = task.predict(params, state, spans)
+    scores, before = (
+        np.asarray(task.predict(params, state, batch)) for batch in (mixed, spans)
+    )
     np.testing.assert_allclose(scores[:, 1], before[:, 1], rtol=1e-5, atol=1e-6)
     assert np.abs(scores - before)[:, [0, 2]].max() > 1e-3
 
@@ -101,12 +106,17 @@ def test_a_batch_of_ties_has_no_weight_and_a_finite_gradient(trained):
     spans = builders.region_batch()
     spans = spans.replace(values=np.zeros_like(spans.values))
 
-    def total(params):
-        return task.loss(params, state, RNG, spans, is_training=True)[0]
+    @jax.jit
+    def pulled(params, spans):
+        def total(params):
+            return task.loss(params, state, RNG, spans, is_training=True)[0]
 
-    (value, weight), pull = jax.vjp(total, params)
-    assert (value, weight) == (0, 0)
-    for leaf in jax.tree.leaves(pull((jnp.ones(()), jnp.zeros(())))):
+        totals, pull = jax.vjp(total, params)
+        return totals, pull((jnp.ones(()), jnp.zeros(())))
+
+    totals, gradient = pulled(params, spans)
+    assert totals == (0, 0)
+    for leaf in jax.tree.leaves(gradient):
         np.testing.assert_array_equal(leaf, 0)
 
 
@@ -116,7 +126,7 @@ def test_counts_as_labels_weigh_by_value(trained):
     (by_counts, _), _ = make(labels="counts").loss(
         params, state, RNG, spans, is_training=False
     )
-    logp = jax.nn.log_softmax(trained[0].predict(params, state, spans))
+    logp = np.asarray(jax.nn.log_softmax(trained[0].predict(params, state, spans)))
     np.testing.assert_allclose(by_counts, -(spans.values * logp).sum(), rtol=1e-5)
     # The metrics go by ranks all the same.
     assert judge(trained, spans)[1][1]["ndcg"][0] <= 6
@@ -125,11 +135,13 @@ def test_counts_as_labels_weigh_by_value(trained):
 def test_l2_is_of_training_and_of_matrices_alone(trained):
     _, params, state = trained
     task, spans = make(l2=0.01), builders.region_batch()
-    (with_l2, weight), _ = task.loss(params, state, RNG, spans, is_training=True)
+    (with_l2, weight), _ = jax.device_get(
+        task.loss(params, state, RNG, spans, is_training=True)
+    )
     (without, _), _ = judge(trained, spans)
     squares = sum(
         (leaf**2).sum()
-        for module in params.values()
+        for module in jax.device_get(params).values()
         for name, leaf in module.items()
         if name != "b" and not name.endswith(("bias", "scale", "offset"))
     )
@@ -142,15 +154,15 @@ def test_an_encoder_serves_as_it_is(trained):
     """Parameters are those of the encoder alone, and of a head beside them."""
     _, params, _ = trained
     encoder = nucleotide_transformer.build_encoder(builders.dna_encoder_config())
-    alone = encoder.init(RNG, builders.token_batch().token_ids)
+    alone = jax.eval_shape(encoder.init, RNG, builders.token_batch().token_ids)
     heads = {name.split("/")[0] for name in params.keys() - alone.keys()}
     assert alone.keys() < params.keys()
     assert heads == {"accessibility_head"}
 
 
-def test_learns_an_order_that_the_sequence_tells():
+def test_learns_an_order_that_the_sequence_tells(trained):
     """The value of a region is how often one k-mer stands at its start."""
-    task = make()
+    task, params, state = trained
 
     def batch(seed):
         spans = builders.region_batch(num_spans=32, seed=seed)
@@ -163,9 +175,8 @@ def test_learns_an_order_that_the_sequence_tells():
             values=rank.astype(np.float32),
         )
 
-    params, state = jax.jit(task.init)(jax.random.PRNGKey(0), batch(0))
     optimizer = optax.adam(1e-2)
-    opt_state = optimizer.init(params)
+    opt_state = jax.jit(optimizer.init)(params)
 
     @jax.jit
     def step(params, opt_state, batch):

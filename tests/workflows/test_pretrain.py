@@ -75,6 +75,7 @@ def test_a_batch_is_a_function_of_seed_and_step(pretrained):
     assert (cells(config, 40) != cells(other, 40)).any()
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_to_the_same_bits(pretrained, tmp_path, monkeypatch):
     store, config, _ = pretrained
     config = dataclasses.replace(config, steps=9, checkpoint_every=3)
