@@ -50,7 +50,8 @@ demo: $(SETUP)  ## the cell model on a small data set, start to report, in runs/
 	$(BIN)/scmultimodal demo --out runs/demo $(ARGS)
 
 # Nearly all of its time goes into compiling programs that run for an instant.
-test: export XLA_FLAGS = --xla_backend_optimization_level=0
+test: export XLA_FLAGS = --xla_backend_optimization_level=0 \
+	--xla_cpu_use_fusion_emitters=false
 test: $(SETUP)  ## the tests that a change must pass
 	$(PYTEST) -m "not long and not parity" $(ARGS)
 

@@ -17,6 +17,8 @@ def blobs():
     return centres[groups] + random.normal(size=(90, 80)), groups
 
 
+# UMAP compiles itself for most of a minute.
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_picture_of_the_groups(blobs):
     vectors, groups = blobs
     first, again = (projection.umap(vectors, seed=4) for _ in range(2))
@@ -24,6 +26,7 @@ def test_the_same_seed_gives_the_same_picture_of_the_groups(blobs):
     assert silhouette_score(first, groups) > 0.6
 
 
+@pytest.mark.long
 def test_few_cells_are_laid_out_too(blobs):
     places = projection.umap(blobs[0][:4])
     assert places.shape == (4, 2)
