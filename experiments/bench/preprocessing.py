@@ -58,7 +58,7 @@ class Config:
     density: float = 0.02
     genes: int = 10_733
     links_per_peak: float = 2.0
-    turns: int = 9
+    turns: int = 15
     out: Path = Path("build/bench")
 
 
