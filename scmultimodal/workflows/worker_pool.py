@@ -103,7 +103,6 @@ def _begin() -> None:
 
 def _end_with_parent() -> None:
     # One that is killed cannot tell: its processes would wait for work for ever.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)

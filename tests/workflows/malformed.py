@@ -136,9 +136,9 @@ class Bench:
     def whole(self, small: SmallFiles, source: str) -> Store:
         """What a file that is as it should be gives; made once for a module."""
         if source not in self._workers.stores:
-            made = self.prepare(*small.command(source)).store
-            assert made is not None
-            self._workers.stores[source] = made
+            outcome = self.prepare(*small.command(source))
+            assert outcome.store is not None, outcome.said
+            self._workers.stores[source] = outcome.store
         return self._workers.stores[source]
 
     def refuses(self, *arguments: object, out: Path | None = None) -> str:
