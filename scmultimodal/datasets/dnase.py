@@ -60,7 +60,7 @@ def dnase_regions() -> AccessibleGenome:
         DataUnavailableError: SCMULTIMODAL_DATA is not set.
         InputError: where a file is missing there or differs from the known one.
     """
-    path = {name: _find(name) for name in _SHA256}
+    path = {name: files.known(_FOLDER, name, _SHA256[name]) for name in _SHA256}
     targets = pd.read_csv(path["targets.tsv"], sep="\t", index_col=0)
     is_dnase = targets["description"].str.startswith("DNASE:").to_numpy()
     with np.load(path["tracks_32bp_float16.npz"], allow_pickle=False) as arrays:
@@ -75,14 +75,3 @@ def dnase_regions() -> AccessibleGenome:
         bin_bp=_BIN_BP,
         tracks=tuple(targets["description"][is_dnase].str.removeprefix("DNASE:")),
     )
-
-
-def _find(name: str) -> Path:
-    found = files.local(_FOLDER, name, _SHA256[name])
-    if found is None:
-        raise files.DataUnavailableError(
-            _FOLDER,
-            "is not published in this form",
-            f"Set {files.VARIABLE} to a folder that holds it",
-        )
-    return found

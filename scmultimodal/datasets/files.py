@@ -37,6 +37,23 @@ def local(dataset: str, name: str, sha256: str) -> Path | None:
     return path
 
 
+def known(dataset: str, name: str, sha256: str) -> Path:
+    """A file that is to be had from the folder alone.
+
+    Raises:
+        DataUnavailableError: the environment names no folder.
+        InputError: as `local`.
+    """
+    found = local(dataset, name, sha256)
+    if found is None:
+        raise DataUnavailableError(
+            dataset,
+            "is not published in this form",
+            f"Set {VARIABLE} to a folder that holds it",
+        )
+    return found
+
+
 def download(dataset: str, name: str, address: str, sha256: str) -> Path:
     """A published file, downloaded once.
 

@@ -181,6 +181,30 @@ class KmerTokenizer:
             unknown += unknown_here
         return TokenizedBatch(ids=ids, cut=cut, unknown=unknown)
 
+    def encode_frame(
+        self, letters: UInt8[np.ndarray, "sequences letters"]
+    ) -> Int32[np.ndarray, "sequences tokens"]:
+        """Token ids of one frame of k-mers, CLS first: one for each k letters.
+
+        Here N shifts nothing: a k-mer that holds one is `<mask>`. Zero bytes stand for
+        no letter: a k-mer of them alone is `<pad>`, and part of one is `<mask>` too.
+
+        Args:
+            letters: ASCII, upper or lower case; letters but A, C, G, T are read as N.
+
+        Raises:
+            ValueError: the number of letters is no multiple of k.
+        """
+        count, length = letters.shape
+        if length % self.k:
+            raise ValueError(f"{length} letters are no multiple of {self.k}")
+        kmers = letters.reshape(count, -1, self.k)
+        codes = _CODES[kmers].astype(np.int32)
+        ids = self._first_kmer + codes @ 4 ** np.arange(self.k, dtype=np.int32)[::-1]
+        ids[(codes >= _N).any(-1)] = self.mask_id
+        ids[(kmers == 0).all(-1)] = self.pad_id
+        return np.pad(ids, ((0, 0), (1, 0)), constant_values=self.cls_id)
+
     def decode(self, ids: Sequence[int] | Integer[np.ndarray, " tokens"]) -> str:
         """The sequence that the tokens stand for, in upper case.
 

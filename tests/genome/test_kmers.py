@@ -266,3 +266,34 @@ def test_k_has_bounds(k: int):
 def test_kmers_of_the_vocabulary_are_all_of_them(k: int):
     kmers = KmerTokenizer(k=k).vocabulary[6:-5]
     assert sorted(kmers) == sorted(map("".join, itertools.product("ACGT", repeat=k)))
+
+
+# One frame.
+
+
+def in_frame(*sequences: str, k: int = 3) -> list[list[int]]:
+    letters = [np.frombuffer(s.encode(), np.uint8) for s in sequences]
+    return KmerTokenizer("v2", k).encode_frame(np.stack(letters)).tolist()
+
+
+def test_a_frame_without_n_is_what_encode_gives():
+    tokenizer = KmerTokenizer()
+    sequence = "ACGTTGCAAGGCacgtacTTTAAA"
+    assert in_frame(sequence, k=6) == [tokenizer.encode(sequence)]
+
+
+def test_n_hides_its_kmer_and_shifts_nothing():
+    tokenizer = KmerTokenizer("v2", 3)
+    plain, hidden = in_frame("ACGTTGCAA", "ACGTNGCAR")
+    assert hidden == [plain[0], plain[1], tokenizer.mask_id, tokenizer.mask_id]
+
+
+def test_what_is_beyond_the_end_is_pad():
+    tokenizer = KmerTokenizer("v2", 3)
+    (ids,) = in_frame("ACGT\0\0\0\0\0")
+    assert ids[2:] == [tokenizer.mask_id, tokenizer.pad_id]
+
+
+def test_a_frame_of_broken_kmers_is_refused():
+    with pytest.raises(ValueError, match="10 letters are no multiple of 3"):
+        in_frame("ACGTACGTAC")
