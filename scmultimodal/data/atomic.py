@@ -12,10 +12,20 @@ from scmultimodal.schemas.errors import InputError
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes under a temporary name, syncs and renames; makes the folder."""
+    with file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path, to be written to, that takes the place of `path`.
+
+    If the body raises, `path` is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path, "writing")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         _sync(temporary)
         temporary.replace(path)
     finally:

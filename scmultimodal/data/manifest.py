@@ -44,6 +44,13 @@ REGIONS = Form(
     large=r"tokens\.npy",
 )
 
+ELEMENTS = Form(
+    kind="scmultimodal.elements",
+    version=1,
+    command="prepare-segmentation",
+    large=r"(letters|labels)\.npy",
+)
+
 
 def write(folder: Path, content: Mapping[str, Any], form: Form = CELLS) -> None:
     """Writes the manifest of a folder whose other files are complete."""

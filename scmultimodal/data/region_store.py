@@ -19,9 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt16
 
-from scmultimodal.data import atomic, manifest
+from scmultimodal.data import atomic, manifest, mapped
 from scmultimodal.data.region_chunks import RegionChunk
-from scmultimodal.data.shards import REMEDY
 from scmultimodal.genome.composition import FEATURES
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import SPLITS
@@ -84,7 +83,9 @@ class RegionStore:
     def _map(cls, path: Path, content: dict[str, Any]) -> "RegionStore":
         shapes = _shapes(content["num_tokens"])
         arrays = {
-            name: _read(path / f"{name}.npy", (content["num_spans"], *shape), dtype)
+            name: mapped.read(
+                path / f"{name}.npy", (content["num_spans"], *shape), dtype
+            )
             for (name, dtype), shape in zip(_DTYPES.items(), shapes, strict=True)
         }
         return cls(
@@ -261,16 +262,3 @@ def _write_header(
     description = np.lib.format.dtype_to_descr(np.dtype(dtype))
     header = {"descr": description, "fortran_order": False, "shape": (rows, *shape)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _read(file: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(file, "is missing", REMEDY) from None
-    except Exception as error:  # a damaged header raises whatever its parser meets
-        raise InputError(file, f"cannot be read ({error})", REMEDY) from None
-    if array.shape != shape or array.dtype != dtype:
-        problem = f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}"
-        raise InputError(file, problem, REMEDY)
-    return np.asarray(array)

@@ -18,6 +18,8 @@
 | regions      | intervals of one span, to be ranked                               |
 | sequences    | stretches of DNA, one row of tokens each                          |
 | vocabulary   | all tokens of DNA; `kmers` are those of k letters                 |
+| bases        | letters of DNA, each with its labels                               |
+| elements     | classes of bases: genomic elements                                |
 | channels     | features of a convolution                                         |
 | groups       | what a split or an interval keeps together: chromosomes, regions  |
 | devices      | the leading axis that `jax.pmap` maps over                        |

@@ -86,5 +86,28 @@ class TokenBatch:
     row: Int[Array, " sequences"]
 
 
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class SegmentationBatch:
+    """Windows of DNA whose bases are labelled (SPEC 3.4).
+
+    Attributes:
+        token_ids: k-mers of one frame, CLS first.
+        labels: bit i of a base says whether it is of element i; `UNJUDGED` that nothing
+            is to be learned or judged there: the letter is N, or there is none.
+        known: bit i says whether element i is known in this window at all.
+        sequence_mask: False at rows that only fill the batch up; they weigh nothing.
+        row: position of each window in the *global* batch, which keys random draws.
+    """
+
+    token_ids: Integer[Array, "sequences tokens"]
+    labels: Integer[Array, "sequences bases"]
+    known: Integer[Array, " sequences"]
+    sequence_mask: Bool[Array, " sequences"]
+    row: Int[Array, " sequences"]
+
+
+UNJUDGED = 1 << 15
+"""Of a label: see `SegmentationBatch`."""
+
 WeightedSum = tuple[Float[Array, "..."], Float[Array, "..."]]
 """(weighted sum, weight): sums add up over devices before they are divided."""
