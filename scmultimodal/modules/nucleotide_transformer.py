@@ -12,6 +12,7 @@ reference, `instadeepai/nucleotide-transformer`, of which nothing is copied:
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -240,7 +241,7 @@ class NucleotideTransformer(hk.Module):
                 x.shape[1], config.head_size, rescaling=config.rescaling
             )
 
-        def step(x, parameters):
+        def apply(x, parameters, chunk):
             return transformer.layer(
                 parameters,
                 x,
@@ -249,8 +250,10 @@ class NucleotideTransformer(hk.Module):
                 activation=config.activation,
                 gated=config.gated,
                 dtype=config.dtype,
+                chunk=chunk,
             )
 
+        step = functools.partial(apply, chunk=transformer.queries_at_once())
         if config.remat:
             step = jax.checkpoint(step)
         between, maps, done = {0: x}, {}, 0
@@ -266,7 +269,7 @@ class NucleotideTransformer(hk.Module):
             )
             if stop in attention:
                 last = jax.tree.map(lambda leaf: leaf[end], stack)  # noqa: B023
-                x, maps[stop] = step(x, last)
+                x, maps[stop] = apply(x, last, None)
             between[stop], done = x, stop
         return between, maps
 

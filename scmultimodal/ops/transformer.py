@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Bool, Float
 
 from scmultimodal.ops import favor
@@ -91,6 +92,15 @@ def rotate(
     )
 
 
+def queries_at_once() -> int:
+    """How many queries attend together: few fit into the caches of a processor.
+
+    On two cores of an AMD EPYC 128 of 501 took half the time of all with heads of 16,
+    forward, and as long with heads of 32.
+    """
+    return 128 if jax.default_backend() == "cpu" else 1_024
+
+
 def layer(
     parameters: LayerParameters,
     x: Float[Array, "sequences tokens dim"],
@@ -100,9 +110,10 @@ def layer(
     activation: str = "swish",
     gated: bool = True,
     dtype: Precision = "float32",
+    chunk: int | None = None,
 ) -> tuple[
     Float[Array, "sequences tokens dim"],
-    Float[Array, "sequences heads tokens tokens"],
+    Float[Array, "sequences heads tokens tokens"] | None,
 ]:
     """Applies one layer: x + attention, then + feed-forward.
 
@@ -116,11 +127,15 @@ def layer(
             activated other.
         dtype: "bfloat16" rounds both sides of every product; "float32" takes them as
             they are.
+        chunk: of more tokens than this, so many queries attend at a time, and nothing
+            of them is kept for the backward pass: memory grows with the tokens, not
+            with their square. None has all of them attend at once.
 
     Returns:
-        The new residual stream, and the attention [from query, to key].
+        The new residual stream, and the attention [from query, to key]; None where it
+        was computed in chunks.
     """
-    attended, weights = _attention(parameters, x, token_mask, by, dtype)
+    attended, weights = _attention(parameters, x, token_mask, by, dtype, chunk)
     x = x + attended
     hidden = favor.layer_norm(
         x, parameters.feed_forward_norm_scale, parameters.feed_forward_norm_offset
@@ -142,7 +157,8 @@ def _attention(
     token_mask: Array,
     by: Rotation | None,
     dtype: Precision,
-) -> tuple[Array, Array]:
+    chunk: int | None,
+) -> tuple[Array, Array | None]:
     """What attention adds to the residual stream, and its weights."""
     normed = favor.layer_norm(
         x, parameters.attention_norm_scale, parameters.attention_norm_offset
@@ -156,13 +172,22 @@ def _attention(
     value = project(parameters.value, parameters.value_bias)
     if by is not None:
         query, key = rotate(query, by), rotate(key, by)
-    logits = product("bthk,bThk->bhtT", query, key, dtype) * key.shape[-1] ** -0.5
-    allowed = token_mask[:, None, :, None] & token_mask[:, None, None, :]
-    # Not −∞: a row without a single key has a uniform softmax then, not NaN.
-    weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
-    attended = product("bhtT,bThk->bhtk", weights, value, dtype)
-    out = product("bhtk,hkD->btD", attended, parameters.output, dtype)
-    return out + parameters.output_bias, weights
+
+    def attend(query: Array, query_mask: Array) -> tuple[Array, Array]:
+        logits = product("bthk,bThk->bhtT", query, key, dtype) * key.shape[-1] ** -0.5
+        allowed = query_mask[:, None, :, None] & token_mask[:, None, None, :]
+        # Not −∞: a row without a single key has a uniform softmax then, not NaN.
+        weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
+        attended = product("bhtT,bThk->bhtk", weights, value, dtype)
+        return product("bhtk,hkD->btD", attended, parameters.output, dtype), weights
+
+    tokens = x.shape[1]
+    if chunk is None or tokens <= chunk:
+        out, weights = attend(query, token_mask)
+        return out + parameters.output_bias, weights
+    parts = favor.split(query, chunk), favor.split(token_mask, chunk)
+    out = lax.map(jax.checkpoint(lambda part: attend(*part)[0]), parts)
+    return favor.merge(out, tokens) + parameters.output_bias, None
 
 
 def _add(x: Array, bias: Array | None) -> Array:

@@ -11,6 +11,7 @@ import pytest
 
 from scmultimodal.modules import nucleotide_transformer, nucleotide_transformer_sizes
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.ops import transformer
 
 PAD, MASK, CLS = 1, 2, 3
 SMALL = NucleotideTransformerConfig(
@@ -298,3 +299,29 @@ def test_longer_sequences_are_rescaled_by_how_much_longer_they_are():
 def test_shapes_that_cannot_be_are_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         dataclasses.replace(SMALL, **fields)
+
+
+def test_queries_in_chunks_change_nothing(monkeypatch):
+    """Neither embeddings nor gradients, PAD rows included; maps come whole."""
+    _, params = initialise(SMALL)
+
+    def run(chunk):
+        monkeypatch.setattr(transformer, "queries_at_once", lambda: chunk)
+
+        def total(params):
+            encoder = nucleotide_transformer.build_encoder(SMALL, attention=(1,))
+            found = encoder.apply(params, None, TOKENS)
+            return jnp.sin(found.embeddings).sum(), found
+
+        return jax.jit(jax.value_and_grad(total, has_aux=True))(params)
+
+    (_, whole), gradient = run(1_000)
+    (_, parts), again = run(3)
+    np.testing.assert_allclose(parts.embeddings, whole.embeddings, atol=1e-5)
+    np.testing.assert_allclose(parts.attention[1], whole.attention[1], atol=1e-6)
+    scale = max(float(jnp.abs(a).max()) for a in jax.tree.leaves(gradient))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * scale),
+        gradient,
+        again,
+    )
