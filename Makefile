@@ -91,7 +91,7 @@ $(SETUP): pyproject.toml $(PINS)
 		echo "Making $(VENV) with $$found"; \
 		$$found -m venv --clear $(VENV); }
 	$(PIP) --constraint $(PINS) pip hatchling editables
-	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log,scale]' \
+	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log,scale,tracks]' \
 		--group dev
 	@touch $@
 
@@ -101,5 +101,5 @@ $(SETUP): pyproject.toml $(PINS)
 $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
 	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
 	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
-		--no-build-isolation --editable '.[eval,log,scale,parity]' flax
+		--no-build-isolation --editable '.[eval,log,scale,tracks,parity]' flax
 	@touch $@

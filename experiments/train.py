@@ -26,11 +26,14 @@ STUDIES = (
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",
+    "genome_model.segmentation",
+    "genome_model.segmentation_encoders",
 )
 ON_SEVERAL_HOSTS = (
     "cell_model.pretraining",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
+    "genome_model.segmentation",
 )
 """The others train many models, which single hosts do better, or none."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pandas as pd
@@ -25,13 +26,26 @@ from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
-from scmultimodal.schemas.batches import CellBatch, RegionBatch, TokenBatch
+from scmultimodal.schemas.batches import (
+    CellBatch,
+    RegionBatch,
+    SegmentationBatch,
+    TokenBatch,
+)
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
+from scmultimodal.tasks.segmentation import Segmentation, SegmentationConfig
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
-from scmultimodal.workflows import prepare
+from scmultimodal.weights.genome_model import (
+    GenomeModelConfig,
+    SegmenterConfig,
+    StoredGenomeModel,
+)
+from scmultimodal.workflows import genome_inference, prepare
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
@@ -223,6 +237,64 @@ def dna_encoder_config(**fields: Any) -> NucleotideTransformerConfig:
     return NucleotideTransformerConfig(**({"vocabulary_size": 27} | shape | fields))
 
 
+def segmenter_model(
+    *,
+    attends: bool = True,
+    window_bp: int = 240,
+    elements: tuple[str, ...] = ("exon", "intron", "3UTR"),
+    seed: int = 0,
+    **fields: Any,
+) -> StoredGenomeModel:
+    """A random model that tells elements, for k-mers of 2; windows are 8 n bp long.
+
+    Without `attends` its layers add nothing: each base sees what the U-Net sees.
+    """
+    encoder = dna_encoder_config(max_tokens=64)
+    head = SegmentationHeadConfig(num_elements=len(elements))
+    config = GenomeModelConfig(
+        encoder=encoder,
+        k=2,
+        segmenter=SegmenterConfig(head=head, elements=elements, window_bp=window_bp),
+        **fields,
+    )
+    task = Segmentation(SegmentationConfig(encoder=encoder, head=head, k=2))
+    batch = segmentation_batch(num_elements=len(elements))
+    params, _ = jax.device_get(jax.jit(task.init)(jax.random.PRNGKey(seed), batch))
+    if config.scorer is not None:
+        ranking = RegionRanking(
+            RegionRankingConfig(encoder=encoder, scorer=config.scorer)
+        )
+        regions = region_batch(num_tokens=config.num_tokens)
+        scored, _ = jax.jit(ranking.init)(jax.random.PRNGKey(seed), regions)
+        params |= {
+            name: leaves
+            for name, leaves in jax.device_get(scored).items()
+            if name.startswith("accessibility_head")
+        }
+    if not attends:
+        for name, leaves in params.items():
+            for leaf in leaves if "/layer_" in name else ():
+                if leaf in ("output", "output_bias", "feed_forward_out"):
+                    leaves[leaf] = np.zeros_like(leaves[leaf])
+    return genome_inference.with_reference(config, params)
+
+
+def segmentation_batch(
+    *, num_windows: int = 3, num_bases: int = 16, num_elements: int = 3, seed: int = 0
+) -> SegmentationBatch:
+    """Random k-mers of 2 with random labels; all elements are known everywhere."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(6, 22, (num_windows, num_bases // 2))
+    known = 2**num_elements - 1
+    return SegmentationBatch(
+        token_ids=np.pad(tokens, ((0, 0), (1, 0)), constant_values=3).astype(np.int32),
+        labels=rng.integers(0, known + 1, (num_windows, num_bases)).astype(np.uint16),
+        known=np.full(num_windows, known, np.uint16),
+        sequence_mask=np.ones(num_windows, bool),
+        row=np.arange(num_windows, dtype=np.int32),
+    )
+
+
 def token_batch(
     *, num_sequences: int = 6, num_tokens: int = 12, seed: int = 0
 ) -> TokenBatch:
@@ -251,6 +323,7 @@ def region_batch(
     return RegionBatch(
         token_ids=sequences.token_ids.reshape(num_spans, num_regions, num_tokens),
         values=(order * rng.uniform(0.5, 2, (num_spans, 1))).astype(np.float32),
+        output=np.zeros(num_spans, np.int32),
         span_mask=np.ones(num_spans, bool),
         row=np.arange(num_spans, dtype=np.int32),
         span_index=np.arange(num_spans, dtype=np.int32),
@@ -379,6 +452,7 @@ def region_store(
     version: str = "v1",
     vocabulary: str = "v2",
     split: Any = 0,
+    samples: tuple[str, str] = ("T", "B"),
 ) -> RegionStore:
     """A store of given sequences, three to a span; every span is its own group."""
     tokens = KmerTokenizer(vocabulary).encode_batch(
@@ -403,7 +477,7 @@ def region_store(
         [chunk],
         num_tokens=num_tokens,
         chromosomes=["chr1", "chr2"],
-        samples=["T", "B"],
+        samples=samples,
         config={"spans": {"version": version}, "vocabulary": vocabulary},
         provenance={"source": "tests"},
     )

@@ -46,7 +46,11 @@ class ExamplesConfig:
     Attributes:
         percentile: of a track's own bins; a bin of a peak is above it.
         merge_bp: peaks with at most this between them are one.
-        window_bp: length of every window.
+        window_bp: length of every window, and the most that is read of one.
+        fixed_length: windows are centred on summits; otherwise they are the peaks as
+            they were called, padded, and the length tells.
+        version: "v1" pads at the end; "v2" on both sides, and uses no region twice. All
+            splits are by region: what v1 uses twice it uses within one.
         shift_factor: how often the genome is cut into spans.
         signal_lists: lists of windows at random places.
         vocabulary: of the tokens.
@@ -56,6 +60,8 @@ class ExamplesConfig:
     percentile: float = 95.0
     merge_bp: int = 150
     window_bp: int = 510
+    fixed_length: bool = True
+    version: Literal["v1", "v2"] = "v1"
     shift_factor: int = 10
     signal_lists: int = 40_000
     vocabulary: Literal["v1", "v2"] = "v2"
@@ -97,11 +103,10 @@ def _span_config(
     measured = data.signal.shape[1] * data.bin_bp
     return PrepareRankingConfig(
         spans=SpanConfig(
-            # All splits are by region: what is used twice is used within one.
-            version="v1",
+            version=config.version,
             span_bp=3_000 if which == "near" else measured,
             shift_factor=config.shift_factor * (1 if which == "near" else 2),
-            fixed_length=config.window_bp,
+            fixed_length=config.window_bp if config.fixed_length else None,
             seed=config.seed,
         ),
         num_tokens=config.num_tokens,
@@ -110,8 +115,10 @@ def _span_config(
     )
 
 
-def _peaks(data: AccessibleGenome, track: int, config: ExamplesConfig) -> RegionTable:
-    """The peaks of one track; no closed window may lie where nothing was measured."""
+def peaks_of_track(
+    data: AccessibleGenome, track: int, config: ExamplesConfig
+) -> pd.DataFrame:
+    """The open regions of one track, see `call_peaks`."""
     regions = data.regions
     signal = BinnedSignal(
         data.signal[:, :, track],
@@ -119,7 +126,12 @@ def _peaks(data: AccessibleGenome, track: int, config: ExamplesConfig) -> Region
         regions["target_start"].to_numpy(),
         data.bin_bp,
     )
-    peaks = call_peaks(signal, percentile=config.percentile, merge_bp=config.merge_bp)
+    return call_peaks(signal, percentile=config.percentile, merge_bp=config.merge_bp)
+
+
+def _peaks(data: AccessibleGenome, track: int, config: ExamplesConfig) -> RegionTable:
+    """The peaks of one track; no closed window may lie where nothing was measured."""
+    regions, peaks = data.regions, peaks_of_track(data, track, config)
     flanks = [
         regions[["chrom", low, high]].set_axis(["chrom", "start", "end"], axis=1)
         for low, high in (("start", "target_start"), ("target_end", "end"))

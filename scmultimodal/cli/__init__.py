@@ -15,6 +15,14 @@ from scmultimodal.cli.dna import (
 )
 from scmultimodal.cli.inspect import Inspect, run_inspect
 from scmultimodal.cli.prepare import Prepare, run_prepare
+from scmultimodal.cli.segmentation import (
+    PrepareSegmentation,
+    ScoreVariants,
+    Segment,
+    run_prepare_segmentation,
+    run_score_variants,
+    run_segment,
+)
 from scmultimodal.workflows import process
 
 
@@ -31,6 +39,9 @@ Command = (
     | Annotated[Inspect, _subcommand(Inspect)]
     | Annotated[Finetune, _subcommand(Finetune)]
     | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
+    | Annotated[PrepareSegmentation, _subcommand(PrepareSegmentation)]
+    | Annotated[Segment, _subcommand(Segment)]
+    | Annotated[ScoreVariants, _subcommand(ScoreVariants)]
     | Annotated[Convert, _subcommand(Convert)]
 )
 
@@ -56,5 +67,8 @@ _RUNNERS = {
     Inspect: run_inspect,
     Finetune: run_finetune,
     PrepareRanking: run_prepare_ranking,
+    PrepareSegmentation: run_prepare_segmentation,
+    Segment: run_segment,
+    ScoreVariants: run_score_variants,
     Convert: run_convert,
 }

@@ -124,13 +124,13 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
 
     if command.figures:
         prepare_ranking.check_figures()
-    config = _pick(
+    config = pick(
         prepare_ranking.PrepareRankingConfig,
         command,
-        spans=_pick(SpanConfig, command),
-        split=_pick(ChromosomeSplit, command),
+        spans=pick(SpanConfig, command),
+        split=pick(ChromosomeSplit, command),
     )
-    bulk = None if command.label is None else _pick(PseudobulkConfig, command)
+    bulk = None if command.label is None else pick(PseudobulkConfig, command)
     tables, read = ranking_inputs.read(
         atac=command.atac, tracks=command.tracks, config=bulk, layer=command.layer
     )
@@ -173,7 +173,7 @@ def run_convert(command: Convert) -> None:
     )
 
 
-def _pick(config: type[Config], command: Any, **given: Any) -> Config:
+def pick(config: type[Config], command: Any, **given: Any) -> Config:
     """A configuration from the options of a command that have its fields' names."""
     fields = {field.name for field in dataclasses.fields(config)}
     options = dataclasses.asdict(command)

@@ -1,7 +1,7 @@
 """Batches of regions to be ranked: tokens as prepared, or read anew and turned."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Integer
@@ -147,6 +147,7 @@ class RegionBatchBuilder:
         turning: Turning | None = None,
         *,
         seed: int = 0,
+        outputs: Sequence[int] | None = None,
     ):
         """Prepares the builder; nothing is read yet.
 
@@ -155,10 +156,12 @@ class RegionBatchBuilder:
             tokenizer: what their tokens were made with.
             turning: how training varies the sequences; None leaves them as prepared.
             seed: of the varying.
+            outputs: of a scorer, for each sample of the store; None has one for all.
 
         Raises:
             InputError: a crop that is no multiple of k, or leaves nothing.
         """
+        self._outputs = None if outputs is None else np.asarray(outputs, np.int32)
         self.store, self.tokenizer, self.seed = store, tokenizer, seed
         version = store.manifest["config"].get("spans", {}).get("version")
         self.turner = SequenceTurner(
@@ -217,6 +220,14 @@ class RegionBatchBuilder:
         )
         return self._batch(spans, rows, ids)
 
+    def outputs(
+        self, spans: Integer[np.ndarray, " spans"]
+    ) -> Int32[np.ndarray, " spans"]:
+        """The scorer's output that each span is ranked by."""
+        if self._outputs is None:
+            return np.zeros(len(spans), np.int32)
+        return self._outputs[self.store.spans.sample_index[spans]]
+
     def views(
         self, token_ids: Integer[np.ndarray, "sequences prepared"]
     ) -> Iterator[Int32[np.ndarray, "sequences tokens"]]:
@@ -236,9 +247,12 @@ class RegionBatchBuilder:
         values = np.zeros((len(spans), regions), np.float32)
         ids[real] = token_ids.reshape(-1, *shape[1:])
         values[real] = self.store.values[spans[real]]
+        output = np.zeros(len(spans), np.int32)
+        output[real] = self.outputs(spans[real])
         return RegionBatch(
             token_ids=ids,
             values=values,
+            output=output,
             span_mask=real,
             row=np.arange(len(batch), dtype=np.int32)[rows],
             span_index=spans.astype(np.int32),

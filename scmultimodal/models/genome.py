@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float32, Integer
 from numpy.typing import ArrayLike
 
+from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published
-from scmultimodal.workflows import genome_inference
+from scmultimodal.workflows import genome_inference, segmentation_inference
+from scmultimodal.workflows.segmentation_inference import StitchingConfig
 
 Overflow = Literal["warn", "cut", "raise"]
 
@@ -24,7 +26,7 @@ _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class GenomeModel:
-    """An encoder of DNA, with or without a head that scores accessibility.
+    """An encoder of DNA, with or without heads for accessibility and elements.
 
     model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
     tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
@@ -129,10 +131,14 @@ class GenomeModel:
         self,
         sequences: Sequence[str],
         *,
+        cell_type: str | None = None,
         overflow: Overflow = "warn",
         batch_size: int = 16,
-    ) -> Float32[np.ndarray, " sequences"]:
+    ) -> Float32[np.ndarray, "sequences ..."]:
         """How accessible each sequence is; only differences mean something.
+
+        Of a model that scores each cell type by itself, a column for each of
+        `cell_types`, or that of one.
 
         A score is what the accuracy of the model was measured by: the mean over every
         frame of k-mers and both strands, where training varied them; twelve passes, for
@@ -141,14 +147,15 @@ class GenomeModel:
         Args:
             sequences: DNA; give as many bp as the regions that the model was trained
                 on, with the peak in the middle where it was there.
+            cell_type: one of `cell_types`; None takes all that there are.
             overflow: what happens where sequences have more tokens than the model
                 reads: "warn" leaves their ends out and says how many these are, "cut"
                 says nothing, "raise" raises.
             batch_size: sequences per step.
 
         Raises:
-            InputError: the model has no scorer, a sequence is no DNA, or is too long
-                where `overflow` is "raise".
+            InputError: the model has no scorer, or does not know the cell type; a
+                sequence is no DNA, or is too long where `overflow` is "raise".
         """
         if self.config.num_tokens is None:
             raise InputError(
@@ -157,6 +164,15 @@ class GenomeModel:
                 "train one: python -m experiments.train genome_model.region_ranking",
             )
         _check_batch_size(batch_size)
+        known = self.config.cell_types
+        if cell_type is not None and cell_type not in known:
+            raise InputError(
+                "cell_type",
+                f"is {cell_type!r}",
+                f"Take one of {', '.join(known)}"
+                if known
+                else "The model has one score for all: leave it out",
+            )
         if overflow not in typing.get_args(Overflow):
             raise InputError(
                 "overflow", f"is {overflow!r}", "Choose warn, cut or raise"
@@ -165,9 +181,64 @@ class GenomeModel:
         tokens = self.tokenizer.encode_batch(sequences, length)
         if tokens.cut and overflow != "cut":
             self._report(tokens.cut, len(sequences), overflow)
-        return genome_inference.score_views(
+        scores = genome_inference.score_views(
             self._stored, tokens.ids, batch_size=batch_size
         )
+        if not known:
+            return scores[:, 0]
+        return scores if cell_type is None else scores[:, known.index(cell_type)]
+
+    @property
+    def cell_types(self) -> tuple[str, ...]:
+        """Whose accessibility `score` tells apart; empty where one score is for all."""
+        return self.config.cell_types
+
+    def segment(
+        self,
+        sequence: str,
+        *,
+        window_bp: int | None = None,
+        margin_bp: int | None = None,
+        both_strands: bool = False,
+        batch_size: int = 8,
+    ) -> Float32[np.ndarray, "bases elements"]:
+        """Probability of every element at every base; names are in `elements`.
+
+        A sequence that is longer than a window is read in windows that overlap, and
+        every base is taken of one where it has context on both sides.
+
+        Args:
+            sequence: DNA, upper or lower case. Where a letter is none of A, C, G and T
+                there is no probability but NaN; what is beside it stays in its place.
+            window_bp: length of a window; None takes that of training. In longer ones
+                positions are rescaled.
+            margin_bp: left out at both ends of a window; None takes an eighth of it.
+            both_strands: averages what the two strands say; takes twice the time.
+            batch_size: windows per step.
+
+        Raises:
+            InputError: the model has no such head, a character is no letter, or a
+                length that it cannot read; says the next that it can.
+        """
+        self.tokenizer.encode(sequence)  # raises where a character is no letter
+        config = StitchingConfig(
+            window_bp=window_bp,
+            margin_bp=margin_bp,
+            both_strands=both_strands,
+            batch_size=batch_size,
+        )
+        return segmentation_inference.segment(
+            self._stored, as_letters(sequence), config
+        )
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """What `segment` tells, column by column.
+
+        Raises:
+            InputError: the model has no head for it.
+        """
+        return genome_inference.require_segmenter(self._stored).elements
 
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.

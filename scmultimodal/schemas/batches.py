@@ -59,6 +59,8 @@ class RegionBatch:
     Attributes:
         token_ids: 6-mer tokens of the sequence under each region, padded.
         values: accessibility of each region: pseudobulk counts or a track's signal.
+        output: which of a scorer's outputs each span is of: its cell type. 0 where
+            there is one for all.
         span_mask: False at rows that only fill the batch up; they weigh nothing.
         row: position of each span in the *global* batch, which keys random draws.
         span_index: position of each span in its dataset (−1 at filling rows).
@@ -66,6 +68,7 @@ class RegionBatch:
 
     token_ids: Integer[Array, "spans regions tokens"]
     values: Float[Array, "spans regions"]
+    output: Int[Array, " spans"]
     span_mask: Bool[Array, " spans"]
     row: Int[Array, " spans"]
     span_index: Int[Array, " spans"]

@@ -52,7 +52,8 @@ class RegionRankingConfig:
 class RegionRanking:
     """Listwise ranking of the regions of a span by accessibility.
 
-    Regions are scored one by one: a score never depends on the others of its span. A
+    Regions are scored one by one: a score never depends on the others of its span. Of
+    several outputs a span is ranked by that of its cell type, and moves no other. A
     span in which two regions have equal values has no right order: it weighs nothing
     and is counted as a tie.
     """
@@ -61,7 +62,7 @@ class RegionRanking:
         self.config = config
         self._forward = hk.transform_with_state(self._scores)
 
-    def _scores(self, batch: RegionBatch) -> Float[Array, "spans regions"]:
+    def _scores(self, batch: RegionBatch) -> Float[Array, "spans regions outputs"]:
         spans, regions, num_tokens = batch.token_ids.shape
         token_ids = batch.token_ids.reshape(spans * regions, num_tokens)
         encoder = nucleotide_transformer.NucleotideTransformer(self.config.encoder)
@@ -69,7 +70,8 @@ class RegionRanking:
         scorer = accessibility.build_scorer(
             **vars(self.config.scorer), num_tokens=num_tokens, dim=embeddings.shape[-1]
         )
-        return scorer(embeddings.astype(jnp.float32)).reshape(spans, regions)
+        scores = scorer(embeddings.astype(jnp.float32))
+        return scores.reshape(spans, regions, -1)
 
     def init(
         self, rng: jax.Array, batch: RegionBatch
@@ -79,8 +81,8 @@ class RegionRanking:
 
     def predict(
         self, params: task.Params, network_state: task.Params, batch: RegionBatch
-    ) -> Float[Array, "spans regions"]:
-        """Scores; only their differences mean something."""
+    ) -> Float[Array, "spans regions outputs"]:
+        """Scores; only differences of one output mean something."""
         return self._forward.apply(params, network_state, None, batch)[0]
 
     def loss(
@@ -96,6 +98,7 @@ class RegionRanking:
         del rng  # Nothing is drawn.
         batch = jax.tree.map(jnp.asarray, batch)
         scores = self.predict(params, network_state, batch)
+        scores = jnp.take_along_axis(scores, batch.output[:, None, None], 2)[..., 0]
         values, present = batch.values, batch.span_mask
         tied = ranking.tied(values)
         total, weight = ranking.loss(

@@ -39,6 +39,8 @@ TrainBatches = Callable[[int, Share], Any]
 alone, and every host builds no more than its own part."""
 ValidationBatches = Callable[[Share], Iterable[Any]]
 """Starts the same pass over the validation set each time."""
+Derive = Callable[[dict[str, Any]], dict[str, float]]
+"""What follows from the means of a validation and is no mean itself, such as MCC."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ def fit(
     initial: tuple[Any, Any] | None = None,
     run_config: dict | None = None,
     running: RunningConfig | None = None,
+    derive: Derive | None = None,
     describe: str = "train",
     devices: parallel.Devices = None,
 ) -> TrainResult:
@@ -84,6 +87,7 @@ def fit(
         run_config: all else that the result depends on, as JSON has it. It is kept in
             the checkpoints, and a resume under another is refused.
         running: how it runs; a resume may choose anew.
+        derive: further metrics of a validation, see there.
         describe: what the progress bar says.
         devices: None takes those of all hosts.
 
@@ -122,7 +126,7 @@ def fit(
         newest = hosts.of_main(run_folder.checkpoints.latest_step or 0) or None
         state, window = run_folder.open(state, newest, resume=config.resume == "auto")
         over = parallel.build(running.parallel, devices)
-        run = _Run(task, config, running, optimizer, run_folder, over, window)
+        run = _Run(task, config, running, optimizer, run_folder, over, window, derive)
         state = run.train(state, train_batches, validation_batches, describe)
         run_folder.checkpoints.wait()
         hosts.barrier("trained")
@@ -168,10 +172,12 @@ class _Run:
         folder: RunFolder,
         over: parallel.Parallelism,
         window: Averages,
+        derive: Derive | None,
     ):
         self.task, self.config, self.running = task, config, running
         self.optimizer = optimizer
         self.folder, self.over, self.window = folder, over, window
+        self.derive = derive or (lambda means: {})
         self.schedule = build_schedule(optimizer, config.num_steps)
         self.judge = over.eval_step(task)
 
@@ -293,6 +299,7 @@ class _Run:
         means = validation.average(
             self.judge, state.params, state.network_state, batches, self.over
         )
+        means |= self.derive(means)
         self.folder.metrics.write(done, "validation", means)
         name = self.config.keep_best
         if not name:

@@ -14,8 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from scmultimodal.data.region_loading import SequenceTurner, Turning
+from scmultimodal.genome.elements import ELEMENTS
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.modules.heads.accessibility import ScorerConfig
+from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
@@ -23,6 +25,27 @@ from scmultimodal.weights import folder as folders
 from scmultimodal.weights.folder import Tree
 
 FORMAT, FORMAT_VERSION = "scmultimodal genome model", 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmenterConfig:
+    """A head that tells which elements a base is of, and what it was trained on.
+
+    Attributes:
+        head: its shape.
+        elements: their names, in its order.
+        window_bp: length of the windows it was trained on.
+    """
+
+    head: SegmentationHeadConfig
+    elements: tuple[str, ...] = ELEMENTS
+    window_bp: int = 3_000
+
+    def __post_init__(self):
+        if len(self.elements) != self.head.num_elements:
+            raise ValueError(
+                f"{len(self.elements)} names for {self.head.num_elements} elements"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +58,10 @@ class GenomeModelConfig:
         k: letters of a k-mer.
         scorer: shape of the accessibility head; None where there is none.
         num_tokens: tokens that the head reads.
+        cell_types: names of its outputs, where it has one for each.
         turning: how training varied what the head reads of a sequence; a score is the
             mean over its views, as a judgement is.
+        segmenter: the head that tells elements; None where there is none.
         provenance: where the weights come from; for people.
     """
 
@@ -45,7 +70,9 @@ class GenomeModelConfig:
     k: int = 6
     scorer: ScorerConfig | None = None
     num_tokens: int | None = None
+    cell_types: tuple[str, ...] = ()
     turning: Turning = dataclasses.field(default_factory=Turning)
+    segmenter: SegmenterConfig | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -57,6 +84,11 @@ class GenomeModelConfig:
             )
         if (self.scorer is None) != (self.num_tokens is None):
             raise ValueError("scorer and num_tokens go together")
+        outputs = None if self.scorer is None else self.scorer.outputs
+        if len(self.cell_types) != (outputs or 0):
+            raise ValueError(
+                f"{len(self.cell_types)} cell types for {outputs or 0} outputs"
+            )
         if self.num_tokens is not None:
             _ = self.turner  # refuses a crop that is no multiple of k
 
@@ -92,7 +124,7 @@ class StoredGenomeModel:
         config: what it is.
         params: {module: {name: array}}.
         reference: "token_ids" [sequences, tokens], with a scorer "scored_token_ids"
-            too, and outputs by name.
+            too, with a segmenter "segmented_token_ids", and outputs by name.
     """
 
     config: GenomeModelConfig

@@ -1,54 +1,75 @@
-"""Published Nucleotide Transformers as our configuration and parameters (SPEC 3.5).
+"""Published Nucleotide Transformers, SegmentNT among them, as ours (SPEC 3.5).
 
 A published folder holds one or both of
     model*.safetensors, config.json                            Hugging Face's ESM
     jax_model/pytree_ckpt.joblib, jax_model/hyperparams.json   the JAX reference
 and the first is taken where both are there: it cannot hold code.
 
+Those with a U-Net (SegmentNT) name their elements in the settings.
+
 Confirmed by reading both publishers' code: names of modules, old and new; that matrices
 are [out, in] in the first layout and [in, out] in the second, heads side by side; that
 the activated half of a gated block comes first; that the first layout has a table of
-positions which rotary models do not use; and by their sum, the shapes of v2 50M and
-500M. Not confirmed, since no published file was at hand: the files themselves, the
-values in `hyperparams.json`, and whether the first layout ties the LM head of version 1
-(where the head's matrix is absent, the token embedding takes its place).
+positions which rotary models do not use; that transposed kernels of the first layout
+are [in, out, taps] and backward; and by their sum, the shapes of v2 50M and 500M. Not
+confirmed, since no published file was at hand: the files themselves, the values in
+`hyperparams.json`, and whether the first layout ties the LM head of version 1 (where
+the head's matrix is absent, the token embedding takes its place).
 """
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import haiku as hk
 import jax
 import numpy as np
+from jaxtyping import Int32
 
 from scmultimodal.modules import nucleotide_transformer
+from scmultimodal.modules.heads.segmentation import (
+    SegmentationHead,
+    SegmentationHeadConfig,
+)
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
 from scmultimodal.weights import pickles, published_names
 from scmultimodal.weights.folder import Tree
+from scmultimodal.weights.genome_model import SegmenterConfig
 
 _TENSORS, _TORCH_CONFIG = "model*.safetensors", "config.json"
 _JOBLIB, _HYPERPARAMS = "pytree_ckpt.joblib", "hyperparams.json"
 _REMEDY = "get the files again from where they were published"
 _HEAD = "roberta_lm_head/lm_"
+_SEGMENTER = "fc/w"
+_WINDOW_BP = 3_000
 _READ_FIRST = {"embed/embeddings", "attention_layer_0/fc1/w"}
 """What the shape of a model is read from."""
 
 
-def load_published(
-    directory: str | os.PathLike,
-) -> tuple[NucleotideTransformerConfig, Tree]:
+class Published(NamedTuple):
+    """A published model as ours.
+
+    Attributes:
+        encoder: its shape.
+        segmenter: head that tells elements; None where there is none.
+        params: {module: {name: float32 array}}, with the LM head if the files have one.
+    """
+
+    encoder: NucleotideTransformerConfig
+    segmenter: SegmenterConfig | None
+    params: Tree
+
+
+def load_published(directory: str | os.PathLike) -> Published:
     """Reads a published model, of either layout.
 
     Args:
         directory: the published folder, or its `jax_model`.
-
-    Returns:
-        The model's shape and {module: {name: float32 array}}, as `build_encoder` takes
-        them; with the LM head if the files have one.
 
     Raises:
         InputError: files missing, damaged or unsafe; an array missing, left over, of
@@ -74,12 +95,14 @@ def load_published(
     _check_names(_READ_FIRST, _READ_FIRST & set(flat), source)
     try:
         config = read_config(settings, flat)
+        segmenter = segmenter_from(settings, config, flat)
     except (LookupError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             settings_path, f"describes no model that we know ({reason})", _REMEDY
         ) from error
-    return config, to_parameters(config, flat, source=source)
+    params = to_parameters(config, flat, segmenter=segmenter, source=source)
+    return Published(config, segmenter, params)
 
 
 def download(name: str) -> Path:
@@ -189,8 +212,32 @@ def config_from_torch(
     )
 
 
+def segmenter_from(
+    settings: Mapping[str, Any],
+    encoder: NucleotideTransformerConfig,
+    arrays: published_names.Flat,
+) -> SegmenterConfig | None:
+    """The U-Net of a SegmentNT, by the `features` of its settings; None without one.
+
+    Its windows are those that the rescaling of positions was chosen for; 3 kb without.
+    """
+    if _SEGMENTER not in arrays:
+        return None
+    names = tuple(map(str, settings["features"]))
+    head = SegmentationHeadConfig(num_elements=len(names))
+    k, window_bp = _letters(arrays, head), _WINDOW_BP
+    if encoder.rescaling is not None:
+        unit, tokens = head.unit_bp(k), round(encoder.rescaling * encoder.max_tokens)
+        window_bp = max(unit, (tokens - 1) * k // unit * unit)
+    return SegmenterConfig(head=head, elements=names, window_bp=window_bp)
+
+
 def to_parameters(
-    config: NucleotideTransformerConfig, arrays: published_names.Flat, *, source: object
+    config: NucleotideTransformerConfig,
+    arrays: published_names.Flat,
+    *,
+    source: object,
+    segmenter: SegmenterConfig | None = None,
 ) -> Tree:
     """Puts published arrays under our names; every one must find its place.
 
@@ -198,17 +245,32 @@ def to_parameters(
         config: shape of the model.
         arrays: by published name, see `published_names`.
         source: file to name in an error.
+        segmenter: head that tells elements, if there is one.
 
     Raises:
         InputError: an array missing, left over, of another shape or not finite.
     """
     with_logits = any(name.startswith(_HEAD) for name in arrays)
-    network = nucleotide_transformer.build_encoder(config, with_logits=with_logits)
+    levels = 0 if segmenter is None else segmenter.head.num_levels
+
+    def forward(token_ids: Int32[Array, "sequences tokens"]) -> None:
+        encoder = nucleotide_transformer.NucleotideTransformer(config)
+        embeddings = encoder(token_ids, with_logits=with_logits).embeddings
+        if segmenter is not None:
+            k = _letters(arrays, segmenter.head)
+            SegmentationHead(segmenter.head, k)(embeddings)
+
     wanted = jax.eval_shape(
-        network.init, jax.random.PRNGKey(0), np.full((1, 1), config.pad_id, np.int32)
+        hk.transform(forward).init,
+        jax.random.PRNGKey(0),
+        np.full((1, 1 + 2**levels), config.pad_id, np.int32),
     )
     places = {
-        published_names.published_name(module, leaf): (module, leaf, array.shape)
+        published_names.published_name(module, leaf, levels): (
+            module,
+            leaf,
+            array.shape,
+        )
         for module, leaves in wanted.items()
         for leaf, array in leaves.items()
     }
@@ -229,6 +291,11 @@ def to_parameters(
             raise InputError(source, f"{name} is not finite", _REMEDY)
         params.setdefault(module, {})[leaf] = array
     return params
+
+
+def _letters(arrays: published_names.Flat, head: SegmentationHeadConfig) -> int:
+    """Letters of a token, of which each has its elements' no and yes."""
+    return arrays[_SEGMENTER].shape[-1] // (2 * head.num_elements)
 
 
 def _check_names(wanted: set[str], found: set[str], source: object) -> None:

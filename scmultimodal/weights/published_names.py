@@ -14,7 +14,8 @@ Flat = dict[str, np.ndarray]
 
 _FIRST = re.compile(
     r"(?:^|/)(attention_layer_\d+/|emb_layer_norm_before/|roberta_lm_head/"
-    r"|esm_learned_positional_embeddings/|embed/)"
+    r"|esm_learned_positional_embeddings/|embed/"
+    r"|downsample_block_\d+/|upsample_block_\d+/|final_conv1_d/|fc/)"
 )
 _OLDER = {
     "esm_roberta_lm_head/": "roberta_lm_head/",
@@ -40,6 +41,14 @@ _TORCH = {
     r"lm_head\.dense": "roberta_lm_head/lm_head_fc_1",
     r"lm_head\.layer_norm": "roberta_lm_head/lm_head_layer_norm",
     r"lm_head(?:\.decoder)?": "roberta_lm_head/lm_final_fc",
+    r"unet\._?downsample_blocks\.(\d+)\.conv_layers\.(\d+)": (
+        r"downsample_block_\1/conv\2"
+    ),
+    r"unet\._?upsample_blocks\.(\d+)\.conv_layers\.(\d+)": (
+        r"upsample_block_\1/conv_transpose\2"
+    ),
+    r"unet\.final_block\.conv_layers\.(\d+)": r"final_conv1_d/conv\1",
+    "fc": "fc",
 }
 _TORCH_UNUSED = re.compile(r"contact_head\.|pooler\.|\binv_freq$|position_ids$")
 _OURS = {
@@ -81,7 +90,10 @@ def from_haiku(tree: Mapping[str, Mapping[str, np.ndarray]]) -> Flat:
 
 
 def from_torch(tensors: Mapping[str, np.ndarray]) -> Flat:
-    """Arrays of Hugging Face's ESM; its matrices are [out, in].
+    """Arrays of Hugging Face's ESM and SegmentNT; its matrices are [out, in].
+
+    Kernels are [out, in, taps] there; those of transposed convolutions are
+    [in, out, taps], and backward.
 
     Raises:
         ValueError: two arrays have one name.
@@ -90,7 +102,10 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> Flat:
     for name, tensor in tensors.items():
         if not _TORCH_UNUSED.search(name):
             common = _from_torch_name(name)
-            _put(flat, common, tensor.T if common.endswith("/w") else tensor)
+            tensor = tensor.T if common.endswith("/w") else tensor
+            if "/conv_transpose" in common and tensor.ndim > 1:
+                tensor = tensor[::-1]
+            _put(flat, common, tensor)
     return flat
 
 
@@ -118,9 +133,17 @@ def _from_torch_name(name: str) -> str:
     return f"{module}/{leaf}"
 
 
-def published_name(module: str, leaf: str) -> str:
-    """Common name of one of our parameters, given its module and name."""
-    place = module.partition("/")[2]
+def published_name(module: str, leaf: str, num_levels: int = 0) -> str:
+    """Common name of one of our parameters.
+
+    Args:
+        module: of the parameter.
+        leaf: its name.
+        num_levels: of the U-Net: there, blocks on the way up count from the bottom.
+    """
+    head, _, place = module.partition("/")
+    if head == "segmentation_head":
+        return f"{_of_segmenter(place, num_levels)}/{leaf}"
     stem, kind = leaf, "/w"
     for ending, published in (("_scale", "/scale"), ("_offset", "/offset")):
         if leaf.endswith(ending):
@@ -134,11 +157,24 @@ def published_name(module: str, leaf: str) -> str:
     return _OURS[f"{place}/{stem}" if place else stem] + kind
 
 
+def _of_segmenter(place: str, num_levels: int) -> str:
+    """Common name of a module of the segmentation head."""
+    if place == "elements":
+        return "fc"
+    block, *numbers = place.removeprefix("unet/").split("_")
+    if block == "final":
+        return f"final_conv1_d/conv{numbers[0]}"
+    level, layer = map(int, numbers)
+    if block == "down":
+        return f"downsample_block_{level}/conv{layer}"
+    return f"upsample_block_{num_levels - 1 - level}/conv_transpose{layer}"
+
+
 def published_shape(leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Published shape of one of our parameters: heads stand side by side there."""
     if leaf.endswith("_bias"):
         return (int(np.prod(shape)),)
-    if len(shape) == 3:
+    if len(shape) == 3 and leaf != "w":  # w is a kernel of the U-Net
         dim = shape[-1] if leaf == "output" else shape[0]
         inner = int(np.prod(shape)) // dim
         return (inner, dim) if leaf == "output" else (dim, inner)

@@ -10,18 +10,24 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
+from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.modules import nucleotide_transformer
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
-from scmultimodal.schemas.batches import Array, RegionBatch
+from scmultimodal.schemas.batches import Array, RegionBatch, SegmentationBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
+from scmultimodal.tasks.segmentation import Segmentation, SegmentationConfig
 from scmultimodal.tasks.task import Params
 from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published
 from scmultimodal.weights.folder import Tree
-from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
+from scmultimodal.weights.genome_model import (
+    GenomeModelConfig,
+    SegmenterConfig,
+    StoredGenomeModel,
+)
 
 _Function = Callable[[Params, Array], Array]
 """Parameters and token ids to one row for each sequence; compiled."""
@@ -59,12 +65,16 @@ def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
     Raises:
         InputError: the folder holds no published model, or a broken or unsafe one.
     """
-    encoder, params = published.load_published(directory)
-    version, k = _vocabulary(encoder.vocabulary_size, directory)
+    found = published.load_published(directory)
+    version, k = _vocabulary(found.encoder.vocabulary_size, directory)
     config = GenomeModelConfig(
-        encoder=encoder, tokens=version, k=k, provenance={"converted_from": source}
+        encoder=found.encoder,
+        tokens=version,
+        k=k,
+        segmenter=found.segmenter,
+        provenance={"converted_from": source},
     )
-    return with_reference(config, params)
+    return with_reference(config, found.params)
 
 
 def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel:
@@ -77,6 +87,11 @@ def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel
     if config.num_tokens is not None:
         scored = encode_batch(REFERENCE_SEQUENCES, config.num_tokens).ids
         reference["scored_token_ids"] = scored
+    if config.segmenter is not None:
+        size = config.segmenter.head.unit_bp(config.k)
+        letters = [np.resize(as_letters(s), size) for s in REFERENCE_SEQUENCES]
+        segmented = config.tokenizer.encode_frame(np.stack(letters))
+        reference["segmented_token_ids"] = segmented
     model = StoredGenomeModel(config=config, params=params, reference=reference)
     return dataclasses.replace(
         model, reference={**model.reference, **outputs(model, model.reference)}
@@ -89,7 +104,11 @@ def outputs(
     """What a model makes of the tokens in a reference."""
     found = {"embeddings": encode(model, reference["token_ids"])}
     if "scored_token_ids" in reference:
-        found["scores"] = score(model, reference["scored_token_ids"])
+        scores = score(model, reference["scored_token_ids"])
+        # As models were stored before there were cell types.
+        found["scores"] = scores if model.config.cell_types else scores[:, 0]
+    if "segmented_token_ids" in reference:
+        found["elements"] = segment(model, reference["segmented_token_ids"])
     return found
 
 
@@ -118,10 +137,11 @@ def score(
     token_ids: Integer[np.ndarray, "sequences tokens"],
     *,
     batch_size: int = 16,
-) -> Float[np.ndarray, " sequences"]:
-    """Scores of a model that has a scorer; only their differences mean something."""
+) -> Float[np.ndarray, "sequences outputs"]:
+    """Scores of a model that has a scorer; only differences of one output matter."""
     function = _scorer(model.config.encoder, model.config.scorer)
-    return _over_sequences(function, model, token_ids, (), batch_size)
+    outputs = model.config.scorer.outputs or 1
+    return _over_sequences(function, model, token_ids, (outputs,), batch_size)
 
 
 def score_views(
@@ -129,10 +149,67 @@ def score_views(
     token_ids: Integer[np.ndarray, "sequences prepared"],
     *,
     batch_size: int = 16,
-) -> Float32[np.ndarray, " sequences"]:
+) -> Float32[np.ndarray, "sequences outputs"]:
     """Scores of prepared sequences, the mean over every view of the model's turning."""
     views = model.config.turner.views(token_ids)
     return np.mean([score(model, ids, batch_size=batch_size) for ids in views], axis=0)
+
+
+def segment(
+    model: StoredGenomeModel,
+    token_ids: Integer[np.ndarray, "sequences tokens"],
+    *,
+    batch_size: int = 8,
+) -> Float32[np.ndarray, "sequences bases elements"]:
+    """Probability of every element at every base of windows of one frame of k-mers.
+
+    Positions are rescaled for windows longer than those of training.
+
+    Raises:
+        InputError: the model has no segmenter.
+    """
+    segmenter = require_segmenter(model)
+    task = segmentation_task(model, num_tokens=token_ids.shape[1])
+    bases = (token_ids.shape[1] - 1) * model.config.k
+    return _over_sequences(
+        _segmenter(task.config),
+        model,
+        token_ids,
+        (bases, segmenter.head.num_elements),
+        batch_size,
+    )
+
+
+def segmentation_task(
+    model: StoredGenomeModel, *, num_tokens: int | None = None
+) -> Segmentation:
+    """The task of a model that has a segmenter, for windows of so many tokens.
+
+    Raises:
+        InputError: it has none.
+    """
+    config, segmenter = model.config, require_segmenter(model)
+    encoder = config.encoder
+    if num_tokens is not None:
+        encoder = encoder.for_length(num_tokens)
+    return Segmentation(
+        SegmentationConfig(encoder=encoder, head=segmenter.head, k=config.k)
+    )
+
+
+def require_segmenter(model: StoredGenomeModel) -> SegmenterConfig:
+    """The model's segmenter.
+
+    Raises:
+        InputError: it has none.
+    """
+    if model.config.segmenter is None:
+        raise InputError(
+            "model",
+            "it has no head that tells elements",
+            "train one: python -m experiments.train genome_model.segmentation",
+        )
+    return model.config.segmenter
 
 
 # Kept from call to call: compiling takes longer than encoding a few sequences.
@@ -158,11 +235,31 @@ def _scorer(encoder: NucleotideTransformerConfig, scorer: ScorerConfig) -> _Func
         batch = RegionBatch(
             token_ids=token_ids[:, None],
             values=np.zeros((len(rows), 1), np.float32),
+            output=np.zeros(len(rows), np.int32),
             span_mask=np.ones(len(rows), bool),
             row=rows,
             span_index=rows,
         )
         return task.predict(params, {}, batch)[:, 0]
+
+    return jax.jit(function)
+
+
+@functools.lru_cache(maxsize=8)
+def _segmenter(config: SegmentationConfig) -> _Function:
+    task = Segmentation(config)
+
+    def function(params: Params, token_ids: Integer[Array, "sequences tokens"]):
+        rows = np.arange(len(token_ids), dtype=np.int32)
+        bases = (token_ids.shape[1] - 1) * config.k
+        batch = SegmentationBatch(
+            token_ids=token_ids,
+            labels=np.zeros((len(rows), bases), np.uint16),
+            known=np.zeros(len(rows), np.uint16),
+            sequence_mask=np.ones(len(rows), bool),
+            row=rows,
+        )
+        return jax.nn.sigmoid(task.predict(params, {}, batch))
 
     return jax.jit(function)
 

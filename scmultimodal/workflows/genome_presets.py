@@ -9,6 +9,7 @@ from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
+from scmultimodal.workflows.segmentation_config import SegmentationTrainingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,15 +20,20 @@ class GenomePreset:
         kmers: masked-k-mer pre-training.
         signal: training on the signal of windows at random places, before.
         ranking: training by ranking.
+        segmentation: training in segmentation.
     """
 
     kmers: KmerPretrainConfig
     signal: SignalConfig
     ranking: RankingConfig
+    segmentation: SegmentationTrainingConfig
 
 
 STUDY = GenomePreset(
-    kmers=KmerPretrainConfig(), signal=SignalConfig(), ranking=RankingConfig()
+    kmers=KmerPretrainConfig(),
+    signal=SignalConfig(),
+    ranking=RankingConfig(),
+    segmentation=SegmentationTrainingConfig(),
 )
 
 _SHAPE = NucleotideTransformerConfig(
@@ -64,6 +70,17 @@ SMALL = GenomePreset(
         keep_best=None,
         optimizer=OptimizerConfig(
             learning_rate=1e-3, weight_decay=1e-2, warmup_steps=20
+        ),
+    ),
+    segmentation=SegmentationTrainingConfig(
+        shape=_SHAPE,
+        steps=1_000,
+        batch_size=16,
+        evaluate_every=100,
+        validation_windows=256,
+        checkpoint_every=250,
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3, weight_decay=1e-2, warmup_steps=50
         ),
     ),
 )

@@ -15,6 +15,7 @@ from scmultimodal.data.sampling import (
     Share,
     sequential_batches,
 )
+from scmultimodal.modules.heads import accessibility
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import RegionBatch
 from scmultimodal.schemas.errors import InputError
@@ -48,21 +49,23 @@ def run(
         store: prepared spans.
         config: the numbers.
         out: the run folder.
-        start: whose encoder to start from; None starts afresh. The head is always new,
-            so that heads are compared on equal terms.
+        start: whose encoder to start from; None starts afresh. The head is new, so
+            that heads are compared on equal terms, but where cell types are added.
         train: rows of the store; None takes its training spans.
         validation: rows of the store; None takes its validation spans.
         describe: what the progress bar says.
 
     Raises:
-        InputError: no span to train on, or another vocabulary than the encoder's.
+        InputError: no span to train on, another vocabulary than the encoder's, or cell
+            types to add that the model has, or to a model without any.
     """
     train = store.split("train") if train is None else train
     validation = store.split("validation") if validation is None else validation
     if not len(train):
         raise InputError(store.path, "has no training span", "prepare more spans")
-    builder = make_builder(store, config, start)
-    task = make_task(config, start)
+    cell_types = cell_types_of(store, config, start)
+    builder = make_builder(store, config, start, cell_types)
+    task = make_task(config, start, cell_types)
     sampler = EpochSampler(train, config.batch_size, seed=config.seed)
     result = loop.fit(
         task,
@@ -83,7 +86,9 @@ def run(
             resume=config.resume,
         ),
         folder=out,
-        optimizer=optimizer_of(config, task.config.encoder.num_layers),
+        optimizer=optimizer_of(
+            config, task.config.encoder.num_layers, start, cell_types
+        ),
         initial=_initial(task, builder, train, config, start),
         run_config={
             "ranking": configs.to_json(config),
@@ -105,8 +110,9 @@ def run(
             encoder=task.config.encoder,
             tokens=builder.tokenizer.version,
             k=builder.tokenizer.k,
-            scorer=config.scorer,
+            scorer=task.config.scorer,
             num_tokens=builder.num_tokens,
+            cell_types=cell_types,
             turning=config.turning,
             provenance={
                 **provenance.of_code(),
@@ -132,32 +138,70 @@ def plan(
     train = store.split("train")
     if not len(train):
         raise InputError(store.path, "has no training span", "prepare more spans")
-    task = make_task(config, start)
+    cell_types = cell_types_of(store, config, start)
+    task = make_task(config, start, cell_types)
     return dry_run.plan(
         task,
-        make_builder(store, config, start).build(
+        make_builder(store, config, start, cell_types).build(
             np.resize(train, config.batch_size),
             step=0,
             share=parallel.share_of_host(),
         ),
-        optimizer=optimizer_of(config, task.config.encoder.num_layers),
+        optimizer=optimizer_of(
+            config, task.config.encoder.num_layers, start, cell_types
+        ),
         running=config.running,
         steps=config.steps,
         steps_per_epoch=len(train) / config.batch_size,
     )
 
 
-def make_task(config: RankingConfig, start: StoredGenomeModel | None) -> RegionRanking:
+def cell_types_of(
+    store: RegionStore, config: RankingConfig, start: StoredGenomeModel | None
+) -> tuple[str, ...]:
+    """Names of the scorer's outputs; none where one score is for all.
+
+    Raises:
+        InputError: cell types are to be added, and the model has them, or has none.
+    """
+    if config.outputs == "shared":
+        return ()
+    if config.outputs == "per_cell_type":
+        return store.samples
+    if start is None or not start.config.cell_types:
+        raise InputError(
+            "outputs",
+            "is 'added', and there is no model with cell types to add to",
+            "Start from one that was trained with --outputs per_cell_type",
+        )
+    if known := sorted(set(store.samples) & set(start.config.cell_types)):
+        raise InputError(
+            store.path,
+            f"has {known[0]!r}, which the model knows already",
+            "Prepare spans of new cell types alone, or name them otherwise",
+        )
+    return (*start.config.cell_types, *store.samples)
+
+
+def make_task(
+    config: RankingConfig,
+    start: StoredGenomeModel | None,
+    cell_types: tuple[str, ...] = (),
+) -> RegionRanking:
     """The objective. An encoder that is started from is computed as `shape` says."""
     encoder = config.shape
     if start is not None:
         encoder = dataclasses.replace(
             start.config.encoder, dtype=encoder.dtype, remat=encoder.remat
         )
+    scorer = config.scorer
+    if config.outputs == "added" and start is not None and start.config.scorer:
+        scorer = start.config.scorer
+    scorer = dataclasses.replace(scorer, outputs=len(cell_types) or None)
     return RegionRanking(
         RegionRankingConfig(
             encoder=encoder,
-            scorer=config.scorer,
+            scorer=scorer,
             loss=config.loss,
             labels=config.labels,
             l2=config.l2,
@@ -166,9 +210,14 @@ def make_task(config: RankingConfig, start: StoredGenomeModel | None) -> RegionR
 
 
 def make_builder(
-    store: RegionStore, config: RankingConfig, start: StoredGenomeModel | None
+    store: RegionStore,
+    config: RankingConfig,
+    start: StoredGenomeModel | None,
+    cell_types: tuple[str, ...] = (),
 ) -> RegionBatchBuilder:
     """Makes batches of prepared spans, for a vocabulary that the encoder knows.
+
+    Spans are of the outputs of their cell types, where these are given.
 
     Raises:
         InputError: the spans have other tokens than the encoder.
@@ -182,7 +231,10 @@ def make_builder(
             f"{encoder.vocabulary_size}",
             "prepare the spans with the vocabulary of the encoder",
         )
-    return RegionBatchBuilder(store, tokenizer, config.turning, seed=config.seed)
+    outputs = [cell_types.index(name) for name in store.samples] if cell_types else None
+    return RegionBatchBuilder(
+        store, tokenizer, config.turning, seed=config.seed, outputs=outputs
+    )
 
 
 def in_order(
@@ -196,10 +248,20 @@ def in_order(
         yield builder.build(rows, share=share)
 
 
-def optimizer_of(config: RankingConfig, num_layers: int) -> OptimizerConfig:
-    """The optimiser, with the rates of a frozen encoder or of one layer by layer."""
+def optimizer_of(
+    config: RankingConfig,
+    num_layers: int,
+    start: StoredGenomeModel | None = None,
+    cell_types: tuple[str, ...] = (),
+) -> OptimizerConfig:
+    """The optimiser, with the rates of what is frozen, or of layer by layer."""
     optimizer = shorten_warmup(config.optimizer, config.steps)
-    if config.encoder == "frozen":
+    if config.outputs == "added":
+        known = 0 if start is None else len(start.config.cell_types)
+        new = (accessibility.output_name(i) for i in range(known, len(cell_types)))
+        added = ((f"{accessibility.NAME}/{name}/.*", 1.0) for name in new)
+        rates = (*added, (".*", 0.0))
+    elif config.encoder == "frozen":
         rates = (("nucleotide_transformer/.*", 0.0), (".*", 1.0))
     elif config.layer_decay < 1:
         layers = (
@@ -223,9 +285,16 @@ def scores(
     *,
     batch_size: int = 192,
 ) -> Float32[np.ndarray, "spans regions"]:
-    """Scores of spans, the mean over every view that the builder has of them."""
+    """Scores of spans, the mean over every view that the builder has of them.
+
+    Where the model has a score for each cell type, spans have that of theirs.
+
+    Raises:
+        InputError: a cell type that the model does not know.
+    """
     different, where = builder.store.sequences(spans)
-    found = np.zeros(len(different), np.float32)
+    outputs = _outputs(model, builder.store)[builder.store.spans.sample_index[spans]]
+    found = np.zeros((len(different), model.config.scorer.outputs or 1), np.float32)
     for first in range(0, len(different), SCORED_AT_ONCE):
         part = slice(first, first + SCORED_AT_ONCE)
         views = [
@@ -233,7 +302,23 @@ def scores(
             for ids in builder.views(different[part])
         ]
         found[part] = np.mean(views, axis=0)
-    return found[where]
+    return found[where, outputs[:, None]]
+
+
+def _outputs(
+    model: StoredGenomeModel, store: RegionStore
+) -> Integer[np.ndarray, " samples"]:
+    """The model's output for each sample of a store."""
+    known = model.config.cell_types
+    if not known:
+        return np.zeros(len(store.samples), np.int64)
+    if missing := [name for name in store.samples if name not in known]:
+        raise InputError(
+            store.path,
+            f"has {missing[0]!r}, which the model does not know",
+            f"It knows {', '.join(known[:5])}; train --outputs added for further ones",
+        )
+    return np.array([known.index(name) for name in store.samples], np.int64)
 
 
 def _initial(
@@ -243,12 +328,17 @@ def _initial(
     config: RankingConfig,
     start: StoredGenomeModel | None,
 ) -> tuple[genome_model.Tree, genome_model.Tree]:
-    """Fresh parameters, the encoder of `start` in its place."""
+    """Fresh parameters, what is taken of `start` in its place."""
     example = builder.build(spans[:1])
     fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)
     params, network_state = jax.device_get(fresh)
     if start is not None:
-        taken = {name: start.params[name] for name in params if _of_encoder(name)}
+        whole = config.outputs == "added"
+        taken = {
+            name: start.params[name]
+            for name in params
+            if name in start.params and (whole or _of_encoder(name))
+        }
         params = {**params, **taken}
     return params, network_state
 

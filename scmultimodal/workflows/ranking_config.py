@@ -14,6 +14,7 @@ from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 
 EncoderTraining = Literal["trained", "frozen"]
+Outputs = Literal["shared", "per_cell_type", "added"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class RankingConfig:
             `remat` alone.
         scorer: the head.
         encoder: "trained" with the head, or "frozen".
+        outputs: "shared" has one score for all cell types; "per_cell_type" one for
+            each, learned together; "added" takes encoder and head of the model that is
+            started from as they are, and learns scores of further cell types alone.
         layer_decay: with a trained encoder, each layer below another learns at this
             part of its rate.
         loss: which of Rax's losses.
@@ -49,6 +53,7 @@ class RankingConfig:
     )
     scorer: ScorerConfig = dataclasses.field(default_factory=ScorerConfig)
     encoder: EncoderTraining = "trained"
+    outputs: Outputs = "shared"
     layer_decay: float = 1.0
     loss: LossName = "softmax"
     labels: LabelKind = "ranks"
@@ -72,6 +77,10 @@ class RankingConfig:
         if self.encoder not in typing.get_args(EncoderTraining):
             raise InputError(
                 "encoder", f"is {self.encoder!r}", "Choose trained or frozen"
+            )
+        if self.outputs not in typing.get_args(Outputs):
+            raise InputError(
+                "outputs", f"is {self.outputs!r}", "Choose shared, per_cell_type, added"
             )
         if not 0 < self.layer_decay <= 1:
             raise InputError(
@@ -100,6 +109,7 @@ class SignalConfig:
             steps=self.steps,
             optimizer=self.optimizer,
             encoder="trained",
+            outputs="shared",
             layer_decay=1.0,
             evaluate_every=max(1, self.steps // 4),
             checkpoint_every=max(1, self.steps // 4),

@@ -246,7 +246,7 @@ def test_scores_are_those_of_the_task(with_scorer):
     batch = builders.region_batch(num_spans=1, num_regions=4, num_tokens=9)
     token_ids = with_scorer.tokenizer.encode_batch(SEQUENCES, 9).ids
     batch = dataclasses.replace(batch, token_ids=token_ids[None])
-    expected = task.predict(with_scorer._stored.params, {}, batch)[0]
+    expected = task.predict(with_scorer._stored.params, {}, batch)[0, :, 0]
     assert scores.dtype == np.float32
     assert len(np.unique(scores)) == len(SEQUENCES)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)

@@ -47,7 +47,7 @@ def test_loss_and_metrics_by_hand(trained):
     values[1, :2] = 7  # a tie
     spans = spans.replace(values=values, span_mask=np.arange(6) != 5)
     (total, weight), (_, metrics) = judge(trained, spans)
-    scores = np.asarray(trained[0].predict(*trained[1:], spans))
+    scores = np.asarray(trained[0].predict(*trained[1:], spans))[..., 0]
     logp = np.asarray(jax.nn.log_softmax(scores))
     expected, right = 0, 0
     for span in (0, 2, 3, 4):
@@ -126,7 +126,8 @@ def test_counts_as_labels_weigh_by_value(trained):
     (by_counts, _), _ = make(labels="counts").loss(
         params, state, RNG, spans, is_training=False
     )
-    logp = np.asarray(jax.nn.log_softmax(trained[0].predict(params, state, spans)))
+    scores = trained[0].predict(params, state, spans)[..., 0]
+    logp = np.asarray(jax.nn.log_softmax(scores))
     np.testing.assert_allclose(by_counts, -(spans.values * logp).sum(), rtol=1e-5)
     # The metrics go by ranks all the same.
     assert judge(trained, spans)[1][1]["ndcg"][0] <= 6

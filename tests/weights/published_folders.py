@@ -146,3 +146,79 @@ def write_torch(folder, arrays, version=2, **fields):
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def segmenter_weights(elements=3, k=2, *, seed=5):
+    """{module: {leaf: array}} of a U-Net, by the names of the JAX reference."""
+    rng = np.random.default_rng(seed)
+    shapes = {}
+    for level, (inner, outer) in enumerate([(DIM, DIM), (DIM, 2 * DIM)]):
+        for i in (0, 1):
+            shape = (3, inner if i == 0 else outer, outer)
+            shapes[f"downsample_block_{level}/conv{i}"] = shape
+    for block, (inner, outer) in enumerate([(2 * DIM, 2 * DIM), (2 * DIM, DIM)]):
+        for i in (0, 1):
+            # Transposed: [taps, out, in].
+            shape = (3, outer, inner if i == 0 else outer)
+            shapes[f"upsample_block_{block}/conv_transpose{i}"] = shape
+    for i in (0, 1):
+        shapes[f"final_conv1_d/conv{i}"] = (3, DIM, DIM)
+    shapes["fc"] = (DIM, k * elements * 2)
+    return {
+        name: {
+            "w": rng.normal(0, 0.3, shape).astype("f4"),
+            "b": rng.normal(
+                0, 0.3, shape[1] if "transpose" in name else shape[-1]
+            ).astype("f4"),
+        }
+        for name, shape in shapes.items()
+    }
+
+
+def write_segment_nt(folder, layout, features=("exon", "intron", "3UTR")):
+    """A SegmentNT of either layout; returns its folder and the arrays of the head."""
+    arrays, head = weights(), segmenter_weights(len(features))
+    if layout == "jax":
+        folder = folder / "jax_model"
+        folder.mkdir(parents=True)
+        unet = "u_net_head/~/unet1_d_segmentation_head/~/"
+        tree = haiku_names(arrays) | {
+            ("u_net_head/~/fc" if m == "fc" else unet + m.replace("/", "/~/")): leaves
+            for m, leaves in head.items()
+        }
+        joblib.dump(tree, folder / "pytree_ckpt.joblib")
+        fields = {"rescaling_factor": 2.0, "features": list(features)}
+        hyperparams = HYPERPARAMS | VERSION_2 | fields
+        (folder / "hyperparams.json").write_text(json.dumps(hyperparams))
+        return folder.parent, head
+    write_torch(folder, arrays, features=list(features))
+    tensors = {
+        name: array
+        for module, leaves in head.items()
+        for name, array in _torch_segmenter(module, leaves)
+    }
+    save_file(torch_names(arrays) | tensors, folder / "model.safetensors")
+    return folder, head
+
+
+def _torch_segmenter(module, leaves):
+    """Names and arrays as SegmentNT's torch module has them."""
+    kernel = leaves["w"]
+    if module == "fc":
+        yield "fc.weight", np.ascontiguousarray(kernel.T)
+        yield "fc.bias", leaves["b"]
+        return
+    block, layer = module.split("/")
+    kind, _, number = block.rpartition("_")
+    place = {
+        "downsample_block": f"_downsample_blocks.{number}",
+        "upsample_block": f"_upsample_blocks.{number}",
+        "final_conv1": "final_block",
+    }[kind]
+    if "transpose" in layer:  # [in, out, taps], and backward
+        kernel = kernel[::-1].transpose(2, 1, 0)
+    else:
+        kernel = kernel.transpose(2, 1, 0)
+    name = f"unet.{place}.conv_layers.{layer[-1]}"
+    yield f"{name}.weight", np.ascontiguousarray(kernel)
+    yield f"{name}.bias", leaves["b"]

@@ -18,7 +18,7 @@ JOBLIB = "jax_model/pytree_ckpt.joblib"
 
 def load(folder):
     """(config, {"module/name": array})."""
-    config, params = nucleotide_transformer.load_published(folder)
+    config, _, params = nucleotide_transformer.load_published(folder)
     return config, {
         f"{m}/{k}": a for m, leaves in params.items() for k, a in leaves.items()
     }

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 from jaxtyping import Float
 
 from scmultimodal.modules import unet
@@ -29,6 +30,8 @@ class ScorerConfig:
 
     Attributes:
         name: which head.
+        outputs: scores, one for each cell type, each with a last map of its own; None
+            gives one score for all.
         transformer_blocks: attention and feed-forward blocks of the transformer.
         transformer_heads: attention heads; they divide the width.
         transformer_hidden: hidden width of its feed-forward block.
@@ -40,6 +43,7 @@ class ScorerConfig:
     """
 
     name: ScorerName = "convolutional"
+    outputs: int | None = None
     transformer_blocks: int = 2
     transformer_heads: int = 1
     transformer_hidden: int = 128
@@ -59,8 +63,13 @@ class ScorerConfig:
                 raise ValueError(f"{field.name} must be positive, got {value}")
 
 
+def output_name(number: int) -> str:
+    """Module of one of several outputs."""
+    return f"score_{number}"
+
+
 class Scorer(hk.Module):
-    """One score per sequence, from embeddings of one fixed length and width."""
+    """Scores of sequences, from embeddings of one fixed length and width."""
 
     def __init__(self, config: ScorerConfig, num_tokens: int, dim: int):
         super().__init__(name=NAME)
@@ -68,15 +77,22 @@ class Scorer(hk.Module):
 
     def __call__(
         self, embeddings: Float[Array, "sequences tokens dim"]
-    ) -> Float[Array, " sequences"]:
-        """Scores sequences; only differences between scores mean something."""
+    ) -> Float[Array, "sequences outputs"]:
+        """Scores sequences; only differences of one output mean something.
+
+        Every output has parameters of its own name, so that others can be added.
+        """
         if embeddings.shape[1:] != (self.num_tokens, self.dim):
             raise ValueError(
                 f"a {self.config.name} scorer for [{self.num_tokens}, {self.dim}] "
                 f"cannot read embeddings of {list(embeddings.shape[1:])}"
             )
         flat = hk.Flatten()(self._features(embeddings))
-        return hk.Linear(1, name="score")(flat)[:, 0]
+        outputs = self.config.outputs
+        names = (
+            ["score"] if outputs is None else [output_name(i) for i in range(outputs)]
+        )
+        return jnp.concatenate([hk.Linear(1, name=n)(flat) for n in names], axis=1)
 
     @abc.abstractmethod
     def _features(
@@ -175,7 +191,7 @@ def build_scorer(
     dim: int = 512,
     **options: Any,
 ) -> Scorer:
-    """The module that maps [sequences, tokens, dim] to [sequences].
+    """The module that maps [sequences, tokens, dim] to [sequences, outputs].
 
     Args:
         name: which head.

@@ -1,0 +1,109 @@
+"""A stretch of a genome: what a model sees along it, and the genes that are there."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from scmultimodal.evaluation.figures import style
+
+_ROW, _MOST_ROWS = 0.24, 8
+
+
+def locus(
+    place: tuple[str, int, int],
+    means: Float[np.ndarray, "columns elements"],
+    names: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    genes: pd.DataFrame | None = None,
+    note: str = "",
+) -> Path:
+    """Draws a track for each element, and gene models under them.
+
+    Args:
+        place: chromosome, start, end (bp).
+        means: probabilities along it, in columns of equal width; NaN where N is.
+        names: of the elements.
+        path: PNG file to write.
+        genes: features of transcripts (`read_transcripts`) that touch it; None draws
+            no row for them.
+        note: line above the picture.
+    """
+    chrom, start, end = place
+    models = [] if genes is None else _rows(genes)
+    depth = 0.0 if genes is None else 0.35 + _ROW * max(1, len(models))
+    heights = [0.42] * len(names) + ([depth] if depth else [])
+    figure = style.canvas(9.5, sum(heights) + 0.9)
+    panels = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+    )[:, 0]
+    edges = np.linspace(start, end, len(means) + 1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    for index, (axes, name) in enumerate(zip(panels, names, strict=False)):
+        colour = style.COLOURS[index % len(style.COLOURS)]
+        values = np.nan_to_num(means[:, index])
+        axes.fill_between(middles, values, step="mid", color=colour, linewidth=0)
+        style.tidy(axes)
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 1])
+        label = name.replace("_", " ")
+        axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        axes.tick_params(bottom=False)
+        axes.spines["bottom"].set_color(style.FAINT)
+    if depth:
+        _draw_genes(panels[-1], models, start, end)
+    panels[0].set_title(
+        f"{chrom}:{start:,}-{end:,}", fontsize=style.LARGE, color=style.INK, loc="left"
+    )
+    panels[-1].set_xlim(start, end)
+    panels[-1].tick_params(bottom=True, labelsize=style.SMALL)
+    panels[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return style.save(figure, path, note)
+
+
+def _rows(genes: pd.DataFrame) -> list[list[pd.DataFrame]]:
+    """Genes in rows in which none touches another."""
+    rows: list[list[pd.DataFrame]] = []
+    groups = [parts for _, parts in genes.groupby("gene")]
+    for parts in sorted(groups, key=lambda parts: parts["start"].min()):
+        low = parts["start"].min()
+        free = next((r for r in rows if r[-1]["end"].max() < low), None)
+        if free is None:
+            rows.append(free := [])
+        free.append(parts)
+    return rows[:_MOST_ROWS]
+
+
+def _draw_genes(
+    axes: Axes, rows: list[list[pd.DataFrame]], start: int, end: int
+) -> None:
+    for number, row in enumerate(rows):
+        for parts in row:
+            low, high = parts["start"].min(), parts["end"].max()
+            axes.hlines(-number, low, high, color=style.INK, linewidth=0.8)
+            for feature, height in (("exon", 0.22), ("CDS", 0.44)):
+                boxes = parts[parts["feature"] == feature]
+                for low_, high_ in zip(boxes["start"], boxes["end"], strict=True):
+                    axes.fill_between(
+                        [low_, high_],
+                        -number - height / 2,
+                        -number + height / 2,
+                        color=style.INK,
+                        linewidth=0,
+                    )
+            arrow = "→" if parts["strand"].iloc[0] == "+" else "←"
+            place = max(low, start)
+            text = f"{parts['symbol'].iloc[0]} {arrow}"
+            axes.text(place, -number + 0.28, text, fontsize=6.5, color=style.FAINT)
+    if not rows:
+        axes.text(0.5, 0.4, "no gene", transform=axes.transAxes, ha="center")
+    style.tidy(axes)
+    axes.set_ylim(-max(1, len(rows)) + 0.4, 0.9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylabel("genes", rotation=0, ha="right", va="center", fontsize=8)

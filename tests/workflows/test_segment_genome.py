@@ -1,0 +1,157 @@
+"""Tracks of a genome: what is written is what the model says, base by base."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from scmultimodal.data.element_store import as_letters
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.workflows import segment_genome, segmentation_inference
+from tests import builders
+
+CHR1 = builders.dna(300, seed=1) + "N" * 30 + builders.dna(200, seed=2)
+CHR2 = builders.dna(90, seed=3)
+GTF = "".join(
+    "\t".join(
+        ["chr1", "x", feature, str(start), str(end), ".", strand, ".", attributes]
+    )
+    + "\n"
+    for feature, start, end, strand, attributes in (
+        ("gene", 50, 200, "+", 'gene_id "G1"; gene_type "lncRNA"; gene_name "One";'),
+        ("exon", 50, 90, "+", 'gene_id "G1"; transcript_id "T1";'),
+        ("gene", 60, 260, "-", 'gene_id "G2"; gene_type "protein_coding";'),
+        ("CDS", 60, 100, "-", 'gene_id "G2"; transcript_id "T2";'),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return builders.segmenter_model()
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "genome.fa"
+    path.write_bytes(builders.fasta({"chr2": CHR2, "chr1": CHR1}))
+    return path
+
+
+def read(path):
+    """{(chrom, base): value} of a bedGraph; no base may come twice."""
+    found = {}
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        chrom, start, end, value = line.split("\t")
+        for base in range(int(start), int(end)):
+            assert (chrom, base) not in found
+            found[chrom, base] = float(value)
+    return found
+
+
+def test_tracks_are_what_the_model_says(model, fasta, tmp_path):
+    out = tmp_path / "tracks"
+    result = segment_genome.run(model, fasta, out)
+    assert (result.regions, result.bases, result.unknown) == (2, 620, 30)
+    for column, name in enumerate(("exon", "intron", "3UTR")):
+        expected = {}
+        for chrom, text in (("chr2", CHR2), ("chr1", CHR1)):
+            found = segmentation_inference.segment(model, as_letters(text))
+            for base, value in enumerate(found[:, column]):
+                if np.isfinite(value):
+                    expected[chrom, base] = value
+        track = read(out / f"{name}.bedgraph.gz")
+        assert track.keys() == expected.keys()
+        for place, value in expected.items():
+            assert abs(track[place] - value) < 6e-4
+    report = json.loads((out / "segments.json").read_text())
+    assert report["bases"] == 620
+    assert {p.name for p in out.iterdir()} == {
+        *(f"{name}.bedgraph.gz" for name in ("exon", "intron", "3UTR")),
+        *("segments.json", "chr1_0_530.png", "chr2_0_90.png"),
+    }
+    assert "620 bp in 2 regions, 30 of them N" in result.format_table()
+
+
+def test_regions_are_joined_and_in_order(model, fasta, tmp_path):
+    bed = tmp_path / "regions.bed"
+    bed.write_text("1\t100\t200\n1\t150\t260\nchr2\t8\t48\n".replace("chr2", "2"))
+    gtf = tmp_path / "genes.gtf"
+    gtf.write_text(GTF)
+    out = tmp_path / "tracks"
+    result = segment_genome.run(
+        model, fasta, out, regions=bed, elements=("intron",), gtf=gtf, figures=1
+    )
+    assert (result.regions, result.bases) == (2, 200)
+    assert result.pictures == ["chr2_8_48.png"]
+    track = read(out / "intron.bedgraph.gz")
+    assert list(dict.fromkeys(chrom for chrom, _ in track)) == ["chr2", "chr1"]
+    assert [b for c, b in track if c == "chr1"] == list(range(100, 260))
+    assert {p.suffix for p in out.iterdir()} == {".gz", ".json", ".png"}
+
+
+def test_genes_are_drawn(model, fasta, tmp_path):
+    gtf = tmp_path / "genes.gtf"
+    gtf.write_text(GTF)
+    with_genes, without = tmp_path / "a", tmp_path / "b"
+    segment_genome.run(model, fasta, with_genes, gtf=gtf)
+    segment_genome.run(model, fasta, without)
+    name = "chr1_0_530.png"
+    assert (with_genes / name).read_bytes() != (without / name).read_bytes()
+
+
+def test_big_wig(model, fasta, tmp_path):
+    import pyBigWig
+
+    out, plain = tmp_path / "tracks", tmp_path / "plain"
+    segment_genome.run(model, fasta, out, format="bigwig", figures=0)
+    segment_genome.run(model, fasta, plain, figures=0)
+    expected = read(plain / "intron.bedgraph.gz")
+    with pyBigWig.open(str(out / "intron.bw")) as track:
+        assert track.chroms() == {"chr2": 90, "chr1": 530}
+        for chrom, size in track.chroms().items():
+            for base, value in enumerate(track.values(chrom, 0, size)):
+                known = expected.get((chrom, base), np.nan)
+                np.testing.assert_allclose(value, known, atol=1e-6)
+
+
+def test_without_big_wig(model, fasta, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyBigWig", None)
+    with pytest.raises(InputError, match=r"pip install 'scmultimodal\[tracks\]'"):
+        segment_genome.run(model, fasta, tmp_path / "x", format="bigwig")
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_stands_there_is_kept(model, fasta, tmp_path):
+    out = tmp_path / "tracks"
+    segment_genome.run(model, fasta, out, figures=0)
+    with pytest.raises(InputError, match="already holds tracks"):
+        segment_genome.run(model, fasta, out)
+    segment_genome.run(model, fasta, out, figures=0, overwrite=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("x")
+    with pytest.raises(InputError, match="exists and holds no tracks"):
+        segment_genome.run(model, fasta, other, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("bed", "message"),
+    [
+        ("chr1\t0\t531\n", "ends beyond the 530 bp of chr1"),
+        ("chr9\t0\t5\n", "has no 'chr9'"),
+        ("chr1\t9\t5\n", "spans 9 to 5 bp"),
+    ],
+)
+def test_bad_regions_leave_nothing(model, fasta, tmp_path, bed, message):
+    path = tmp_path / "regions.bed"
+    path.write_text(bed)
+    with pytest.raises(InputError, match=message):
+        segment_genome.run(model, fasta, tmp_path / "x", regions=path)
+    assert {p.name for p in tmp_path.iterdir()} == {"genome.fa", "regions.bed"}
+
+
+def test_an_element_that_the_model_does_not_tell(model, fasta, tmp_path):
+    with pytest.raises(InputError, match="'hat' is none of the model's"):
+        segment_genome.run(model, fasta, tmp_path / "x", elements=("hat",))
