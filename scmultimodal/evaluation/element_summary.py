@@ -1,4 +1,4 @@
-"""Encoders side by side in segmentation: MCC by element, with intervals by region."""
+"""Encoders side by side in segmentation: by element, with intervals by region."""
 
 import dataclasses
 import math
@@ -11,7 +11,9 @@ from jaxtyping import Float
 from scmultimodal.genome.elements import ELEMENTS
 
 MEAN = "mean"
-_RESAMPLES = 2_000
+METRICS = ("mcc", "auprc")
+_RESAMPLES, _AT_ONCE = 2_000, 100
+_WIDTH = max(map(len, ELEMENTS))
 _SHARE = 0.95
 """Of the best metric of a training, at which it counts as converged."""
 
@@ -41,17 +43,17 @@ class EncoderResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ElementInterval:
-    """MCC of an element: the mean over seeds, and where it lies by resampled regions.
+    """A metric of an element: mean over seeds, and where it lies by resampled regions.
 
     Attributes:
-        mcc: mean over the seeds, of all regions together; NaN where nothing is judged.
+        value: mean over the seeds, of all regions together; NaN without any to judge.
         low, high: 95 % of the means when regions are drawn anew.
         spread: standard deviation over the seeds.
         gain: mean of the paired difference to the encoder that is compared with.
         gain_low, gain_high: its interval.
     """
 
-    mcc: float
+    value: float
     low: float
     high: float
     spread: float
@@ -66,19 +68,19 @@ class EncoderSummary:
 
     Attributes:
         name: of the encoder.
-        elements: by name, and "mean" over those that are judged.
+        metrics: of `METRICS`, by element, and "mean" over those that are judged.
         converged: step of each seed.
     """
 
     name: str
-    elements: dict[str, ElementInterval]
+    metrics: dict[str, dict[str, ElementInterval]]
     converged: list[int]
 
 
 def judge(
     results: Sequence[EncoderResult], *, over: str = "pretrained", seed: int = 0
 ) -> list[EncoderSummary]:
-    """MCC of every element and encoder, with intervals.
+    """MCC and AUPRC of every element and encoder, with intervals.
 
     Args:
         results: on the same regions.
@@ -89,20 +91,25 @@ def judge(
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(groups, np.full(groups, 1 / groups), _RESAMPLES) * 1.0
     whole = np.ones((1, groups))
-    at_all = {r.name: _mcc(r, whole) for r in results}  # [1, seeds, elements]
-    drawn = {r.name: _mcc(r, draws).mean(1) for r in results}
+    at_all = {r.name: _metrics(r, whole) for r in results}
+    drawn = {r.name: _metrics(r, draws) for r in results}
+
+    def of(name: str, metric: str) -> dict[str, ElementInterval]:
+        base = over if over in at_all else None
+        return {
+            element: _interval(
+                at_all[name][metric][0, :, index],
+                drawn[name][metric][:, :, index].mean(1),
+                None if base is None else at_all[base][metric][0, :, index],
+                None if base is None else drawn[base][metric][:, :, index].mean(1),
+            )
+            for index, element in enumerate((*ELEMENTS, MEAN))
+        }
+
     return [
         EncoderSummary(
             name=result.name,
-            elements={
-                name: _interval(
-                    at_all[result.name][0, :, index],
-                    drawn[result.name][:, index],
-                    None if over not in at_all else at_all[over][0, :, index],
-                    None if over not in drawn else drawn[over][:, index],
-                )
-                for index, name in enumerate((*ELEMENTS, MEAN))
-            },
+            metrics={metric: of(result.name, metric) for metric in METRICS},
             converged=list(result.converged),
         )
         for result in results
@@ -121,64 +128,99 @@ def converged(records: Iterable[Mapping[str, Any]], metric: str = "mcc") -> int:
 
 
 def format_table(summaries: Sequence[EncoderSummary]) -> str:
-    """A row for each element that is judged, a column for each encoder."""
-    width = max(map(len, ELEMENTS))
-    lines = [f"{'MCC':<{width}}" + "".join(f"{s.name:>22}" for s in summaries)]
-    for name in (*ELEMENTS, MEAN):
-        found = [s.elements[name] for s in summaries]
-        if any(math.isnan(f.mcc) for f in found):
-            continue
-        cells = [f"{f.mcc:.3f} [{f.low:.3f}, {f.high:.3f}]" for f in found]
-        lines.append(f"{name:<{width}}" + "".join(f"{c:>22}" for c in cells))
-    spread = [f"{s.elements[MEAN].spread:.3f}" for s in summaries]
-    lines.append(f"{'SD over seeds, mean':<{width}}" + _columns(spread))
-    gains = [s.elements[MEAN] for s in summaries]
-    cells = [
-        "–" if not g.gain else f"{g.gain:+.3f} [{g.gain_low:+.3f}, {g.gain_high:+.3f}]"
-        for g in gains
-    ]
-    lines.append(f"{'gain, mean':<{width}}" + _columns(cells))
+    """For each metric a row for each element that is judged, a column an encoder."""
+    blocks = [_block(summaries, metric) for metric in METRICS]
     steps = [" ".join(map(str, s.converged)) for s in summaries]
-    lines.append(f"{'converged, steps':<{width}}" + _columns(steps))
-    left = [n for n in ELEMENTS if math.isnan(summaries[0].elements[n].mcc)]
-    if left:
+    lines = [*blocks, f"{'converged, steps':<{_WIDTH}}" + _columns(steps)]
+    known = summaries[0].metrics["mcc"]
+    if left := [n for n in ELEMENTS if math.isnan(known[n].value)]:
         lines.append(f"no base to judge by: {', '.join(left)}")
     return "\n".join(lines)
+
+
+def _block(summaries: Sequence[EncoderSummary], metric: str) -> str:
+    of = [summary.metrics[metric] for summary in summaries]
+    lines = [f"{metric.upper():<{_WIDTH}}" + _columns([s.name for s in summaries])]
+    for name in (*ELEMENTS, MEAN):
+        found = [values[name] for values in of]
+        if not any(math.isnan(f.value) for f in found):
+            cells = [f"{f.value:.3f} [{f.low:.3f}, {f.high:.3f}]" for f in found]
+            lines.append(f"{name:<{_WIDTH}}" + _columns(cells))
+    means = [values[MEAN] for values in of]
+    spread = [f"{m.spread:.3f}" for m in means]
+    lines.append(f"{'SD of mean over seeds':<{_WIDTH}}" + _columns(spread))
+    gains = [
+        f"{m.gain:+.3f} [{m.gain_low:+.3f}, {m.gain_high:+.3f}]" if m.gain else "–"
+        for m in means
+    ]
+    lines.append(f"{'gain of mean':<{_WIDTH}}" + _columns(gains))
+    return "\n".join([*lines, ""])
 
 
 def as_json(summaries: Sequence[EncoderSummary]) -> list[dict[str, Any]]:
     """The summaries; null where there is no number."""
     rows = [dataclasses.asdict(summary) for summary in summaries]
     for row in rows:
-        row["elements"] = {
-            name: {k: None if math.isnan(v) else v for k, v in values.items()}
-            for name, values in row["elements"].items()
+        row["metrics"] = {
+            metric: {
+                name: {k: None if math.isnan(v) else v for k, v in values.items()}
+                for name, values in elements.items()
+            }
+            for metric, elements in row["metrics"].items()
         }
     return rows
 
 
 def _columns(cells: Sequence[str]) -> str:
-    return "".join(f"{cell:>22}" for cell in cells)
+    return "".join(f"{cell:>23}" for cell in cells)
+
+
+def _metrics(
+    result: EncoderResult, weights: Float[np.ndarray, "draws groups"]
+) -> dict[str, Float[np.ndarray, "draws seeds names"]]:
+    """Metrics of each element, and their mean, with each region so many times."""
+    found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
+    for counts in result.counts:
+        for metric, compute in (("mcc", _mcc), ("auprc", _auprc)):
+            source = counts.confusion if metric == "mcc" else counts.score_counts
+            parts = [
+                compute(np.einsum("dg,g...->d...", part, source))
+                for part in np.array_split(weights, -(-len(weights) // _AT_ONCE))
+            ]
+            found[metric].append(_with_mean(np.concatenate(parts)))
+    return {metric: np.stack(values, axis=1) for metric, values in found.items()}
 
 
 def _mcc(
-    result: EncoderResult, weights: Float[np.ndarray, "draws groups"]
-) -> Float[np.ndarray, "draws seeds names"]:
-    """MCC of each element, and their mean, with each region so many times."""
-    seeds = []
-    for counts in result.counts:
-        total = np.einsum("dg,gec->dec", weights, counts.confusion)
-        right, wrong, missed, rest = np.moveaxis(total, -1, 0)
-        product = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mcc = (right * rest - wrong * missed) / np.sqrt(product)
-        is_judged = (right + missed > 0) & (wrong + rest > 0)
-        mcc = np.where(is_judged, np.where(product > 0, mcc, 0.0), np.nan)
-        # A draw without an element leaves it out of the mean.
-        with np.errstate(invalid="ignore"):
-            mean = np.nansum(mcc, 1) / np.isfinite(mcc).sum(1)
-        seeds.append(np.concatenate([mcc, mean[:, None]], axis=1))
-    return np.stack(seeds, axis=1)
+    counts: Float[np.ndarray, "draws elements 4"],
+) -> Float[np.ndarray, "draws elements"]:
+    """See `segmentation.mcc`; NaN where there is nothing to judge by."""
+    right, wrong, missed, rest = np.moveaxis(counts, -1, 0)
+    product = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
+    root = np.sqrt(np.where(product > 0, product, 1.0))
+    found = np.where(product > 0, (right * rest - wrong * missed) / root, 0.0)
+    return np.where((right + missed > 0) & (wrong + rest > 0), found, np.nan)
+
+
+def _auprc(
+    counts: Float[np.ndarray, "draws elements 2 steps"],
+) -> Float[np.ndarray, "draws elements"]:
+    """See `segmentation.average_precision`."""
+    negatives, positives = np.moveaxis(counts[..., ::-1], 2, 0)
+    right, wrong = np.cumsum(positives, -1), np.cumsum(negatives, -1)
+    said = np.maximum(right + wrong, np.finfo(float).tiny)
+    total = right[..., -1]
+    area = np.sum(right / said * positives, -1) / np.where(total > 0, total, 1.0)
+    return np.where((total > 0) & (wrong[..., -1] > 0), area, np.nan)
+
+
+def _with_mean(
+    values: Float[np.ndarray, "draws elements"],
+) -> Float[np.ndarray, "draws names"]:
+    """And their mean; a draw that lacks an element leaves it out of that."""
+    known = np.isfinite(values).sum(1, keepdims=True)
+    mean = np.nansum(values, 1, keepdims=True) / np.maximum(known, 1)
+    return np.concatenate([values, mean], axis=1)
 
 
 def _interval(
@@ -189,7 +231,7 @@ def _interval(
 ) -> ElementInterval:
     low, high = _bounds(drawn)
     found = ElementInterval(
-        mcc=float(seeds.mean()), low=low, high=high, spread=float(seeds.std())
+        value=float(seeds.mean()), low=low, high=high, spread=float(seeds.std())
     )
     if base_seeds is None or base_drawn is None:
         return found

@@ -74,11 +74,14 @@ SMALL = GenomePreset(
     ),
     segmentation=SegmentationTrainingConfig(
         shape=_SHAPE,
-        steps=1_000,
-        batch_size=16,
+        window_bp=1_200,
+        steps=800,
+        batch_size=32,
         evaluate_every=100,
-        validation_windows=256,
-        checkpoint_every=250,
+        validation_windows=640,
+        checkpoint_every=200,
+        # Of few steps few bases have a probability above one half.
+        keep_best="auprc",
         optimizer=OptimizerConfig(
             learning_rate=1e-3, weight_decay=1e-2, warmup_steps=50
         ),

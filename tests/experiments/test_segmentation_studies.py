@@ -14,7 +14,7 @@ from experiments.genome_model import labels
 from experiments.genome_model.labels import LabelsConfig
 from scmultimodal.evaluation import element_summary
 from scmultimodal.evaluation.element_summary import Counts, EncoderResult
-from scmultimodal.evaluation.segmentation import mcc
+from scmultimodal.evaluation.segmentation import average_precision, mcc
 from scmultimodal.genome import elements
 from scmultimodal.genome.elements import ELEMENTS
 from scmultimodal.models import GenomeModel
@@ -147,7 +147,10 @@ def counts(seed, *, better=0.0):
     confusion[:, 0, 3] *= 1 + better
     confusion[:, 1, 3] = 100
     confusion[:, 2] = rng.integers(20, 40, (5, 4))
-    return Counts(confusion=confusion, score_counts=np.zeros((5, 14, 2, 4)))
+    scores = np.zeros((5, 14, 2, 4))
+    scores[:, [0, 2]] = rng.integers(1, 9, (5, 2, 2, 4))
+    scores[:, 1, 0] = 9
+    return Counts(confusion=confusion, score_counts=scores)
 
 
 def test_intervals_and_gains_by_region():
@@ -161,24 +164,26 @@ def test_intervals_and_gains_by_region():
     )
     one, two = element_summary.judge([base, better])
     expected = [mcc(*counts(s).confusion[:, 0].sum(0)) for s in (0, 1)]
-    first = one.elements[ELEMENTS[0]]
-    np.testing.assert_allclose(first.mcc, np.mean(expected))
+    of_one, of_two = one.metrics["mcc"], two.metrics["mcc"]
+    first = of_one[ELEMENTS[0]]
+    np.testing.assert_allclose(first.value, np.mean(expected))
     np.testing.assert_allclose(first.spread, np.std(expected))
-    assert first.low < first.mcc < first.high
-    gained = two.elements[ELEMENTS[0]]
+    assert first.low < first.value < first.high
+    gained = of_two[ELEMENTS[0]]
     assert 0 < gained.gain_low < gained.gain < gained.gain_high
-    same = two.elements[ELEMENTS[2]]
+    same = of_two[ELEMENTS[2]]
     assert same.gain == same.gain_low == same.gain_high == 0
-    assert np.isnan(two.elements[ELEMENTS[1]].mcc)
-    mean = one.elements["mean"]
-    np.testing.assert_allclose(
-        mean.mcc, (first.mcc + one.elements[ELEMENTS[2]].mcc) / 2
-    )
+    assert np.isnan(of_two[ELEMENTS[1]].value)
+    mean = (first.value + of_one[ELEMENTS[2]].value) / 2
+    np.testing.assert_allclose(of_one["mean"].value, mean)
+    area = [average_precision(*counts(s).score_counts[:, 0].sum(0)) for s in (0, 1)]
+    found = one.metrics["auprc"][ELEMENTS[0]]
+    np.testing.assert_allclose(found.value, np.mean(area))
     table = element_summary.format_table([one, two])
     assert "no base to judge by: lncRNA, intron" in table
     assert "50 50" in table
     rows = element_summary.as_json([one, two])
-    assert rows[0]["elements"]["lncRNA"]["mcc"] is None
+    assert rows[0]["metrics"]["mcc"]["lncRNA"]["value"] is None
     json.dumps(rows, allow_nan=False)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from scmultimodal.evaluation.element_summary import MEAN, EncoderSummary
+from scmultimodal.evaluation.element_summary import MEAN, METRICS, EncoderSummary
 from scmultimodal.evaluation.figures import style
 from scmultimodal.genome.elements import ELEMENTS
 
@@ -19,7 +20,7 @@ def encoder_bars(
     title: str,
     note: str = "",
 ) -> Path:
-    """Draws MCC by element, a bar for each encoder, with its interval.
+    """Draws a row for each metric: by element a bar for each encoder, with interval.
 
     Elements that cannot be judged are left out.
 
@@ -29,34 +30,47 @@ def encoder_bars(
         title: above the picture.
         note: line above the title.
     """
+    known = [summary.metrics[METRICS[0]] for summary in summaries]
     names = [
         name
         for name in (*ELEMENTS, MEAN)
-        if not any(math.isnan(s.elements[name].mcc) for s in summaries)
+        if not any(math.isnan(values[name].value) for values in known)
     ]
-    figure = style.canvas(max(7.0, 0.95 * len(names) + 1.5), 4.2)
-    axes = figure.subplots()
-    width = 0.8 / len(summaries)
-    for index, summary in enumerate(summaries):
-        found = [summary.elements[name] for name in names]
-        centres = np.arange(len(names)) - 0.4 + (index + 0.5) * width
-        colour = style.COLOURS[index]
-        heights = [f.mcc for f in found]
-        steps = ", ".join(f"{step:,}" for step in summary.converged)
-        label = f"{summary.name.replace('_', ' ')} (converged at {steps})"
-        axes.bar(centres, heights, 0.92 * width, color=colour, label=label)
-        axes.vlines(
-            centres,
-            [f.low for f in found],
-            [f.high for f in found],
-            color=style.INK,
-            linewidth=0.9,
-        )
+    figure = style.canvas(max(7.0, 0.95 * len(names) + 1.5), 3.2 * len(METRICS) + 0.8)
+    panels = figure.subplots(len(METRICS), 1, sharex=True)
+    for axes, metric in zip(panels, METRICS, strict=True):
+        _draw(axes, summaries, metric, names)
+        first = metric == METRICS[0]
+        style.tidy(axes, title=title if first else "", ylabel=metric.upper())
     labels = [name.replace("_Tissue_", "\n").replace("_", " ") for name in names]
-    axes.set_xticks(range(len(names)), labels, rotation=30, ha="right")
-    axes.axhline(0, color=style.INK, linewidth=0.8)
-    style.tidy(axes, title=title, ylabel="MCC")
+    panels[-1].set_xticks(range(len(names)), labels, rotation=30, ha="right")
+    handles, names = panels[0].get_legend_handles_labels()
     figure.legend(
-        loc="outside lower center", ncols=2, fontsize=style.SMALL, frameon=False
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=2,
+        fontsize=style.SMALL,
+        frameon=False,
     )
     return style.save(figure, path, note)
+
+
+def _draw(
+    axes: Axes, summaries: Sequence[EncoderSummary], metric: str, names: Sequence[str]
+) -> None:
+    width = 0.8 / len(summaries)
+    for index, summary in enumerate(summaries):
+        found = [summary.metrics[metric][name] for name in names]
+        centres = np.arange(len(names)) - 0.4 + (index + 0.5) * width
+        steps = ", ".join(f"{step:,}" for step in summary.converged)
+        axes.bar(
+            centres,
+            [f.value for f in found],
+            0.92 * width,
+            color=style.COLOURS[index],
+            label=f"{summary.name.replace('_', ' ')} (converged at {steps})",
+        )
+        low, high = [f.low for f in found], [f.high for f in found]
+        axes.vlines(centres, low, high, color=style.INK, linewidth=0.9)
+    axes.axhline(0, color=style.INK, linewidth=0.8)
