@@ -110,11 +110,6 @@ class ElementStore:
         sizes = [t.end - t.start for t in self.territories]
         return np.cumsum([0, *sizes])[:-1]
 
-    @property
-    def known(self) -> int:
-        """Bits of the elements that are known in some territory."""
-        return functools.reduce(lambda a, t: a | t.known, self.territories, 0)
-
     def split(self, name: str) -> Int64[np.ndarray, " chosen"]:
         """The territories of "train", "validation", "test" or "none".
 

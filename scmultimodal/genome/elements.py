@@ -235,7 +235,7 @@ def bits(names: Iterable[str]) -> int:
 
 
 def names(label: int) -> tuple[str, ...]:
-    """The elements of a label, in order."""
+    """The elements of a label, in order; other bits do not matter."""
     return tuple(name for i, name in enumerate(ELEMENTS) if label >> i & 1)
 
 

@@ -204,6 +204,8 @@ class GenomeModel:
     ) -> Float32[np.ndarray, "bases elements"]:
         """Probability of every element at every base; names are in `elements`.
 
+        A column is NaN where no annotation told the element in training.
+
         A sequence that is longer than a window is read in windows that overlap, and
         every base is taken of one where it has context on both sides.
 

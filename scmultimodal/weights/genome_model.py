@@ -34,11 +34,14 @@ class SegmenterConfig:
     Attributes:
         head: its shape.
         elements: their names, in its order.
+        unlearned: those that no annotation told in training: the head says nothing of
+            them.
         window_bp: length of the windows it was trained on.
     """
 
     head: SegmentationHeadConfig
     elements: tuple[str, ...] = ELEMENTS
+    unlearned: tuple[str, ...] = ()
     window_bp: int = 3_000
 
     def __post_init__(self):
@@ -46,6 +49,13 @@ class SegmenterConfig:
             raise ValueError(
                 f"{len(self.elements)} names for {self.head.num_elements} elements"
             )
+        if unknown := set(self.unlearned) - set(self.elements):
+            raise ValueError(f"{sorted(unknown)} are none of {self.elements}")
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The elements that it tells, in its order."""
+        return tuple(name for name in self.elements if name not in self.unlearned)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,7 @@ def run(
         fasta: the genome.
         out: folder to make.
         regions: BED; overlapping ones are joined. None takes the whole genome.
-        elements: names of those to write; none names all.
+        elements: names of those to write; none names all that were learned.
         format: of the tracks.
         gtf: genes to draw.
         figures: pictures at most, of the first regions.
@@ -93,12 +93,12 @@ def run(
     """
     segmenter = genome_inference.require_segmenter(model)
     _check_target(out, overwrite)
-    names = elements or segmenter.elements
-    if unknown := sorted(set(names) - set(segmenter.elements)):
+    names = elements or segmenter.learned
+    if unknown := sorted(set(names) - set(segmenter.learned)):
         raise InputError(
             "--elements",
-            f"{unknown[0]!r} is none of the model's",
-            f"Name some of {', '.join(segmenter.elements)}",
+            f"{unknown[0]!r} is none that the model has learned",
+            f"Name some of {', '.join(segmenter.learned)}",
         )
     columns = [segmenter.elements.index(name) for name in names]
     genes = None if gtf is None else read_transcripts(gtf)

@@ -111,7 +111,10 @@ def run(
             tokens=tokenizer.version,
             k=tokenizer.k,
             segmenter=SegmenterConfig(
-                head=config.head, elements=elements.ELEMENTS, window_bp=config.window_bp
+                head=config.head,
+                elements=elements.ELEMENTS,
+                unlearned=elements.names(~known_in(store, train)),
+                window_bp=config.window_bp,
             ),
             provenance={
                 **provenance.of_code(),
@@ -127,6 +130,14 @@ def run(
         lines = [f"{e.fate:<6} {e.name} {list(e.shape)}\n" for e in account]
         atomic.write_text(out / "parameters.txt", "".join(lines))
     return model
+
+
+def known_in(store: ElementStore, territories: Territories) -> int:
+    """Bits of the elements that are known in some of these territories."""
+    known = 0
+    for number in territories:
+        known |= store.territories[number].known
+    return known
 
 
 def plan(

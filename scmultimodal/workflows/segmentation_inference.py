@@ -151,14 +151,17 @@ def windows(
 ) -> Float32[np.ndarray, "windows bases elements"]:
     """Probabilities in windows of their own; NaN where N is, or no letter.
 
+    And of elements that were not learned.
+
     Args:
         model: with a segmenter.
         letters: of a length that the model can read.
         config: `both_strands` and `batch_size` are read.
     """
     tokenizer = model.config.tokenizer
-    elements = genome_inference.require_segmenter(model).head.num_elements
-    found = np.full((*letters.shape, elements), np.nan, np.float32)
+    segmenter = genome_inference.require_segmenter(model)
+    shape = (*letters.shape, segmenter.head.num_elements)
+    found = np.full(shape, np.nan, np.float32)
     unknown = (letters == N) | (letters == NO_LETTER)
     some = ~unknown.all(axis=1)
     if not some.any():
@@ -174,4 +177,5 @@ def windows(
         turned = run(reverse_complement(read))[:, ::-1]
         found[some] = (found[some] + turned) / 2
     found[unknown] = np.nan
+    found[..., [name in segmenter.unlearned for name in segmenter.elements]] = np.nan
     return found

@@ -150,7 +150,9 @@ class _Elements:
         if not 0 <= 2 * radius_bp < self.window_bp:
             problem = f"is {radius_bp} of windows of {self.window_bp:,} bp"
             raise InputError("radius_bp", problem, "Give 0 or more, below half of it")
-        self.columns = tuple(f"{n}_{of}" for n in segmenter.elements for of in _OF)
+        names = segmenter.elements
+        self._chosen = [names.index(name) for name in segmenter.learned]
+        self.columns = tuple(f"{n}_{of}" for n in segmenter.learned for of in _OF)
 
     def effects(
         self, variants: Sequence[Variant], genome: Genome
@@ -173,7 +175,7 @@ class _Elements:
         for values, variant, place in zip(found, variants, around, strict=True):
             low = max(0, place.offset - self._radius)
             high = place.offset + len(getattr(variant, which)) + self._radius
-            part = values[low:high]
+            part = values[low:high, self._chosen]
             known = part[np.isfinite(part[:, 0])]
             rows.append(known.mean(0) if len(known) else np.full(part.shape[1], np.nan))
         return np.stack(rows)

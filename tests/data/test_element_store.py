@@ -114,7 +114,6 @@ def test_splits_and_what_is_known(write):
     store = write()
     assert store.split("train").tolist() == [0]
     assert store.split("validation").tolist() == []
-    assert store.known == ALL
     with pytest.raises(InputError, match="has no split 'hat'"):
         store.split("hat")
 

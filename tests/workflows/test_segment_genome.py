@@ -153,5 +153,5 @@ def test_bad_regions_leave_nothing(model, fasta, tmp_path, bed, message):
 
 
 def test_an_element_that_the_model_does_not_tell(model, fasta, tmp_path):
-    with pytest.raises(InputError, match="'hat' is none of the model's"):
+    with pytest.raises(InputError, match="'hat' is none that the model has learned"):
         segment_genome.run(model, fasta, tmp_path / "x", elements=("hat",))

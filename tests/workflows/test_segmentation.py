@@ -173,6 +173,7 @@ def test_a_resume_goes_on_and_another_config_does_not(trained, store, tmp_path):
         segmentation.run(store, dataclasses.replace(CONFIG, gamma=0.0), folder)
 
 
+@pytest.mark.long
 def test_the_seed_decides(trained, store, tmp_path):
     _, model = trained
     same = segmentation.run(store, CONFIG, tmp_path / "same")
@@ -237,6 +238,15 @@ def test_what_is_known_in_a_region_is_said_by_the_table(tmp_path):
             provenance={},
         )
         assert [t.known for t in store.territories] == [0b1100, 0b11111111]
+        assert segmentation.known_in(store, np.array([0])) == 0b1100
+        run = segmentation.run(
+            store, dataclasses.replace(CONFIG, steps=1), tmp_path / "run"
+        )
+        learned = run.config.segmenter.learned
+        assert learned == ("exon", "intron")
+        found = GenomeModel(run).segment(builders.dna(240))
+        told = [name in learned for name in ELEMENTS]
+        assert np.isfinite(found).all(axis=0).tolist() == told
         regions.loc[0, "elements"] = "CTCF-bound"
         with pytest.raises(InputError, match="names CTCF-bound, which no file tells"):
             prepare_segmentation.run(
