@@ -24,6 +24,7 @@ from scmultimodal.data import atomic
 from scmultimodal.evaluation import ranking_summary
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import (
@@ -60,6 +61,12 @@ def run(study: Study) -> None:
         {"scorer.name": "--head"},
         start=study.start is not None,
     )
+    if study.ranking.outputs == "added" and study.data.spans is None:
+        raise InputError(
+            "--outputs added",
+            "has no spans of new cell types",
+            "give --data.spans, prepared with the --num-tokens of the model",
+        )
     start = data.load_start(study.start)
     numbers = variants.with_head(study.ranking, study.head)
     if study.dry_run:

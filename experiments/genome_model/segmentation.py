@@ -96,7 +96,10 @@ def run(study: Study) -> None:
             continue
         counts = segmentation.judge(model, store, territories)
         results = evaluation.judge(
-            *(np.sum([c[name] for c in counts.values()], axis=0) for name in COUNTS)
+            *(
+                np.sum([c[name] for c in counts.values()], axis=0)
+                for name in evaluation.COUNTS
+            )
         )
         summary[split] = evaluation.as_rows(results)
         print(f"\n{split} part, every base once\n{evaluation.format_table(results)}")
@@ -105,7 +108,3 @@ def run(study: Study) -> None:
         atomic.write_text(study.out / "summary.json", text)
     curves.draw(study.out, {"segmentation": study.out})
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")
-
-
-COUNTS = ("confusion", "score_counts")
-"""What is counted of a group, see `evaluation.judge`."""

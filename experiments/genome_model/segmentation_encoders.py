@@ -40,6 +40,7 @@ from scmultimodal.data.element_store import ElementStore
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.data.sequence_windows import Stretch
 from scmultimodal.evaluation import element_summary
+from scmultimodal.evaluation import segmentation as evaluation
 from scmultimodal.evaluation.element_summary import Counts, EncoderResult
 from scmultimodal.schemas import configs
 from scmultimodal.training.metrics import FILE, read_metrics
@@ -236,8 +237,10 @@ def _run(
                 describe=f"{name}, seed {seed}",
             )
             by_group = segmentation.judge(model, store, store.split("test"))
-        fields = ("confusion", "score_counts")
-        stacked = {f: np.stack([c[f] for c in by_group.values()]) for f in fields}
+        stacked = {
+            name: np.stack([counts[name] for counts in by_group.values()])
+            for name in evaluation.COUNTS
+        }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **stacked)
         atomic.write_bytes(kept, buffer.getvalue())

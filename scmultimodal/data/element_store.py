@@ -20,6 +20,7 @@ from jaxtyping import Int64, UInt8, UInt16
 
 from scmultimodal.data import atomic, manifest, mapped
 from scmultimodal.data.growing import GrowingArray
+from scmultimodal.genome import region_splits
 from scmultimodal.genome.elements import ELEMENTS, Painter
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.region_splits import SPLITS
@@ -116,9 +117,7 @@ class ElementStore:
         Raises:
             InputError: there is no split of that name.
         """
-        if name not in SPLITS:
-            problem = f"has no split {name!r}"
-            raise InputError(self.path, problem, f"Use one of {', '.join(SPLITS)}")
+        region_splits.position(name, self.path)
         return np.flatnonzero([t.split == name for t in self.territories])
 
     def interval(

@@ -66,7 +66,7 @@ class ElementSampler:
             seed: of the drawing.
 
         Raises:
-            InputError: there is no territory, or none that holds a window.
+            InputError: windows of another length than k-mers fill.
         """
         if window_bp < tokenizer.k or window_bp % tokenizer.k:
             raise InputError(
@@ -82,20 +82,30 @@ class ElementSampler:
         # Every place equally likely: a territory has as many as windows fit into it.
         room = np.maximum(self._sizes[self.territories] - window_bp + 1, 0)
         self._ends = np.cumsum(room)
-        if not len(room) or not self._ends[-1]:
-            raise InputError(
-                store.path,
-                f"none of {len(room)} territories holds a window of {window_bp} bp",
-                "Label longer stretches, or take shorter windows",
-            )
 
     @property
     def num_bases(self) -> int:
         """Bases of the territories."""
         return int(self._sizes[self.territories].sum())
 
+    @property
+    def num_too_short(self) -> int:
+        """Territories shorter than a window: training takes none of them."""
+        return int((self._sizes[self.territories] < self.window_bp).sum())
+
     def batch(self, step: int, size: int, share: Share = WHOLE) -> SegmentationBatch:
-        """The windows of a step, or a part of them: a function of (seed, step)."""
+        """The windows of a step, or a part of them: a function of (seed, step).
+
+        Raises:
+            InputError: no territory holds a window.
+        """
+        if not len(self._ends) or not self._ends[-1]:
+            raise InputError(
+                self.store.path,
+                f"none of {len(self._ends)} territories holds a window of "
+                f"{self.window_bp} bp",
+                "Label longer stretches, or take shorter windows",
+            )
         seeds = np.random.SeedSequence([self.seed, step])
         rng = np.random.Generator(np.random.Philox(seeds))
         place = rng.integers(0, self._ends[-1], size)

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt16
 
 from scmultimodal.data import atomic, manifest, mapped
 from scmultimodal.data.region_chunks import RegionChunk
+from scmultimodal.genome import region_splits
 from scmultimodal.genome.composition import FEATURES
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import SPLITS
@@ -154,10 +155,9 @@ class RegionStore:
         Raises:
             InputError: there is no split of that name.
         """
-        if name not in SPLITS:
-            problem = f"has no split {name!r}"
-            raise InputError(self.path, problem, f"Use one of {', '.join(SPLITS)}")
-        return np.flatnonzero(self.spans.split == SPLITS.index(name))
+        return np.flatnonzero(
+            self.spans.split == region_splits.position(name, self.path)
+        )
 
 
 def write_region_store(

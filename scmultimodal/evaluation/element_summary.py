@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from scmultimodal.evaluation import segmentation
 from scmultimodal.genome.elements import ELEMENTS
 
 MEAN = "mean"
@@ -117,14 +118,15 @@ def judge(
 
 
 def converged(records: Iterable[Mapping[str, Any]], metric: str = "mcc") -> int:
-    """First step of a validation with 95 % of the best; 0 where there is none."""
+    """First step of a validation with 95 % of the best; 0 if none is above zero."""
     points = [
         (record["step"], record[metric])
         for record in records
         if record["split"] == "validation" and record.get(metric) is not None
     ]
-    best = max((value for _, value in points), default=math.nan)
-    return next((step for step, value in points if value >= _SHARE * best), 0)
+    best = max((value for _, value in points), default=0.0)
+    reached = (step for step, value in points if 0 < _SHARE * best <= value)
+    return next(reached, 0)
 
 
 def format_table(summaries: Sequence[EncoderSummary]) -> str:
@@ -150,7 +152,9 @@ def _block(summaries: Sequence[EncoderSummary], metric: str) -> str:
     spread = [f"{m.spread:.3f}" for m in means]
     lines.append(f"{'SD of mean over seeds':<{_WIDTH}}" + _columns(spread))
     gains = [
-        f"{m.gain:+.3f} [{m.gain_low:+.3f}, {m.gain_high:+.3f}]" if m.gain else "–"
+        "–"
+        if math.isnan(m.gain) or m.gain_low == m.gain_high
+        else f"{m.gain:+.3f} [{m.gain_low:+.3f}, {m.gain_high:+.3f}]"
         for m in means
     ]
     lines.append(f"{'gain of mean':<{_WIDTH}}" + _columns(gains))
@@ -181,37 +185,16 @@ def _metrics(
     """Metrics of each element, and their mean, with each region so many times."""
     found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
     for counts in result.counts:
-        for metric, compute in (("mcc", _mcc), ("auprc", _auprc)):
-            source = counts.confusion if metric == "mcc" else counts.score_counts
+        for metric, compute, source in (
+            ("mcc", segmentation.mcc, counts.confusion),
+            ("auprc", segmentation.average_precision, counts.score_counts),
+        ):
             parts = [
                 compute(np.einsum("dg,g...->d...", part, source))
                 for part in np.array_split(weights, -(-len(weights) // _AT_ONCE))
             ]
             found[metric].append(_with_mean(np.concatenate(parts)))
     return {metric: np.stack(values, axis=1) for metric, values in found.items()}
-
-
-def _mcc(
-    counts: Float[np.ndarray, "draws elements 4"],
-) -> Float[np.ndarray, "draws elements"]:
-    """See `segmentation.mcc`; NaN where there is nothing to judge by."""
-    right, wrong, missed, rest = np.moveaxis(counts, -1, 0)
-    product = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
-    root = np.sqrt(np.where(product > 0, product, 1.0))
-    found = np.where(product > 0, (right * rest - wrong * missed) / root, 0.0)
-    return np.where((right + missed > 0) & (wrong + rest > 0), found, np.nan)
-
-
-def _auprc(
-    counts: Float[np.ndarray, "draws elements 2 steps"],
-) -> Float[np.ndarray, "draws elements"]:
-    """See `segmentation.average_precision`."""
-    negatives, positives = np.moveaxis(counts[..., ::-1], 2, 0)
-    right, wrong = np.cumsum(positives, -1), np.cumsum(negatives, -1)
-    said = np.maximum(right + wrong, np.finfo(float).tiny)
-    total = right[..., -1]
-    area = np.sum(right / said * positives, -1) / np.where(total > 0, total, 1.0)
-    return np.where((total > 0) & (wrong[..., -1] > 0), area, np.nan)
 
 
 def _with_mean(

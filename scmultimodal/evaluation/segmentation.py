@@ -14,6 +14,9 @@ from jaxtyping import Float
 
 from scmultimodal.genome.elements import ELEMENTS
 
+COUNTS = ("confusion", "score_counts")
+"""What `tasks.segmentation` counts, by the names of its metrics."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ElementResult:
@@ -51,37 +54,54 @@ def judge(
         score_counts: by rising score, of bases that are not of the element, and are.
         names: of the elements.
     """
-    results = []
-    for name, counts, scores in zip(names, confusion, score_counts, strict=True):
-        right, wrong, missed, rest = (float(count) for count in counts)
-        total = right + wrong + missed + rest
-        share = (right + missed) / total if total else math.nan
-        judged = 0 < share < 1
-        results.append(
-            ElementResult(
-                name=name,
-                share=share,
-                mcc=mcc(right, wrong, missed, rest) if judged else math.nan,
-                f1=2 * right / (2 * right + wrong + missed) if judged else math.nan,
-                auprc=average_precision(*scores) if judged else math.nan,
-            )
+    right, wrong, missed, _ = np.moveaxis(np.asarray(confusion, float), -1, 0)
+    total = confusion.sum(-1)
+    share = np.where(total > 0, (right + missed) / np.maximum(total, 1e-300), np.nan)
+    f1 = 2 * right / np.maximum(2 * right + wrong + missed, 1e-300)
+    of_names = zip(
+        *(share, mcc(confusion), f1, average_precision(score_counts)), strict=True
+    )
+    return tuple(
+        ElementResult(
+            name=name,
+            share=float(part),
+            mcc=float(coefficient),
+            f1=float(harmonic) if 0 < part < 1 else math.nan,
+            auprc=float(area),
         )
-    return tuple(results)
+        for name, (part, coefficient, harmonic, area) in zip(
+            names, of_names, strict=True
+        )
+    )
 
 
-def mcc(right: float, wrong: float, missed: float, rest: float) -> float:
-    """Matthews correlation coefficient; 0 where one answer is never given."""
+def mcc(counts: Float[np.ndarray, "... 4"]) -> Float[np.ndarray, "..."]:
+    """Matthews correlation coefficient of true and false yes, false and true no.
+
+    0 where one answer is never given; NaN where only one would be right.
+    """
+    right, wrong, missed, rest = np.moveaxis(np.asarray(counts, float), -1, 0)
     product = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
-    return (right * rest - wrong * missed) / math.sqrt(product) if product else 0.0
+    root = np.sqrt(np.where(product > 0, product, 1.0))
+    found = np.where(product > 0, (right * rest - wrong * missed) / root, 0.0)
+    return np.where((right + missed > 0) & (wrong + rest > 0), found, np.nan)
 
 
 def average_precision(
-    negatives: Float[np.ndarray, " steps"], positives: Float[np.ndarray, " steps"]
-) -> float:
-    """Σ precision × gain in recall, from the highest score down."""
-    right, wrong = np.cumsum(positives[::-1]), np.cumsum(negatives[::-1])
+    counts: Float[np.ndarray, "... 2 steps"],
+) -> Float[np.ndarray, "..."]:
+    """Σ precision × gain in recall, from the highest score down.
+
+    Args:
+        counts: by rising score, of what is not of the class, and of what is. NaN comes
+            of counts that lack either.
+    """
+    negatives, positives = np.moveaxis(np.asarray(counts, float)[..., ::-1], -2, 0)
+    right, wrong = np.cumsum(positives, -1), np.cumsum(negatives, -1)
     said = np.maximum(right + wrong, np.finfo(float).tiny)
-    return float(np.sum(right / said * positives[::-1]) / right[-1])
+    total = right[..., -1]
+    area = np.sum(right / said * positives, -1) / np.where(total > 0, total, 1.0)
+    return np.where((total > 0) & (wrong[..., -1] > 0), area, np.nan)
 
 
 def mean(results: Sequence[ElementResult], metric: str) -> float:
@@ -92,7 +112,7 @@ def mean(results: Sequence[ElementResult], metric: str) -> float:
 
 def numbers(means: Mapping[str, Any]) -> dict[str, float]:
     """MCC, F1 and AUPRC: means over the elements, and MCC of each, by name."""
-    results = judge(means["confusion"], means["score_counts"])
+    results = judge(*(means[name] for name in COUNTS))
     found = {metric: mean(results, metric) for metric in ("mcc", "f1", "auprc")}
     return found | {f"mcc {r.name}": r.mcc for r in results if r.is_judged}
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,30 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
             needs, or a coordinate is bad.
     """
     path = Path(path)
+    frame, named = read_frame(path)
+    if not named:
+        frame.columns = bed_columns.names(path, frame)
+    return frame
+
+
+class Frame(NamedTuple):
+    """A table of intervals as it stands in its file.
+
+    Attributes:
+        table: chrom, start, end (int64), then text.
+        named: whether the file has a header; without one columns have numbers.
+    """
+
+    table: pd.DataFrame
+    named: bool
+
+
+def read_frame(path: Path) -> Frame:
+    """Reads a table of intervals without asking what its other columns are.
+
+    Raises:
+        InputError: as `read_intervals`.
+    """
     text = _read_text(path)
     lines = [
         line
@@ -50,9 +75,16 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
             raise InputError(path, problem, "Is the file complete?")
         frame[name] = frame[name].astype(np.int64)
     intervals.check_intervals(frame, intervals.place_names(frame), path)
-    if not named:
-        frame.columns = bed_columns.names(path, frame)
-    return frame
+    return Frame(frame, named)
+
+
+def read_places(path: str | Path) -> pd.DataFrame:
+    """Reads chrom, start, end of a BED of any width, or of a table with a header.
+
+    Raises:
+        InputError: as `read_intervals`, but for columns that are not read.
+    """
+    return read_frame(Path(path)).table[["chrom", "start", "end"]]
 
 
 def _read_text(path: Path) -> str:

@@ -21,6 +21,22 @@ SPLITS = ("train", "validation", "test", "none")
 _SPELLINGS = {"valid": "validation", "val": "validation", "": "none"}
 
 
+def position(name: str, source: object) -> int:
+    """Where a part stands in `SPLITS`.
+
+    Args:
+        name: of the part.
+        source: whose part it is, to name in an error.
+
+    Raises:
+        InputError: there is no part of that name.
+    """
+    if name not in SPLITS:
+        problem = f"has no split {name!r}"
+        raise InputError(source, problem, f"Use one of {', '.join(SPLITS)}")
+    return SPLITS.index(name)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChromosomeSplit:
     """Chromosomes of each part (SPEC 3.1.6), with or without "chr".

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from scmultimodal.genome import text_files
-from scmultimodal.genome.interval_tables import read_intervals
+from scmultimodal.genome.interval_tables import read_intervals, read_places
 from scmultimodal.genome.intervals import check_intervals
 from scmultimodal.schemas.errors import InputError
 
@@ -98,7 +98,7 @@ def read_polya(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     if not _is_gff(path):
-        return read_intervals(path)[["chrom", "start", "end"]]
+        return read_places(path)
     table = _read_gff(path)
     signals = table[table["type"] == "polyA_signal"]
     if signals.empty:

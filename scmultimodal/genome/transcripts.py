@@ -19,7 +19,7 @@ FEATURES = ("gene", "exon", "CDS", "stop_codon")
 REMEDY = "Give a GTF of GENCODE or Ensembl, gzipped or not"
 _COLUMNS = 9
 _ATTRIBUTE = re.compile(
-    r'(gene_id|transcript_id|gene_name|gene_type|gene_biotype) "([^"]*)"'
+    r'(?:^|[;\s])(gene_id|transcript_id|gene_name|gene_type|gene_biotype) "([^"]*)"'
 )
 _BASIC = 'tag "basic"'
 _STRANDS = ("+", "-")

@@ -33,8 +33,8 @@ def focal_loss(
     right = jnp.where(labels, margins, -margins)
     loss = -jax.nn.log_sigmoid(right)
     if gamma:
-        # sigmoid(−x) is 1 − p without the cancellation.
-        loss = loss * jax.nn.sigmoid(-right) ** gamma
+        # (1 − p)^γ, without cancellation and with a gradient where it is 0.
+        loss = loss * jnp.exp(gamma * jax.nn.log_sigmoid(-right))
     return jnp.where(where, loss, 0).sum(), jnp.sum(where, dtype=loss.dtype)
 
 

@@ -20,9 +20,9 @@ from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
-from scmultimodal.weights.folder import Tree
 
 FORMAT, FORMAT_VERSION = "scmultimodal genome model", 1
 
@@ -132,13 +132,13 @@ class StoredGenomeModel:
 
     Attributes:
         config: what it is.
-        params: {module: {name: array}}.
+        params: {module: {name: array}}, on disk's side or on the device.
         reference: "token_ids" [sequences, tokens], with a scorer "scored_token_ids"
             too, with a segmenter "segmented_token_ids", and outputs by name.
     """
 
     config: GenomeModelConfig
-    params: Tree
+    params: Mapping[str, Mapping[str, Array]]
     reference: Mapping[str, np.ndarray]
 
 

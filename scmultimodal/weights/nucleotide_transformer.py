@@ -203,6 +203,7 @@ def config_from_torch(
         activation="swish" if gated else "gelu-no-approx",
         feed_forward_biases=get("add_bias_fnn", True),
         rotary=rotary,
+        rescaling=get("rescaling_factor") if rotary else None,
         learned_positions=not rotary,
         max_tokens=settings["max_position_embeddings"] - settings["pad_token_id"] - 1,
         embedding_norm=get("emb_layer_norm_before") or False,

@@ -9,7 +9,11 @@ import pandas as pd
 
 from scmultimodal.genome import elements, intervals, regulatory, transcripts
 from scmultimodal.genome.elements import ELEMENTS, ElementRules
-from scmultimodal.genome.interval_tables import read_intervals
+from scmultimodal.genome.interval_tables import (
+    read_frame,
+    read_intervals,
+    read_places,
+)
 from scmultimodal.genome.regions import read_tracks
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows.stages import stage
@@ -140,7 +144,7 @@ def _regulation(
     table = _ucsc(pd.concat(tables, ignore_index=True))
     invariant = None
     if files.invariant is not None:
-        invariant = elements.touches(table, _ucsc(read_intervals(files.invariant)))
+        invariant = elements.touches(table, _ucsc(read_places(files.invariant)))
     elif files.open_in:
         samples = [_ucsc(s) for path in files.open_in for s in _open_regions(path)]
         invariant = elements.open_in(table, samples, rules.invariant_share)
@@ -169,10 +173,13 @@ def _ucsc(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _open_regions(path: Path) -> list[pd.DataFrame]:
-    """The open regions of every sample in a file; all rows where it has no values."""
-    table = read_intervals(path)
-    if table.shape[1] == len(("chrom", "start", "end")):
-        return [table]
+    """The open regions of every sample in a file.
+
+    A file without a header is one sample, and each of its rows is open; columns of a
+    table are samples, open where they are above zero.
+    """
+    if not read_frame(path).named:
+        return [read_places(path)]
     tracks = read_tracks(path)
     return [
         tracks.regions[np.asarray(tracks.values)[:, sample] > 0]

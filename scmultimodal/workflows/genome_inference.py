@@ -77,6 +77,11 @@ def from_published(directory: Path | str, *, source: str) -> StoredGenomeModel:
     return with_reference(config, found.params)
 
 
+def on_device(model: StoredGenomeModel) -> StoredGenomeModel:
+    """The same, its parameters where they are computed with: they are copied once."""
+    return dataclasses.replace(model, params=jax.device_put(model.params))
+
+
 def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel:
     """A model, with what it makes of a few sequences for others to compare with."""
     encode_batch = config.tokenizer.encode_batch

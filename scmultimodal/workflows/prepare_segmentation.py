@@ -88,7 +88,7 @@ def run(
 
 
 def read_regions(path: Path) -> pd.DataFrame:
-    """Regions with their split and, where the table has them, `elements`.
+    """Regions with their split and, where the table has them, `elements` and `group`.
 
     Raises:
         InputError: see `region_splits.read_region_split`.
@@ -97,6 +97,8 @@ def read_regions(path: Path) -> pd.DataFrame:
     table = read_intervals(path)
     if "elements" in table:
         regions["elements"] = table["elements"]
+    if "group" in table:
+        regions["group"] = pd.factorize(table["group"])[0]
     return regions
 
 

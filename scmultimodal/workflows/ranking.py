@@ -23,6 +23,7 @@ from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
 from scmultimodal.training import hosts, loop, parallel
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
+from scmultimodal.weights.folder import Tree
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
 from scmultimodal.workflows import dry_run, genome_inference, provenance
 from scmultimodal.workflows.ranking_config import RankingConfig
@@ -173,6 +174,22 @@ def cell_types_of(
             "outputs",
             "is 'added', and there is no model with cell types to add to",
             "Start from one that was trained with --outputs per_cell_type",
+        )
+    # What is shown must stay as it was, or scores of the old would not.
+    turned = start.config.turning
+    if config.turning != turned:
+        raise InputError(
+            "turning",
+            f"is {config.turning}, and the model was trained with {turned}",
+            "Give the same --turning flags",
+        )
+    prepared = start.config.turner.prepared_tokens
+    if store.manifest["num_tokens"] != prepared:
+        raise InputError(
+            store.path,
+            f"has {store.manifest['num_tokens']} tokens a region, and the head of the "
+            f"model reads {prepared}",
+            f"Prepare the spans with --num-tokens {prepared}",
         )
     if known := sorted(set(store.samples) & set(start.config.cell_types)):
         raise InputError(
@@ -327,7 +344,7 @@ def _initial(
     spans: Integer[np.ndarray, " spans"],
     config: RankingConfig,
     start: StoredGenomeModel | None,
-) -> tuple[genome_model.Tree, genome_model.Tree]:
+) -> tuple[Tree, Tree]:
     """Fresh parameters, what is taken of `start` in its place."""
     example = builder.build(spans[:1])
     fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), example)

@@ -3,19 +3,20 @@
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tqdm
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 
 from scmultimodal.data import atomic
 from scmultimodal.data.element_store import as_letters
-from scmultimodal.genome import intervals
+from scmultimodal.genome import intervals, region_splits
 from scmultimodal.genome.fasta import Genome
-from scmultimodal.genome.interval_tables import read_intervals
+from scmultimodal.genome.interval_tables import read_places
+from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import StoredGenomeModel
@@ -102,6 +103,9 @@ def run(
         )
     columns = [segmenter.elements.index(name) for name in names]
     genes = None if gtf is None else read_transcripts(gtf)
+    stitching = stitching or StitchingConfig()
+    if figures:
+        check_figures()
     start = time.monotonic()
     with Genome.open(fasta) as genome, atomic.folder(out) as folder:
         places = _places(genome, regions, fasta)
@@ -114,19 +118,11 @@ def run(
             for number, place in enumerate(places):
                 chrom, low, high = place
                 picture = _Picture(high - low, len(names))
-
-                def letters_of(first: int, last: int, chrom=chrom, low=low):
-                    return as_letters(genome.fetch(chrom, low + first, low + last))
-
-                at = low
-                for part in segmentation_inference.stream(
-                    model, high - low, letters_of, stitching
-                ):
+                for at, part in _parts(model, genome, place, stitching):
                     chosen = part[:, columns]
                     files.write(chrom, at, chosen)
                     found.add(chosen)
                     picture.add(chosen)
-                    at += len(part)
                     bar.update(len(part))
                 if number < figures:
                     pictures.append(_draw(folder, place, picture.means(), names, genes))
@@ -141,6 +137,55 @@ def run(
         content = {"kind": "scmultimodal.segments", **dataclasses.asdict(result)}
         (folder / REPORT).write_text(json.dumps(content, indent=1) + "\n")
     return result
+
+
+def check_figures() -> None:
+    """Raises InputError where nothing can be drawn, before work is done for it."""
+    from scmultimodal.evaluation.figures import locus  # noqa: F401
+
+
+def _parts(
+    model: StoredGenomeModel,
+    genome: Genome,
+    place: tuple[str, int, int],
+    stitching: StitchingConfig,
+) -> Iterator[tuple[int, Float32[np.ndarray, "bases elements"]]]:
+    """Values of a place, part after part, and where each begins.
+
+    What lies around it is read too, as far as the record goes.
+    """
+    chrom, low, high = place
+    window_bp, margin_bp, unit_bp = segmentation_inference.sizes(model, stitching)
+    first, last = segmentation_inference.around(
+        low,
+        high,
+        _record(genome, place),
+        window_bp=window_bp,
+        margin_bp=margin_bp,
+        unit_bp=unit_bp,
+    )
+
+    def letters_of(start: int, end: int) -> UInt8[np.ndarray, " bases"]:
+        return as_letters(genome.fetch(chrom, first + start, first + end))
+
+    at = first
+    for part in segmentation_inference.stream(
+        model, last - first, letters_of, stitching
+    ):
+        kept = part[max(low - at, 0) : max(high - at, 0)]
+        if len(kept):
+            yield max(at, low), kept
+        at += len(part)
+
+
+def _record(genome: Genome, place: tuple[str, int, int]) -> tuple[int, int]:
+    """Ends of the record that holds a place."""
+    chrom, low, high = place
+    return next(
+        (piece.start, piece.end)
+        for piece in genome.pieces
+        if piece.chrom == chrom and piece.start <= low < high <= piece.end
+    )
 
 
 class _Summary:
@@ -184,16 +229,22 @@ class _Picture:
 def _places(
     genome: Genome, regions: Path | None, fasta: Path
 ) -> list[tuple[str, int, int]]:
-    """Disjoint stretches in the order of the genome.
+    """Disjoint stretches in the order of the genome, each within one record.
 
     Raises:
         InputError: the genome lacks one.
     """
     if regions is None:
-        order = list(genome.chromosomes)
-        pieces = sorted((order.index(p.chrom), p.start, p.end) for p in genome.pieces)
-        return [(order[number], start, end) for number, start, end in pieces]
-    table = read_intervals(regions)
+        found = region_splits.by_chromosome(
+            ChromosomeSplit(train=tuple(genome.chromosomes), validation=(), test=()),
+            genome,
+        )
+        return [
+            (chrom, int(start), int(end))
+            for chrom, parts in found.items()
+            for start, end in zip(parts.start, parts.end, strict=True)
+        ]
+    table = read_places(regions)
     style = intervals.chromosome_style(genome.chromosomes, fasta)
     table["chrom"] = intervals.rename_chromosomes(table["chrom"], style)
     order = {chrom: number for number, chrom in enumerate(genome.chromosomes)}
@@ -206,8 +257,12 @@ def _places(
     for row in table.sort_values(["order", "start"]).itertuples():
         chrom, low, high = str(row.chrom), int(row.start), int(row.end)
         if joined and joined[-1][0] == chrom and low <= joined[-1][2]:
-            joined[-1] = (chrom, joined[-1][1], max(high, joined[-1][2]))
-        else:
+            first, reach = joined[-1][1:]
+            if genome.covers(chrom, first, max(high, reach)):
+                joined[-1] = (chrom, first, max(high, reach))
+                continue
+            low = reach
+        if low < high:
             joined.append((chrom, low, high))
     for chrom, low, high in joined:
         if not genome.covers(chrom, low, high):

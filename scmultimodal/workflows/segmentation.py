@@ -22,6 +22,7 @@ from scmultimodal.tasks.segmentation import Segmentation, SegmentationConfig
 from scmultimodal.training import hosts, loop, parallel, validation
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
+from scmultimodal.weights.folder import Tree
 from scmultimodal.weights.genome_model import (
     GenomeModelConfig,
     SegmenterConfig,
@@ -72,6 +73,8 @@ def run(
     text = warm_start.format_account(account, source)
     if hosts.is_main():
         print(f"\n{text}\n", flush=True)
+        if short := windows.num_too_short:
+            print(f"{short} territories are shorter than a window: not learned from\n")
     result = loop.fit(
         task,
         train_batches=lambda step, share: windows.batch(step, config.batch_size, share),
@@ -173,6 +176,8 @@ def judge(
         InputError: the model has no segmenter.
     """
     segmenter = genome_inference.require_segmenter(model)
+    devices = jax.local_device_count()
+    batch_size = -(-batch_size // devices) * devices
     task = genome_inference.segmentation_task(model)
     group_of = np.array([t.group for t in store.territories])
     found = {}
@@ -188,7 +193,7 @@ def judge(
             task, model.params, {}, windows.in_order(tiles, batch_size)
         )
         found[int(group)] = {
-            name: means[name] * len(tiles) for name in ("confusion", "score_counts")
+            name: means[name] * len(tiles) for name in evaluation.COUNTS
         }
     return found
 
@@ -265,7 +270,7 @@ def _initial(
     config: SegmentationTrainingConfig,
     start: StoredGenomeModel | None,
     source: object,
-) -> tuple[tuple[genome_model.Tree, genome_model.Tree], list[warm_start.Entry]]:
+) -> tuple[tuple[Tree, Tree], list[warm_start.Entry]]:
     """Fresh parameters, the encoder of `start` in its place, and the account."""
     fresh = jax.jit(task.init)(jax.random.PRNGKey(config.seed), windows.batch(0, 1))
     params, network_state = jax.device_get(fresh)

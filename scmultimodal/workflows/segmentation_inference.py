@@ -84,6 +84,53 @@ def layout(length: int, window_bp: int, margin_bp: int, unit_bp: int) -> Layout:
     return Layout(starts=starts, ends=ends, window_bp=window_bp)
 
 
+def sizes(model: StoredGenomeModel, config: StitchingConfig) -> tuple[int, int, int]:
+    """Length of windows, what is left out at their ends, and the unit of both; bp.
+
+    Raises:
+        InputError: the model has no segmenter.
+    """
+    segmenter = genome_inference.require_segmenter(model)
+    unit_bp = segmenter.head.unit_bp(model.config.k)
+    window_bp = config.window_bp or segmenter.window_bp
+    margin_bp = config.margin_bp
+    if margin_bp is None:
+        margin_bp = window_bp // (8 * unit_bp) * unit_bp
+    return window_bp, margin_bp, unit_bp
+
+
+def around(
+    start: int,
+    end: int,
+    room: tuple[int, int],
+    *,
+    window_bp: int,
+    margin_bp: int,
+    unit_bp: int,
+) -> tuple[int, int]:
+    """The stretch to read for what is wanted of it, so that its ends have context.
+
+    It begins at a multiple of the unit, wherever the wanted part does, and is a window
+    long at least, if there is room.
+
+    Args:
+        start: of the wanted part.
+        end: behind it.
+        room: where the sequence that holds it begins and ends.
+        window_bp: see `sizes`.
+        margin_bp: likewise.
+        unit_bp: likewise.
+    """
+    if end - start + 2 * margin_bp + unit_bp <= window_bp:
+        first = (start + end - window_bp) // 2 // unit_bp * unit_bp
+        last = first + window_bp
+    else:
+        first = (start - margin_bp) // unit_bp * unit_bp
+        last = -(-(end + margin_bp) // unit_bp) * unit_bp
+    first = max(first, room[0])
+    return first, min(max(last, first + window_bp), room[1])
+
+
 def stream(
     model: StoredGenomeModel,
     length: int,
@@ -104,13 +151,8 @@ def stream(
         InputError: the model has no segmenter, or windows that it cannot read.
     """
     config = config or StitchingConfig()
-    segmenter = genome_inference.require_segmenter(model)
-    unit = segmenter.head.unit_bp(model.config.k)
-    window_bp = config.window_bp or segmenter.window_bp
-    margin_bp = config.margin_bp
-    if margin_bp is None:
-        margin_bp = window_bp // (8 * unit) * unit
-    plan = layout(length, window_bp, margin_bp, unit)
+    plan = layout(length, *sizes(model, config))
+    model = genome_inference.on_device(model)
     done = 0
     for first in range(0, len(plan.starts), config.batch_size):
         part = slice(first, first + config.batch_size)

@@ -80,6 +80,7 @@ def run(
     Raises:
         InputError: the model has no head, or input breaks a rule; names the line.
     """
+    model = genome_inference.on_device(model)
     heads = _heads(model, radius_bp, both_strands, batch_size)
     if out.exists() and not overwrite:
         raise InputError(out, "exists", "Choose another file, or give --overwrite")

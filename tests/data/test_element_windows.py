@@ -150,10 +150,13 @@ def test_a_batch_is_a_function_of_seed_and_step_and_its_parts_fit(store):
     assert (other.labels != whole.labels).any()
 
 
-@pytest.mark.parametrize(
-    ("window_bp", "message"),
-    [(10, "window_bp: is 10. Give a multiple of 3"), (51, "none of 3 territories")],
-)
-def test_windows_that_cannot_be(store, window_bp, message):
-    with pytest.raises(InputError, match=message):
-        sampler(store, window_bp=window_bp)
+def test_windows_that_cannot_be(store):
+    with pytest.raises(InputError, match=r"window_bp: is 10\. Give a multiple of 3"):
+        sampler(store, window_bp=10)
+    long = sampler(store, window_bp=51)
+    assert long.num_too_short == 3
+    with pytest.raises(InputError, match="none of 3 territories holds a window"):
+        long.batch(0, 1)
+    # To judge, they are filled up.
+    (batch,) = long.in_order(long.tiles(), 3)
+    assert (batch.labels != UNJUDGED).sum() == sum(SIZES) - 1

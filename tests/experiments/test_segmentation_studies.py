@@ -157,7 +157,7 @@ def test_intervals_and_gains_by_region():
         converged=[50, 50],
     )
     one, two = element_summary.judge([base, better])
-    expected = [mcc(*counts(s).confusion[:, 0].sum(0)) for s in (0, 1)]
+    expected = [mcc(counts(s).confusion[:, 0].sum(0)) for s in (0, 1)]
     of_one, of_two = one.metrics["mcc"], two.metrics["mcc"]
     first = of_one[ELEMENTS[0]]
     np.testing.assert_allclose(first.value, np.mean(expected))
@@ -170,7 +170,7 @@ def test_intervals_and_gains_by_region():
     assert np.isnan(of_two[ELEMENTS[1]].value)
     mean = (first.value + of_one[ELEMENTS[2]].value) / 2
     np.testing.assert_allclose(of_one["mean"].value, mean)
-    area = [average_precision(*counts(s).score_counts[:, 0].sum(0)) for s in (0, 1)]
+    area = [average_precision(counts(s).score_counts[:, 0].sum(0)) for s in (0, 1)]
     found = one.metrics["auprc"][ELEMENTS[0]]
     np.testing.assert_allclose(found.value, np.mean(area))
     table = element_summary.format_table([one, two])

@@ -49,7 +49,7 @@ def test_more_gamma_is_less_loss(asked):
     assert losses[0] > losses[1] > losses[2] > 0
 
 
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_an_extreme_margin_has_a_finite_gradient(gamma):
     def loss(margins):
         labels = jnp.array([True, False, True])

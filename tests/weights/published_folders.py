@@ -191,7 +191,7 @@ def write_segment_nt(folder, layout, features=("exon", "intron", "3UTR")):
         hyperparams = HYPERPARAMS | VERSION_2 | fields
         (folder / "hyperparams.json").write_text(json.dumps(hyperparams))
         return folder.parent, head
-    write_torch(folder, arrays, features=list(features))
+    write_torch(folder, arrays, features=list(features), rescaling_factor=2.0)
     tensors = {
         name: array
         for module, leaves in head.items()

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from scmultimodal.data.region_loading import Turning
 from scmultimodal.evaluation.ranking import full_order_accuracy
 from scmultimodal.models import GenomeModel
 from scmultimodal.schemas.errors import InputError
@@ -108,6 +109,13 @@ def test_what_cannot_be_added(store, trained, tmp_path):
     with pytest.raises(InputError, match="no model with cell types to add to"):
         ranking.run(store, ADDED, tmp_path / "a")
     other = spans(tmp_path / "other", ("NK", "pDC"), turned=False)
+    plain = dataclasses.replace(ADDED, turning=Turning())
+    with pytest.raises(InputError, match=r"turning: is .* trained with"):
+        ranking.run(other, plain, tmp_path / "a", start=trained)
+    config = dataclasses.replace(trained.config, num_tokens=NUM_TOKENS + 1)
+    wider = dataclasses.replace(trained, config=config)
+    with pytest.raises(InputError, match="Prepare the spans with --num-tokens 9"):
+        ranking.run(other, ADDED, tmp_path / "a", start=wider)
     builder = ranking.make_builder(other, EACH, trained)
     with pytest.raises(InputError, match="has 'NK', which the model does not know"):
         ranking.scores(trained, builder, other.split("test"))

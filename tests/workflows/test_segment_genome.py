@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from scmultimodal.data.element_store import as_letters
+from scmultimodal.evaluation.figures import locus
+from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import segment_genome, segmentation_inference
+from scmultimodal.workflows.segmentation_inference import StitchingConfig
 from tests import builders
 
 CHR1 = builders.dna(300, seed=1) + "N" * 30 + builders.dna(200, seed=2)
@@ -91,14 +94,49 @@ def test_regions_are_joined_and_in_order(model, fasta, tmp_path):
     assert {p.suffix for p in out.iterdir()} == {".gz", ".json", ".png"}
 
 
-def test_genes_are_drawn(model, fasta, tmp_path):
+def test_a_region_is_seen_with_what_is_around_it(fasta, tmp_path):
+    """The same values as in the whole genome, wherever it begins and ends."""
+    model = builders.segmenter_model(attends=False)
+    margin = StitchingConfig(margin_bp=96)
+    segment_genome.run(model, fasta, tmp_path / "all", figures=0, stitching=margin)
+    whole = read(tmp_path / "all" / "exon.bedgraph.gz")
+    for number, (low, high) in enumerate([(100, 101), (7, 60), (120, 299), (340, 530)]):
+        bed, out = tmp_path / f"{number}.bed", tmp_path / f"tracks{number}"
+        bed.write_text(f"chr1\t{low}\t{high}\n")
+        segment_genome.run(model, fasta, out, regions=bed, figures=0, stitching=margin)
+        found = read(out / "exon.bedgraph.gz")
+        assert found.keys() == {
+            ("chr1", base) for base in range(low, high) if CHR1[base] != "N"
+        }
+        for place, value in found.items():
+            assert abs(value - whole[place]) <= 1.1e-3
+
+
+def test_pieces_of_a_chromosome_are_told_once(model, tmp_path):
+    """Two that overlap, and two regions in records of their own."""
+    fasta, bed = tmp_path / "pieces.fa", tmp_path / "regions.bed"
+    records = {"chr1:0-100": CHR1[:100], "chr1:50-150": CHR1[50:150]}
+    records["chr1:150-300"] = CHR1[150:300]
+    fasta.write_bytes(builders.fasta(records))
+    result = segment_genome.run(model, fasta, tmp_path / "all", figures=0)
+    assert result.bases == 300
+    found = read(tmp_path / "all" / "exon.bedgraph.gz")
+    assert sorted(base for _, base in found) == list(range(300))
+    bed.write_text("chr1\t120\t150\nchr1\t150\t200\n")
+    result = segment_genome.run(model, fasta, tmp_path / "two", regions=bed, figures=0)
+    assert (result.regions, result.bases) == (2, 80)
+
+
+def test_genes_are_drawn_where_they_are(tmp_path):
+    """Exons of all transcripts of a gene as one, rows in which none touches another."""
     gtf = tmp_path / "genes.gtf"
     gtf.write_text(GTF)
-    with_genes, without = tmp_path / "a", tmp_path / "b"
-    segment_genome.run(model, fasta, with_genes, gtf=gtf)
-    segment_genome.run(model, fasta, without)
-    name = "chr1_0_530.png"
-    assert (with_genes / name).read_bytes() != (without / name).read_bytes()
+    rows = locus.gene_rows(read_transcripts(gtf))
+    assert [[gene.label for gene in row] for row in rows] == [["One →"], ["G2 ←"]]
+    one, two = rows[0][0], rows[1][0]
+    assert (one.start, one.end) == (49, 200)
+    assert one.boxes == {"exon": [(49, 90)], "CDS": []}
+    assert two.boxes == {"exon": [], "CDS": [(59, 100)]}
 
 
 def test_big_wig(model, fasta, tmp_path):

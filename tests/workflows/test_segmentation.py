@@ -14,6 +14,7 @@ from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.models import GenomeModel
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.training import loop
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import (
@@ -161,14 +162,26 @@ def test_longer_windows_rescale_the_encoder(ranked):
         dataclasses.replace(CONFIG, window_bp=250)
 
 
-def test_a_resume_goes_on_and_another_config_does_not(trained, store, tmp_path):
+def test_a_resume_goes_on_and_another_config_does_not(
+    trained, store, tmp_path, monkeypatch
+):
+    """Stopped after its first checkpoint it ends as the one that was not."""
     folder, model = trained
-    half = dataclasses.replace(CONFIG, steps=12)
-    again = segmentation.run(store, half, folder)
-    np.testing.assert_array_equal(
-        again.params["segmentation_head/elements"]["w"],
-        model.params["segmentation_head/elements"]["w"],
-    )
+    write = loop.RunFolder.save
+
+    def save(self, done, *rest):
+        write(self, done, *rest)
+        self.checkpoints.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.RunFolder, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        segmentation.run(store, CONFIG, tmp_path / "run")
+    monkeypatch.undo()
+    again = segmentation.run(store, CONFIG, tmp_path / "run")
+    for module, leaves in model.params.items():
+        for name, leaf in leaves.items():
+            np.testing.assert_array_equal(again.params[module][name], leaf)
     with pytest.raises(InputError, match="gamma"):
         segmentation.run(store, dataclasses.replace(CONFIG, gamma=0.0), folder)
 
@@ -189,6 +202,22 @@ def test_a_plan_starts_nothing(store, ranked):
     plan = segmentation.plan(store, CONFIG, start=ranked)
     assert plan.parameters["segmentation_head/unet"] > 0
     assert plan.batch == 4
+
+
+def test_a_short_territory_is_judged_though_none_learns_from_it(
+    store, trained, tmp_path
+):
+    territories = [dict(t) for t in map(dataclasses.asdict, store.territories)]
+    territories[2] |= {"end": territories[2]["start"] + 100}
+    size = sum(t["end"] - t["start"] for t in territories)
+    short = dataclasses.replace(
+        store,
+        manifest=store.manifest | {"territories": territories},
+        letters=store.letters[:size],
+        labels=store.labels[:size],
+    )
+    (counts,) = segmentation.judge(trained[1], short, short.split("test")).values()
+    np.testing.assert_allclose(counts["confusion"].sum(1), 100, rtol=1e-6)
 
 
 def test_a_dataset_without_windows(store, tmp_path):
@@ -284,16 +313,16 @@ def test_files_that_do_not_go_together(files, message):
 @pytest.mark.long
 def test_all_fourteen_elements_are_learned(tmp_path):
     """On the made-up genome; each far above zero on a chromosome never seen."""
-    store = prepare(tmp_path, length_bp=200_000)
+    store = prepare(tmp_path, length_bp=500_000)
     config = dataclasses.replace(
         CONFIG,
         shape=dataclasses.replace(
             SHAPE, dim=64, num_layers=2, num_heads=4, hidden=128, max_tokens=86
         ),
         window_bp=960,
-        steps=1_500,
+        steps=2_500,
         batch_size=16,
-        evaluate_every=250,
+        evaluate_every=500,
         validation_windows=None,
         checkpoint_every=None,
         optimizer=OptimizerConfig(
@@ -306,5 +335,5 @@ def test_all_fourteen_elements_are_learned(tmp_path):
     print(evaluation.format_table(results))
     print(json.dumps(read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]))
     assert all(result.is_judged for result in results)
-    assert min(result.mcc for result in results) > 0.3
-    assert evaluation.mean(results, "mcc") > 0.6
+    assert min(result.mcc for result in results) > 0.25
+    assert evaluation.mean(results, "mcc") > 0.75

@@ -1,5 +1,6 @@
 """A stretch of a genome: what a model sees along it, and the genes that are there."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,28 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from scmultimodal.evaluation.figures import style
+from scmultimodal.genome import elements
 
 _ROW, _MOST_ROWS = 0.24, 8
+_HEIGHTS = {"exon": 0.22, "CDS": 0.44}
+"""Of the boxes that are drawn, in rows."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneModel:
+    """A gene as it is drawn: its transcripts as one.
+
+    Attributes:
+        label: name, and the direction of the strand.
+        start: first bp of what is known of it here.
+        end: bp behind the last.
+        boxes: disjoint places of its exons and of its coding sequence.
+    """
+
+    label: str
+    start: int
+    end: int
+    boxes: dict[str, list[tuple[int, int]]]
 
 
 def locus(
@@ -35,7 +56,7 @@ def locus(
         note: line above the picture.
     """
     chrom, start, end = place
-    models = [] if genes is None else _rows(genes)
+    models = [] if genes is None else gene_rows(genes)
     depth = 0.0 if genes is None else 0.35 + _ROW * max(1, len(models))
     heights = [0.42] * len(names) + ([depth] if depth else [])
     figure = style.canvas(9.5, sum(heights) + 0.9)
@@ -66,40 +87,54 @@ def locus(
     return style.save(figure, path, note)
 
 
-def _rows(genes: pd.DataFrame) -> list[list[pd.DataFrame]]:
-    """Genes in rows in which none touches another."""
-    rows: list[list[pd.DataFrame]] = []
-    groups = [parts for _, parts in genes.groupby("gene")]
-    for parts in sorted(groups, key=lambda parts: parts["start"].min()):
-        low = parts["start"].min()
-        free = next((r for r in rows if r[-1]["end"].max() < low), None)
+def gene_rows(features: pd.DataFrame) -> list[list[GeneModel]]:
+    """Genes in rows in which none touches another; the first rows alone.
+
+    Args:
+        features: of transcripts, as `read_transcripts` returns them.
+    """
+    models = [_model(parts) for _, parts in features.groupby("gene")]
+    rows: list[list[GeneModel]] = []
+    for model in sorted(models, key=lambda model: model.start):
+        free = next((row for row in rows if row[-1].end < model.start), None)
         if free is None:
             rows.append(free := [])
-        free.append(parts)
+        free.append(model)
     return rows[:_MOST_ROWS]
 
 
-def _draw_genes(
-    axes: Axes, rows: list[list[pd.DataFrame]], start: int, end: int
-) -> None:
+def _model(parts: pd.DataFrame) -> GeneModel:
+    arrow = "→" if parts["strand"].iloc[0] == "+" else "←"
+    return GeneModel(
+        label=f"{parts['symbol'].iloc[0]} {arrow}",
+        start=int(parts["start"].min()),
+        end=int(parts["end"].max()),
+        boxes={
+            feature: _disjoint(parts[parts["feature"] == feature])
+            for feature in _HEIGHTS
+        },
+    )
+
+
+def _disjoint(boxes: pd.DataFrame) -> list[tuple[int, int]]:
+    if boxes.empty:
+        return []
+    merged = elements.merge(boxes["start"].to_numpy(), boxes["end"].to_numpy())
+    return [(int(low), int(high)) for low, high in merged]
+
+
+def _draw_genes(axes: Axes, rows: list[list[GeneModel]], start: int, end: int) -> None:
     for number, row in enumerate(rows):
-        for parts in row:
-            low, high = parts["start"].min(), parts["end"].max()
-            axes.hlines(-number, low, high, color=style.INK, linewidth=0.8)
-            for feature, height in (("exon", 0.22), ("CDS", 0.44)):
-                boxes = parts[parts["feature"] == feature]
-                for low_, high_ in zip(boxes["start"], boxes["end"], strict=True):
-                    axes.fill_between(
-                        [low_, high_],
-                        -number - height / 2,
-                        -number + height / 2,
-                        color=style.INK,
-                        linewidth=0,
-                    )
-            arrow = "→" if parts["strand"].iloc[0] == "+" else "←"
-            place = max(low, start)
-            text = f"{parts['symbol'].iloc[0]} {arrow}"
-            axes.text(place, -number + 0.28, text, fontsize=6.5, color=style.FAINT)
+        for gene in row:
+            axes.hlines(-number, gene.start, gene.end, color=style.INK, linewidth=0.8)
+            for feature, height in _HEIGHTS.items():
+                spans = [(low, high - low) for low, high in gene.boxes[feature]]
+                place = (-number - height / 2, height)
+                axes.broken_barh(spans, place, color=style.INK, linewidth=0)
+            place = max(gene.start, start)
+            axes.text(
+                place, -number + 0.28, gene.label, fontsize=6.5, color=style.FAINT
+            )
     if not rows:
         axes.text(0.5, 0.4, "no gene", transform=axes.transAxes, ha="center")
     style.tidy(axes)
