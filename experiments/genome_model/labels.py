@@ -12,6 +12,7 @@ promoter may be one.
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,6 +56,13 @@ class LabelsConfig:
         default_factory=PrepareSegmentationConfig
     )
     peaks: ExamplesConfig = dataclasses.field(default_factory=ExamplesConfig)
+
+
+def identity(config: LabelsConfig) -> dict[str, Any]:
+    """What stands behind the path that is given."""
+    if config.elements is None:
+        return {}
+    return {"elements_files": ElementStore.open(config.elements).manifest["files"]}
 
 
 def load(config: LabelsConfig, out: Path) -> ElementStore:

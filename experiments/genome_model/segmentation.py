@@ -77,6 +77,7 @@ def run(study: Study) -> None:
             print(dry_run.format_plan(segmentation.plan(store, numbers, start=start)))
         return
     config = configs.to_json(study) | data.start_identity(start)
+    config |= labels.identity(study.labels)
     del config["dry_run"]
     provenance.check_config(study.out, config, resume=numbers.resume == "auto")
 

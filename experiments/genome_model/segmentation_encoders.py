@@ -2,7 +2,8 @@
 
     python -m experiments.train genome_model.segmentation_encoders --out runs/encoders
     python -m experiments.train genome_model.segmentation_encoders --preset study \\
-        --start nt-v2-50m/ --labels.elements runs/elements --out runs/encoders
+        --start nt-v2-50m/ --labels.elements runs/elements \\
+        --spans-v1 runs/spans_v1 --spans-v2 runs/spans_v2 --out runs/encoders
 
 Four encoders with the same U-Net, the same windows and the same seeds:
 
@@ -12,10 +13,11 @@ Four encoders with the same U-Net, the same windows and the same seeds:
   convolutional scorer; padded at the end, and on both sides with no region used twice.
   `small` first trains both on the signal of windows at random places.
 
-None of them saw a label or a letter of the test part. Every element of the test part is
-judged by MCC and AUPRC; intervals resample its regions, and are of the mean over the
-seeds. "Converged" is the first validation with 95 % of the best of that run, by the
-metric that chooses what is kept. The run goes on where it stopped.
+Without --start none of them saw a label or a letter of the test part; what --start has
+read is for those to say who trained it. Every element of the test part is judged by MCC
+and AUPRC; intervals resample its regions, and are of the mean over the seeds.
+"Converged" is the first validation with 95 % of the best of that run, by the metric
+that chooses what is kept. The run goes on where it stopped.
 
 The study: mean MCC .32 for the last three and .17 for the random one, which took four
 times the iterations; v1 ahead on tissue-invariant promoters, v2 on -specific ones.
@@ -26,7 +28,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import tyro
@@ -43,6 +45,7 @@ from scmultimodal.evaluation import element_summary
 from scmultimodal.evaluation import segmentation as evaluation
 from scmultimodal.evaluation.element_summary import Counts, EncoderResult
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.metrics import FILE, read_metrics
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import (
@@ -76,7 +79,7 @@ class Study(StudyConfig):
     encoders: tuple[EncoderName, ...] = ("random", "pretrained", "atac_v1", "atac_v2")
     """Which encoders."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of heads, windows and strands; encoders are the same for all."""
+    """Of heads, windows, strands and the random encoder; the others are the same."""
     start: Path | None = None
     """The pretrained encoder: a run, a model folder, or a published one."""
     labels: LabelsConfig = dataclasses.field(default_factory=LabelsConfig)
@@ -106,7 +109,8 @@ def run(study: Study) -> None:
     from scmultimodal.evaluation.figures import elements as figures
 
     start = data.load_start(study.start)
-    config = configs.to_json(study) | data.start_identity(start)
+    _refuse_what_would_leak(study)
+    config = configs.to_json(study) | data.start_identity(start) | _identity(study)
     provenance.check_config(study.out, config, resume=True)
     store = labels.load(study.labels, study.out / "labels")
     provenance.write_config(study.out, config)
@@ -132,6 +136,32 @@ def run(study: Study) -> None:
     text = json.dumps(element_summary.as_json(summary), indent=1) + "\n"
     atomic.write_text(study.out / "summary.json", text)
     print(f"\nfigure  {picture}\nsummary {study.out / 'summary.json'}")
+
+
+def _refuse_what_would_leak(study: Study) -> None:
+    """DNase's regions have a split of their own, which labels that are given have not.
+
+    Raises:
+        InputError: an encoder would be trained on DNase, and labels are given.
+    """
+    given = {"atac_v1": study.spans_v1, "atac_v2": study.spans_v2}
+    for name, spans in given.items():
+        if study.labels.elements is not None and name in study.encoders and not spans:
+            raise InputError(
+                f"--{'spans-' + name.removeprefix('atac_')}",
+                f"is missing: {name} would train on DNase over regions that may be in "
+                "the test part of --labels.elements",
+                "Prepare spans of its training part: scmultimodal prepare-ranking",
+            )
+
+
+def _identity(study: Study) -> dict[str, Any]:
+    """What stands behind the paths that are given."""
+    found = labels.identity(study.labels)
+    for name in ("spans_v1", "spans_v2"):
+        if (path := getattr(study, name)) is not None:
+            found[f"{name}_files"] = RegionStore.open(path).manifest["files"]
+    return found
 
 
 def _encoders(
@@ -195,16 +225,16 @@ def _spans(study: Study, name: EncoderName) -> RegionStore:
 def _pretrain(study: Study, store: ElementStore) -> StoredGenomeModel:
     """Masked k-mers of the training part; nothing of the test part is read."""
     parts: dict[str, list[Stretch]] = {"train": [], "validation": []}
-    lines = []
-    for number, place in enumerate(store.territories):
-        if place.split in parts:
-            parts[place.split].append(Stretch(place.chrom, place.start, place.end))
-            first = int(store.offsets[number])
-            letters = store.letters[first : first + place.end - place.start]
-            lines.append(f">{place.chrom}:{place.start}-{place.end}")
-            lines.append(letters.tobytes().decode())
     fasta = study.out / "encoders" / "genome.fa"
-    atomic.write_text(fasta, "\n".join(lines) + "\n")
+    with atomic.file(fasta) as temporary, temporary.open("wb") as file:
+        for place in store.territories:
+            if place.split not in parts:
+                continue
+            parts[place.split].append(Stretch(place.chrom, place.start, place.end))
+            file.write(f">{place.chrom}:{place.start}-{place.end}\n".encode())
+            letters, _ = store.interval(place.chrom, place.start, place.end)
+            letters.tofile(file)
+            file.write(b"\n")
     found = kmer_pretrain.run(
         fasta,
         study.kmers,

@@ -51,6 +51,8 @@ OF_GENES = ELEMENTS[:8]
 """Those that a GTF tells."""
 OF_GENE_BODIES = ELEMENTS[:2]
 """Those that genes tell without their exons."""
+FAMILIES = (OF_GENES, ("CTCF-bound", *ELEMENTS[10:]), ("polyA_signal",))
+"""Those that one file tells, or tells nothing of."""
 
 LNCRNA = frozenset(
     {

@@ -94,6 +94,10 @@ class Genome:
         """What the file holds, chromosome by chromosome, in file order."""
         return tuple(p for pieces in self._pieces.values() for p, _ in pieces)
 
+    def is_whole(self, chrom: str) -> bool:
+        """Whether a record has the name of the chromosome: no piece of it."""
+        return any(record.name == chrom for _, record in self._pieces.get(chrom, ()))
+
     def covers(self, chrom: str, start: int, end: int) -> bool:
         """Whether one record holds all of the interval (0-based, half-open, bp)."""
         return self._find(chrom, start, end) is not None
@@ -139,8 +143,7 @@ class Genome:
             return InputError(
                 where, "is not an interval", "0-based, half-open: 0 <= start < end"
             )
-        whole = any(record.name == chrom for _, record in self._pieces[chrom])
-        if whole and end > self.chromosomes[chrom]:
+        if self.is_whole(chrom) and end > self.chromosomes[chrom]:
             return InputError(
                 self._path,
                 f"{where} ends beyond the {self.chromosomes[chrom]:,} bp of {chrom}",

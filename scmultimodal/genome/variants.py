@@ -95,11 +95,11 @@ def sequences(
     """
     start = variant.start + len(variant.ref) // 2 - window_bp // 2
     low, high = _reach(genome, variant.chrom, variant.start)
-    before = genome_text(genome, variant.chrom, max(start, low), variant.start)
+    before = _text(genome, variant.chrom, max(start, low), variant.start)
     behind = variant.start + len(variant.ref)
     # As much behind as the shorter allele leaves room for.
     room = start + window_bp - variant.start - min(len(variant.ref), len(alt))
-    after = genome_text(genome, variant.chrom, behind, min(high, behind + room))
+    after = _text(genome, variant.chrom, behind, min(high, behind + room))
     front = "N" * max(0, low - start)
     ref, other = ((front + before + a + after)[:window_bp] for a in (variant.ref, alt))
     if fill:
@@ -109,7 +109,7 @@ def sequences(
     return Alleles(ref=ref, alt=other, offset=len(front) + len(before))
 
 
-def genome_text(genome: Genome, chrom: str, start: int, end: int) -> str:
+def _text(genome: Genome, chrom: str, start: int, end: int) -> str:
     """Letters of an interval, upper case; nothing where it is empty."""
     return genome.fetch(chrom, start, end).upper() if start < end else ""
 
@@ -155,7 +155,7 @@ def _check_reference(
     number: int, chrom: str, start: int, ref: str, genome: Genome, path: Path
 ) -> None:
     """Letters are compared where both are A, C, G or T."""
-    found = genome_text(genome, chrom, start, start + len(ref))
+    found = _text(genome, chrom, start, start + len(ref))
     for offset, (ours, theirs) in enumerate(zip(found, ref, strict=True)):
         if ours != theirs and {ours, theirs} <= _COMPARED:
             raise InputError(

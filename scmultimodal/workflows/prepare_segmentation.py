@@ -1,7 +1,7 @@
 """Elements and a genome in, labelled letters out (SPEC 3.4)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,10 @@ def run(
     style = intervals.chromosome_style(genome.chromosomes, "genome")
     chrom = intervals.rename_chromosomes(annotation.table["chrom"], style)
     territories = _territories(annotation, genome, config, regions)
-    on = set(chrom.unique())
-    if not any(territory.chrom in on for territory in territories):
-        raise InputError(
-            "annotation",
-            f"has nothing on {', '.join(sorted({t.chrom for t in territories})[:5])}: "
-            f"it is of {', '.join(sorted(on)[:5])}",
-            "Give annotation and genome of one species and assembly",
-        )
-    painter = Painter(annotation.table.assign(chrom=chrom))
+    places = annotation.table.assign(chrom=chrom)
+    _check_within(places, genome)
+    _check_covered(places, territories)
+    painter = Painter(places)
     with stage("label") as said:
         store = element_store.write_element_store(
             out,
@@ -85,6 +80,43 @@ def run(
         )
         said.append(f"{len(store.letters):,} bp in {len(territories)} territories")
     return store
+
+
+def _check_within(places: pd.DataFrame, genome: Genome) -> None:
+    """Raises InputError where an element ends beyond a chromosome."""
+    for chrom, size in genome.chromosomes.items():
+        if not genome.is_whole(chrom):
+            continue
+        beyond = places[(places["chrom"] == chrom) & (places["end"] > size)]
+        if len(beyond):
+            (place,) = intervals.place_names(beyond.iloc[:1])
+            raise InputError(
+                "annotation",
+                f"{beyond['element'].iloc[0]} {place} ends beyond the {size:,} bp of "
+                f"{chrom}",
+                "Give annotation and genome of one species and assembly",
+            )
+
+
+def _check_covered(places: pd.DataFrame, territories: Sequence[Territory]) -> None:
+    """Raises InputError where annotation that is known would be nowhere.
+
+    What a file does not cover is not known: to call it empty would teach that nothing
+    is there.
+    """
+    on = {name: set(of["chrom"]) for name, of in places.groupby("element")}
+    for territory in territories:
+        for family in elements.FAMILIES:
+            known = [n for n in elements.names(territory.known) if n in family]
+            if known and not any(territory.chrom in on.get(n, ()) for n in known):
+                covered = ", ".join(sorted(set(places["chrom"]))[:5])
+                raise InputError(
+                    "annotation",
+                    f"tells of {known[0]}, but has none of {', '.join(known)} on "
+                    f"{territory.chrom}: it is of {covered}",
+                    "Give files of the same genome, leave the chromosome out of the "
+                    "split, or name by --regions what is known where",
+                )
 
 
 def read_regions(path: Path) -> pd.DataFrame:

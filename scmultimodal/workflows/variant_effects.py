@@ -35,13 +35,16 @@ class VariantEffects:
     Attributes:
         scored: alternative alleles with a line in the table.
         no_letters: those that are no sequence, such as <DEL> or *.
-        too_long: those that are, with their reference, longer than half a window.
+        too_long: those that are, or whose reference is, longer than half a window.
+        shortened: those around which N, each a token, left too many tokens for the
+            scorer: both sequences lack as many letters at their end.
         seconds: that it took.
     """
 
     scored: int
     no_letters: int
     too_long: int
+    shortened: int
     seconds: float
 
     def format_table(self) -> str:
@@ -50,7 +53,8 @@ class VariantEffects:
         return (
             f"scored            {self.scored:>9,} alleles, {rate:,.1f} a second\n"
             f"no letters        {self.no_letters:>9,} left out (<DEL>, *, breakends)\n"
-            f"too long          {self.too_long:>9,} left out"
+            f"too long          {self.too_long:>9,} left out\n"
+            f"shortened         {self.shortened:>9,} beside N, to score them"
         )
 
 
@@ -82,6 +86,9 @@ def run(
     """
     model = genome_inference.on_device(model)
     heads = _heads(model, radius_bp, both_strands, batch_size)
+    atomic.check_writable(out.parent)
+    if out.is_dir():
+        raise InputError(out, "is a folder", "Name a file: .tsv or .tsv.gz")
     if out.exists() and not overwrite:
         raise InputError(out, "exists", "Choose another file, or give --overwrite")
     start, counts = time.monotonic(), collections.Counter()
@@ -104,6 +111,7 @@ def run(
         scored=counts["scored"],
         no_letters=counts["no_letters"],
         too_long=counts["too_long"],
+        shortened=sum(head.shortened for head in heads),
         seconds=round(time.monotonic() - start, 3),
     )
 
@@ -118,11 +126,13 @@ class _Scores:
         names = [f"score_{name}" for name in config.cell_types] or ["score"]
         self.columns = tuple(f"{n}_{of}" for n in names for of in _OF)
         self.window_bp = config.k * (self._tokens - 1)
+        self.shortened = 0
 
     def effects(
         self, variants: Sequence[Variant], genome: Genome
     ) -> Float[np.ndarray, "variants columns"]:
         around = _around(variants, genome, self.window_bp, fill=False)
+        around = [self._fitting(alleles) for alleles in around]
         scores = [
             genome_inference.score_views(
                 self._model,
@@ -132,6 +142,15 @@ class _Scores:
             for texts in ([a.ref for a in around], [a.alt for a in around])
         ]
         return _side_by_side(*scores)
+
+    def _fitting(self, alleles: Alleles) -> Alleles:
+        """Both sequences as far as both have no more tokens than the scorer reads."""
+        encode, texts = self._model.config.tokenizer.encode, (alleles.ref, alleles.alt)
+        length = max(map(len, texts))
+        while max(len(encode(text[:length])) for text in texts) > self._tokens:
+            length -= 1
+        self.shortened += length < min(map(len, texts))
+        return alleles._replace(ref=texts[0][:length], alt=texts[1][:length])
 
 
 class _Elements:
@@ -145,7 +164,7 @@ class _Elements:
         batch_size: int,
     ):
         segmenter = genome_inference.require_segmenter(model)
-        self.window_bp = segmenter.window_bp
+        self.window_bp, self.shortened = segmenter.window_bp, 0
         self._model, self._radius = model, radius_bp
         self._config = StitchingConfig(both_strands=both_strands, batch_size=batch_size)
         if not 0 <= 2 * radius_bp < self.window_bp:

@@ -98,6 +98,7 @@ def test_a_dry_run_writes_nothing(store, tmp_path, capsys):
 def test_four_encoders_side_by_side(store, tmp_path, capsys, monkeypatch):
     made = builders.accessible_genome(tmp_path)
     monkeypatch.setattr("scmultimodal.datasets.dnase_regions", lambda: made)
+    monkeypatch.setattr(labels, "load", lambda config, out: store)
     out = tmp_path / "encoders"
     flags = TINY + (
         "--labels.peaks.window-bp 96 --labels.peaks.shift-factor 2 "
@@ -112,7 +113,7 @@ def test_four_encoders_side_by_side(store, tmp_path, capsys, monkeypatch):
         "--ranking.scorer.convolution-hidden 4 "
     )
     run = ["genome_model.segmentation_encoders", "--out", str(out)]
-    run += ["--labels.elements", str(store.path), *shlex.split(flags)]
+    run += shlex.split(flags)
     assert train.main(run) == 0
     shown = capsys.readouterr().out
     assert "converged, steps" in shown
@@ -121,12 +122,32 @@ def test_four_encoders_side_by_side(store, tmp_path, capsys, monkeypatch):
     assert [row["name"] for row in summary] == names
     assert all(len(row["converged"]) == 2 for row in summary)
     assert (out / "encoders.png").stat().st_size > 10_000
-    # The encoders are what they are said to be.
-    taken = GenomeModel.load(out / "atac_v1" / "seed_0")
-    assert taken.config.provenance["start"]["stage"] == "ranked"
+    # The encoders are what they are said to be, and none has read the test part.
+    starts = {
+        name: GenomeModel.load(out / name / "seed_0").config.provenance["start"]
+        for name in names
+    }
+    assert starts["random"] is None
+    assert starts["pretrained"]["stage"] == "masked k-mers"
+    assert starts["atac_v1"]["stage"] == starts["atac_v2"]["stage"] == "ranked"
+    tables = [
+        GenomeModel.load(out / "encoders" / name)._stored.params[
+            "nucleotide_transformer"
+        ]["token_embedding"]
+        for name in names[1:]
+    ]
+    assert len({table.tobytes() for table in tables}) == 3
+    read = [line for line in (out / "encoders" / "genome.fa").open() if line[0] == ">"]
+    assert [line.split(":")[0] for line in read] == [">chr1", ">chr2"]
     before = (out / "random" / "seed_1" / "counts.npz").stat().st_mtime_ns
     assert train.main(run) == 0
     assert (out / "random" / "seed_1" / "counts.npz").stat().st_mtime_ns == before
+
+
+def test_labels_that_are_given_need_spans(store, tmp_path, capsys):
+    run = ["genome_model.segmentation_encoders", "--out", str(tmp_path / "x")]
+    assert train.main([*run, "--labels.elements", str(store.path)]) == 2
+    assert "--spans-v1: is missing: atac_v1 would train" in capsys.readouterr().err
 
 
 # Intervals.

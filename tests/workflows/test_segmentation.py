@@ -234,7 +234,7 @@ def test_labels_of_another_genome(tmp_path):
     path.write_bytes(builders.fasta({"chr7": builders.dna(500)}))
     with (
         Genome.open(path) as genome,
-        pytest.raises(InputError, match="has nothing on chr7: it is of chr1"),
+        pytest.raises(InputError, match="on chr7: it is of chr1"),
     ):
         prepare_segmentation.run(
             annotation,
@@ -244,6 +244,19 @@ def test_labels_of_another_genome(tmp_path):
             provenance={},
         )
     assert not (tmp_path / "out").exists()
+    # A shorter chr1: another assembly.
+    path.write_bytes(builders.fasta({"chr1": builders.dna(500)}))
+    with (
+        Genome.open(path) as genome,
+        pytest.raises(InputError, match="ends beyond the 500 bp of chr1"),
+    ):
+        prepare_segmentation.run(
+            annotation,
+            genome,
+            PrepareSegmentationConfig(split=SPLIT),
+            tmp_path / "out",
+            provenance={},
+        )
 
 
 def test_what_is_known_in_a_region_is_said_by_the_table(tmp_path):

@@ -116,6 +116,27 @@ def test_strands(model, files, tmp_path):
     )
 
 
+def test_n_beside_a_variant_shortens_both_alleles_alike(model, files, tmp_path):
+    vcf, fasta = files
+    letters = CHR1[:455] + "N" + CHR1[456:]
+    fasta.write_bytes(builders.fasta({"chr1": letters}))
+    alt = "A" if CHR1[450] != "A" else "C"
+    vcf.write_text(f"chr1\t451\t.\t{CHR1[450]}\t{alt}\n")
+    found = variant_effects.run(model, vcf, fasta, tmp_path / "x.tsv")
+    assert found.shortened == 1
+    (row,) = pd.read_csv(tmp_path / "x.tsv", sep="\t").to_dict("records")
+    low = 450 - SCORED_BP // 2
+    ref = letters[low : low + SCORED_BP]
+    user = GenomeModel(model)
+    while len(user.tokenizer.encode(ref)) > TOKENS:
+        ref = ref[:-1]
+    other = ref[:12] + alt + ref[13:]
+    expected = user.score([ref, other])
+    np.testing.assert_allclose(
+        [row["score_ref"], row["score_alt"]], expected, atol=1e-5
+    )
+
+
 def test_a_wrong_reference_names_the_line_and_leaves_nothing(model, files, tmp_path):
     vcf, fasta = files
     wrong = "A" if CHR1[599] != "A" else "C"
@@ -132,6 +153,8 @@ def test_what_cannot_be_done(model, files, tmp_path):
     with pytest.raises(InputError, match="exists"):
         variant_effects.run(model, *files, out)
     assert out.read_text() == "mine"
+    with pytest.raises(InputError, match="is a folder"):
+        variant_effects.run(model, *files, tmp_path, overwrite=True)
     with pytest.raises(InputError, match="radius_bp: is 120"):
         variant_effects.run(model, *files, tmp_path / "x", radius_bp=120)
     config = GenomeModelConfig(encoder=builders.dna_encoder_config(), k=2)
