@@ -1,5 +1,6 @@
 """Benches: `make` runs all of them, and their arithmetic. Times are no test."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import experiments.bench
-from experiments.bench import kmer_tokenizer
+from experiments.bench import contexts, kmer_tokenizer
 
 BENCHES = Path(experiments.bench.__file__).parent
 MAKEFILE = BENCHES.parents[1] / "Makefile"
@@ -19,6 +20,19 @@ def test_make_runs_every_bench():
     assert len(benches) > 1
     run = re.findall(r"-m experiments\.bench\.(\w+)", "".join(recipes))
     assert sorted(run) == sorted(benches)
+
+
+@pytest.mark.long
+def test_longer_windows_are_measured(tmp_path, capsys):
+    windows = (240, 480)
+    config = contexts.Config(windows=windows, shapes=("small",), turns=1, out=tmp_path)
+    assert contexts.main(config) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| small")]
+    assert [row[2].strip() for row in rows] == ["240", "480"]
+    rows = json.loads((tmp_path / "contexts.json").read_text())["rows"]
+    assert [row["tokens"] for row in rows] == [41, 81]
+    assert min(row["temporary_mb"] for row in rows) > 0
 
 
 def test_the_rate_of_the_tokenizer_is_printed(capsys):

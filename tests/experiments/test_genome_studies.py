@@ -247,6 +247,7 @@ def test_processes_share_a_grid_by_folds(tracks, tmp_path, capsys):
     assert "--only-folds: is 2. name folds from 0 to 1" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("lightly_compiled")
 def test_a_grid_does_not_go_on_from_another_start(tracks, tmp_path, capsys):
     """The path of a start may be the same, and what is there another model."""
