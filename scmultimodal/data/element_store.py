@@ -23,17 +23,14 @@ from scmultimodal.data.growing import GrowingArray
 from scmultimodal.genome import region_splits
 from scmultimodal.genome.elements import ELEMENTS, Painter
 from scmultimodal.genome.fasta import Genome
+from scmultimodal.genome.letters import N, as_letters
 from scmultimodal.genome.region_splits import SPLITS
 from scmultimodal.schemas.errors import InputError
 
 CHUNK = 1 << 22
 """Bases that are in memory together while a store is written."""
 
-N = ord("N")
 _DTYPES = {"letters": np.uint8, "labels": np.uint16}
-_LETTERS = np.full(256, N, np.uint8)
-for _letter in b"ACGT":
-    _LETTERS[[_letter, _letter + 32]] = _letter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,11 +185,6 @@ def write_element_store(
         }
         manifest.write(folder, content, manifest.ELEMENTS)
     return ElementStore.open(path)
-
-
-def as_letters(text: str) -> UInt8[np.ndarray, " bases"]:
-    """A sequence as the store has it: upper case, N for all but A, C, G and T."""
-    return _LETTERS[np.frombuffer(text.encode("ascii", "replace"), np.uint8)]
 
 
 def _chunks(

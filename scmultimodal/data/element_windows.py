@@ -4,19 +4,14 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer, UInt8
+from jaxtyping import Bool, Int64, Integer
 
-from scmultimodal.data.element_store import ElementStore, N
+from scmultimodal.data.element_store import ElementStore
 from scmultimodal.data.sampling import FILLER, WHOLE, Share, sequential_batches
 from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.letters import NO_LETTER, N, reverse_complement
 from scmultimodal.schemas.batches import UNJUDGED, SegmentationBatch
 from scmultimodal.schemas.errors import InputError
-
-NO_LETTER = 0
-"""Stands where a window reaches beyond its sequence."""
-
-_COMPLEMENT = np.arange(256, dtype=np.uint8)
-_COMPLEMENT[list(b"ACGT")] = list(b"TGCA")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,10 +178,3 @@ class ElementSampler:
             sequence_mask=real,
             row=np.arange(size, dtype=np.int32)[rows],
         )
-
-
-def reverse_complement(
-    letters: UInt8[np.ndarray, "windows bases"],
-) -> UInt8[np.ndarray, "windows bases"]:
-    """The other strand of upper-case letters; others, N among them, stay."""
-    return _COMPLEMENT[letters[:, ::-1]]

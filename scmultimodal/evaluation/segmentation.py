@@ -55,23 +55,15 @@ def judge(
         names: of the elements.
     """
     right, wrong, missed, _ = np.moveaxis(np.asarray(confusion, float), -1, 0)
-    total = confusion.sum(-1)
-    share = np.where(total > 0, (right + missed) / np.maximum(total, 1e-300), np.nan)
-    f1 = 2 * right / np.maximum(2 * right + wrong + missed, 1e-300)
-    of_names = zip(
-        *(share, mcc(confusion), f1, average_precision(score_counts)), strict=True
-    )
+    with np.errstate(invalid="ignore"):
+        share = (right + missed) / confusion.sum(-1)
+        f1 = 2 * right / (2 * right + wrong + missed)
+    f1 = np.where((share > 0) & (share < 1), f1, np.nan)
+    columns = share, mcc(confusion), f1, average_precision(score_counts)
+    fields = ("share", "mcc", "f1", "auprc")
     return tuple(
-        ElementResult(
-            name=name,
-            share=float(part),
-            mcc=float(coefficient),
-            f1=float(harmonic) if 0 < part < 1 else math.nan,
-            auprc=float(area),
-        )
-        for name, (part, coefficient, harmonic, area) in zip(
-            names, of_names, strict=True
-        )
+        ElementResult(name=name, **dict(zip(fields, map(float, row), strict=True)))
+        for name, *row in zip(names, *columns, strict=True)
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Integer
 from numpy.typing import ArrayLike
 
-from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published

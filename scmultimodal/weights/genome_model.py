@@ -132,7 +132,7 @@ class StoredGenomeModel:
 
     Attributes:
         config: what it is.
-        params: {module: {name: array}}, on disk's side or on the device.
+        params: {module: {name: array}}, of numpy or on the device.
         reference: "token_ids" [sequences, tokens], with a scorer "scored_token_ids"
             too, with a segmenter "segmented_token_ids", and outputs by name.
     """

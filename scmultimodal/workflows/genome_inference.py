@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
-from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.modules import nucleotide_transformer
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig

@@ -12,10 +12,10 @@ import tqdm
 from jaxtyping import Float, Float32, UInt8
 
 from scmultimodal.data import atomic
-from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome import intervals, region_splits
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.interval_tables import read_places
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError

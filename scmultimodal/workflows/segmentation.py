@@ -176,8 +176,9 @@ def judge(
         InputError: the model has no segmenter.
     """
     segmenter = genome_inference.require_segmenter(model)
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     batch_size = -(-batch_size // devices) * devices
+    share = parallel.share_of_host()
     task = genome_inference.segmentation_task(model)
     group_of = np.array([t.group for t in store.territories])
     found = {}
@@ -190,7 +191,7 @@ def judge(
         )
         tiles = windows.tiles()
         means = validation.evaluate(
-            task, model.params, {}, windows.in_order(tiles, batch_size)
+            task, model.params, {}, windows.in_order(tiles, batch_size, share)
         )
         found[int(group)] = {
             name: means[name] * len(tiles) for name in evaluation.COUNTS
@@ -201,8 +202,13 @@ def judge(
 def make_task(
     config: SegmentationTrainingConfig, start: StoredGenomeModel | None
 ) -> Segmentation:
-    """The objective; positions are rescaled where windows are longer than usual."""
+    """The objective; positions are rescaled where windows are longer than usual.
+
+    Raises:
+        InputError: windows that the k-mers of `start` do not fill.
+    """
     tokenizer = tokenizer_of(config, start)
+    config.check_window(tokenizer.k)
     encoder = dataclasses.replace(
         config.shape,
         vocabulary_size=tokenizer.vocabulary_size,

@@ -68,18 +68,22 @@ class SegmentationTrainingConfig:
     running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
     def __post_init__(self):
-        unit = self.head.unit_bp(self.k)
-        if self.window_bp < unit or self.window_bp % unit:
-            valid = max(1, -(-self.window_bp // unit)) * unit
-            raise InputError(
-                "window_bp",
-                f"is {self.window_bp:,}, no multiple of {unit} (k-mers of {self.k} "
-                f"letters, halved {self.head.num_levels} times)",
-                f"Take {valid:,}",
-            )
+        self.check_window(self.k)
         if not 0 <= self.encoder_rate < math.inf:
             problem = f"is {self.encoder_rate}"
             raise InputError("encoder_rate", problem, "Give 0 (frozen) or more")
         if self.validation_windows is not None and self.validation_windows < 1:
             problem = f"is {self.validation_windows}"
             raise InputError("validation_windows", problem, "Give 1 or more")
+
+    def check_window(self, k: int) -> None:
+        """Raises InputError for windows that k-mers and the U-Net do not fill."""
+        unit = self.head.unit_bp(k)
+        if self.window_bp < unit or self.window_bp % unit:
+            valid = max(1, -(-self.window_bp // unit)) * unit
+            raise InputError(
+                "window_bp",
+                f"is {self.window_bp:,}, no multiple of {unit} (k-mers of {k} letters, "
+                f"halved {self.head.num_levels} times)",
+                f"Take {valid:,}",
+            )

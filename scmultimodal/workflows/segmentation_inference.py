@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from scmultimodal.data.element_store import N
-from scmultimodal.data.element_windows import NO_LETTER, reverse_complement
+from scmultimodal.genome.letters import NO_LETTER, N, reverse_complement
 from scmultimodal.modules.heads.segmentation import wrong_length
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import StoredGenomeModel
@@ -176,7 +175,7 @@ def segment(
 
     Args:
         model: with a segmenter.
-        letters: upper case, as `element_store.as_letters` makes them.
+        letters: upper case, as `letters.as_letters` makes them.
         config: how it is cut.
     """
     elements = genome_inference.require_segmenter(model).head.num_elements

@@ -15,8 +15,8 @@ import tqdm
 from jaxtyping import Float
 
 from scmultimodal.data import atomic
-from scmultimodal.data.element_store import as_letters
 from scmultimodal.genome.fasta import Genome
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.genome.variants import Alleles, Variant, read_variants, sequences
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import StoredGenomeModel

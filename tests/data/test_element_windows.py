@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from scmultimodal.data.element_store import Territory, write_element_store
-from scmultimodal.data.element_windows import ElementSampler, reverse_complement
+from scmultimodal.data.element_windows import ElementSampler
 from scmultimodal.data.sampling import Share
 from scmultimodal.genome.elements import ELEMENTS, Painter
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.kmers import KmerTokenizer
+from scmultimodal.genome.letters import reverse_complement
 from scmultimodal.schemas.batches import UNJUDGED
 from scmultimodal.schemas.errors import InputError
 from tests import builders

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from scmultimodal.data.element_store import as_letters
 from scmultimodal.evaluation.figures import locus
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import segment_genome, segmentation_inference

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scmultimodal.data.element_store import as_letters
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import (

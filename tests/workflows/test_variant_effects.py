@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scmultimodal.data.element_store import as_letters
+from scmultimodal.genome.letters import as_letters
 from scmultimodal.models import GenomeModel
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.schemas.errors import InputError
