@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.genome_model.examples import ExamplesConfig, peaks_of_track
@@ -21,6 +22,7 @@ from scmultimodal import datasets
 from scmultimodal.data import atomic
 from scmultimodal.data.element_store import ElementStore
 from scmultimodal.datasets import AccessibleGenome, HumanAnnotation
+from scmultimodal.evaluation import element_baseline
 from scmultimodal.genome import elements
 from scmultimodal.genome.elements import ELEMENTS
 from scmultimodal.genome.fasta import Genome
@@ -28,6 +30,10 @@ from scmultimodal.schemas import configs
 from scmultimodal.workflows import element_inputs, prepare_segmentation
 from scmultimodal.workflows.element_inputs import LabelFiles
 from scmultimodal.workflows.prepare_segmentation import PrepareSegmentationConfig
+from scmultimodal.workflows.stages import stage
+
+BASELINE = "logistic_regression"
+"""Beside every model in tables and pictures."""
 
 _CODING = "protein_coding_gene"
 _REGULATION = tuple(name for name in ELEMENTS if "_Tissue_" in name)
@@ -56,6 +62,15 @@ class LabelsConfig:
         default_factory=PrepareSegmentationConfig
     )
     peaks: ExamplesConfig = dataclasses.field(default_factory=ExamplesConfig)
+
+
+def judge_baseline(store: ElementStore) -> dict[int, dict[str, np.ndarray]]:
+    """Counts of the test part by a logistic regression, see `element_baseline`."""
+    with stage(BASELINE.replace("_", " ")):
+        fitted = element_baseline.fit(
+            store, store.split("train"), store.split("validation")
+        )
+        return fitted.judge(store, store.split("test"))
 
 
 def identity(config: LabelsConfig) -> dict[str, Any]:

@@ -19,8 +19,9 @@ MCC of .32 with NT-v2 50M and .17 with a random encoder, on all of GENCODE and E
 import dataclasses
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -90,22 +91,31 @@ def run(study: Study) -> None:
     model = segmentation.run(
         store, numbers, study.out, start=start, source=study.encoder or "none"
     )
-    summary = {}
-    for split in ("validation", "test"):
-        territories = store.split(split)
-        if not len(territories):
-            continue
-        counts = segmentation.judge(model, store, territories)
-        results = evaluation.judge(
-            *(
-                np.sum([c[name] for c in counts.values()], axis=0)
-                for name in evaluation.COUNTS
-            )
-        )
-        summary[split] = evaluation.as_rows(results)
-        print(f"\n{split} part, every base once\n{evaluation.format_table(results)}")
+    summary = {
+        split: _report(split, segmentation.judge(model, store, store.split(split)))
+        for split in ("validation", "test")
+        if len(store.split(split))
+    }
+    if hosts.is_main() and "test" in summary:
+        counts = labels.judge_baseline(store)
+        summary["test, baseline"] = _report("test", counts, labels.BASELINE)
     if hosts.is_main():
         text = json.dumps(summary, indent=1) + "\n"
         atomic.write_text(study.out / "summary.json", text)
     curves.draw(study.out, {"segmentation": study.out})
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")
+
+
+def _report(
+    split: str, counts: Mapping[int, Mapping[str, Any]], name: str = "the model"
+) -> list[dict[str, Any]]:
+    """Prints what was counted, and gives it as JSON has it."""
+    results = evaluation.judge(
+        *(
+            np.sum([c[name] for c in counts.values()], axis=0)
+            for name in evaluation.COUNTS
+        )
+    )
+    table = evaluation.format_table(results)
+    print(f"\n{split} part, every base once, {name.replace('_', ' ')}\n{table}")
+    return evaluation.as_rows(results)

@@ -209,7 +209,7 @@ def _with_mean(
 def _interval(
     seeds: Float[np.ndarray, " seeds"],
     drawn: Float[np.ndarray, " draws"],
-    base_seeds: Float[np.ndarray, " seeds"] | None,
+    base_seeds: Float[np.ndarray, " base_seeds"] | None,
     base_drawn: Float[np.ndarray, " draws"] | None,
 ) -> ElementInterval:
     low, high = _bounds(drawn)

@@ -78,7 +78,10 @@ def test_a_run_segments_judges_and_leaves_its_model(store, tmp_path, capsys):
     assert "test part, every base once" in shown
     assert "segmentation_head/unet/down_0_0" in shown
     summary = json.loads((out / "summary.json").read_text())
-    assert [row["name"] for row in summary["test"]] == list(ELEMENTS)
+    assert list(summary) == ["validation", "test", "test, baseline"]
+    for rows in summary.values():
+        assert [row["name"] for row in rows] == list(ELEMENTS)
+    assert "every base once, logistic regression" in shown
     assert GenomeModel.load(out).segment("ACGTN" * 30).shape == (150, 14)
     assert (out / "curves.png").stat().st_size > 10_000
 
@@ -119,8 +122,8 @@ def test_four_encoders_side_by_side(store, tmp_path, capsys, monkeypatch):
     assert "converged, steps" in shown
     summary = json.loads((out / "summary.json").read_text())
     names = ["random", "pretrained", "atac_v1", "atac_v2"]
-    assert [row["name"] for row in summary] == names
-    assert all(len(row["converged"]) == 2 for row in summary)
+    assert [row["name"] for row in summary] == [*names, "logistic_regression"]
+    assert all(len(row["converged"]) == 2 for row in summary[:-1])
     assert (out / "encoders.png").stat().st_size > 10_000
     # The encoders are what they are said to be, and none has read the test part.
     starts = {

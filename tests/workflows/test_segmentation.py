@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scmultimodal import datasets
+from scmultimodal.evaluation import element_baseline
 from scmultimodal.evaluation import segmentation as evaluation
 from scmultimodal.genome.elements import ELEMENTS, ElementRules
 from scmultimodal.genome.fasta import Genome
@@ -313,8 +315,6 @@ def test_what_is_known_in_a_region_is_said_by_the_table(tmp_path):
     ],
 )
 def test_files_that_do_not_go_together(files, message):
-    from pathlib import Path
-
     paths = {
         name: Path(value) if isinstance(value, str) else tuple(map(Path, value))
         for name, value in files.items()
@@ -343,10 +343,22 @@ def test_all_fourteen_elements_are_learned(tmp_path):
         ),
     )
     model = segmentation.run(store, config, tmp_path / "run")
-    (counts,) = segmentation.judge(model, store, store.split("test")).values()
-    results = evaluation.judge(counts["confusion"], counts["score_counts"])
+    baseline = element_baseline.fit(
+        store, store.split("train"), store.split("validation")
+    )
+    results, simple = (
+        evaluation.judge(*(counts[name] for name in evaluation.COUNTS))
+        for found in (
+            segmentation.judge(model, store, store.split("test")),
+            baseline.judge(store, store.split("test")),
+        )
+        for counts in found.values()
+    )
     print(evaluation.format_table(results))
+    print(f"logistic regression\n{evaluation.format_table(simple)}")
     print(json.dumps(read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]))
     assert all(result.is_judged for result in results)
     assert min(result.mcc for result in results) > 0.25
     assert evaluation.mean(results, "mcc") > 0.75
+    for metric in ("mcc", "auprc"):
+        assert evaluation.mean(results, metric) > evaluation.mean(simple, metric)

@@ -64,12 +64,13 @@ def _draw(
         found = [summary.metrics[metric][name] for name in names]
         centres = np.arange(len(names)) - 0.4 + (index + 0.5) * width
         steps = ", ".join(f"{step:,}" for step in summary.converged)
+        name = summary.name.replace("_", " ")
         axes.bar(
             centres,
             [f.value for f in found],
             0.92 * width,
             color=style.COLOURS[index],
-            label=f"{summary.name.replace('_', ' ')} (converged at {steps})",
+            label=f"{name} (converged at {steps})" if steps else name,
         )
         low, high = [f.low for f in found], [f.high for f in found]
         axes.vlines(centres, low, high, color=style.INK, linewidth=0.9)
