@@ -14,9 +14,6 @@ from scmultimodal.genome.interval_tables import read_intervals, read_places
 from scmultimodal.genome.intervals import check_intervals
 from scmultimodal.schemas.errors import InputError
 
-KINDS = ("promoter", "enhancer", "CTCF")
-"""The kinds of elements that segmentation knows."""
-
 _CTCF = "CTCF"
 _CANDIDATES = {
     "PLS": "promoter",
@@ -61,7 +58,8 @@ def read_regulatory(path: str | Path) -> pd.DataFrame:
         path: the file, gzipped or not.
 
     Returns:
-        chrom, start, end (0-based, half-open, bp), kind: one of `KINDS`, or "other".
+        chrom, start, end (0-based, half-open, bp), kind: "promoter", "enhancer", "CTCF"
+        or "other".
 
     Raises:
         InputError: the file is missing or damaged, or a kind in it is not known.

@@ -6,6 +6,7 @@ the reverse strand are written there. Nothing here resembles biology beyond the 
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -178,7 +179,16 @@ class _Chromosome:
         self._gene_lines(coding, forward, place, exons, coded, size)
         self._gff(self.polya, "polyA_signal", place(signal, signal + 6), forward, "")
 
-    def _gene_lines(self, coding, forward, place, exons, coded, size) -> None:
+    def _gene_lines(
+        self,
+        coding: bool,
+        forward: bool,
+        place: Callable[[int, int], tuple[int, int]],
+        exons: Sequence[tuple[int, int]],
+        coded: tuple[int, int],
+        size: int,
+    ) -> None:
+        """Lines of the GTF; `place` tells where letters of the gene ended up."""
         self._genes += 1
         gene = f"{self.name}G{self._genes}"
         biotype = "protein_coding" if coding else "lncRNA"
@@ -192,7 +202,14 @@ class _Chromosome:
             if low < high:
                 self._gff(self.gtf, "CDS", place(low, high), forward, of_transcript)
 
-    def _gff(self, lines, feature, place, forward, attributes) -> None:
+    def _gff(
+        self,
+        lines: list[str],
+        feature: str,
+        place: tuple[int, int],
+        forward: bool,
+        attributes: str,
+    ) -> None:
         strand = "+" if forward else "-"
         fields = (self.name, "made up", feature, place[0] + 1, place[1], ".")
         lines.append("\t".join([*map(str, fields), strand, ".", attributes]))

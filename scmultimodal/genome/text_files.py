@@ -1,4 +1,4 @@
-"""What can be wrong with a text file, gzipped or not, in words."""
+"""Text files, gzipped or not; what can be wrong with one, in words."""
 
 import contextlib
 import gzip
@@ -33,3 +33,15 @@ def open_text(path: Path) -> io.TextIOBase:
     """Opens a text file, gzipped or not, as its name says; see `reading` for errors."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     return opened(path, "rt", encoding="utf-8-sig")
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, packed: bool) -> Iterator[io.TextIOBase]:
+    """Opens a text file to write; what is packed depends on its content alone."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("wb"))
+        if packed:
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
+        yield stack.enter_context(
+            io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        )

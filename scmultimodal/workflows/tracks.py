@@ -1,7 +1,7 @@
 """Values along a genome as files that genome browsers read."""
 
 import contextlib
-import gzip
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -9,12 +9,12 @@ from typing import Literal, Protocol
 import numpy as np
 from jaxtyping import Float32
 
+from scmultimodal.genome import text_files
 from scmultimodal.schemas.errors import InputError
 
 TrackFormat = Literal["bedgraph", "bigwig"]
 DECIMALS = 3
 """Of a value; neighbours that are equal then share a line."""
-_LEVEL = 6
 
 
 class Tracks(Protocol):
@@ -28,7 +28,7 @@ class Tracks(Protocol):
 
 
 class _BedGraph:
-    def __init__(self, files: Sequence[gzip.GzipFile]):
+    def __init__(self, files: Sequence[io.TextIOBase]):
         self._files = files
 
     def write(
@@ -39,7 +39,7 @@ class _BedGraph:
                 f"{chrom}\t{start + low}\t{start + high}\t{value:.{DECIMALS}g}\n"
                 for low, high, value in _runs(values[:, column].round(DECIMALS))
             )
-            file.write("".join(lines).encode())
+            file.write("".join(lines))
 
 
 class _BigWig:
@@ -80,7 +80,10 @@ def opened(
     with contextlib.ExitStack() as stack:
         if format == "bedgraph":
             paths = [folder / f"{name}.bedgraph.gz" for name in names]
-            files = [stack.enter_context(_gzip(path)) for path in paths]
+            files = [
+                stack.enter_context(text_files.writing(path, packed=True))
+                for path in paths
+            ]
             yield _BedGraph(files)
             return
         opener = _big_wig()
@@ -90,13 +93,6 @@ def opened(
             stack.callback(file.close)
             file.addHeader(list(chromosomes.items()))
         yield _BigWig(files)
-
-
-@contextlib.contextmanager
-def _gzip(path: Path) -> Iterator[gzip.GzipFile]:
-    """A gzip file whose bytes depend on its content alone."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as file:
-        yield file
 
 
 def _big_wig():

@@ -1,10 +1,7 @@
 """What variants change in the eyes of a genome model: a table, written line by line."""
 
 import collections
-import contextlib
 import dataclasses
-import gzip
-import io
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +12,7 @@ import tqdm
 from jaxtyping import Float
 
 from scmultimodal.data import atomic
+from scmultimodal.genome import text_files
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.letters import as_letters
 from scmultimodal.genome.variants import Alleles, Variant, read_variants, sequences
@@ -96,7 +94,7 @@ def run(
     with (
         Genome.open(fasta) as genome,
         atomic.file(out) as temporary,
-        _text(temporary, packed=out.suffix == ".gz") as file,
+        text_files.writing(temporary, packed=out.suffix == ".gz") as file,
         tqdm.tqdm(desc="score variants", unit="allele", disable=None) as bar,
     ):
         names = [name for head in heads for name in head.columns]
@@ -251,17 +249,3 @@ def _line(variant: Variant, row: Float[np.ndarray, " columns"]) -> str:
     place = (variant.chrom, variant.start + 1, variant.name, variant.ref)
     values = ("." if np.isnan(value) else f"{value:.6g}" for value in row)
     return "\t".join([*map(str, place), variant.written, *values]) + "\n"
-
-
-@contextlib.contextmanager
-def _text(path: Path, *, packed: bool) -> Iterator[io.TextIOBase]:
-    if not packed:
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
-        io.TextIOWrapper(zipped, encoding="utf-8") as file,
-    ):
-        yield file
