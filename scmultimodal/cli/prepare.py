@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from scmultimodal.singlecell.binning import Strategy
 from scmultimodal.singlecell.fragments import CountChoice
 
 Files = tyro.conf.UseAppendAction[tuple[Path, ...]]
@@ -80,8 +81,8 @@ class Prepare:
     """Least share of a dataset's genes that the annotation must know."""
     target_sum: float | None = 10_000.0
     """Total that each cell is scaled to; None: the training cells' median."""
-    strategy: Literal["gene_normalized", "quantile", "absolute"] = "gene_normalized"
-    """How values are binned."""
+    strategy: Strategy = "gene_normalized"
+    """How values are binned; "counts" are counts themselves, up to --num-bins."""
     num_bins: int = 5
     """Bins above 0."""
     medians: Literal["exact", "histogram"] = "exact"

@@ -11,7 +11,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.kernels import percentile_bins
 from scmultimodal.singlecell.normalization import divide_columns
 
-Strategy = Literal["gene_normalized", "quantile", "absolute"]
+Strategy = Literal["gene_normalized", "quantile", "absolute", "counts"]
 
 
 def bin_values(
@@ -24,10 +24,11 @@ def bin_values(
     """Sorts the non-zero values of each cell into buckets.
 
     Args:
-        adata: log1p-normalised values.
+        adata: log1p-normalised values; for "counts" the counts themselves.
         strategy: "gene_normalized": percentiles of the cell's own non-zero values,
             each divided by its gene's median first; "quantile": the same without
-            medians; "absolute": clip(floor(value), 1, num_bins).
+            medians; "absolute": clip(floor(value), 1, num_bins); "counts":
+            clip(ceil(value), 1, num_bins), which keeps the depth of a cell.
         num_bins: number of buckets, at most 254 (bin num_bins + 1 is the mask).
         medians: of each gene (`normalization.nonzero_medians`). None: the values are
             taken as already divided.
@@ -69,8 +70,9 @@ def bin_matrix(
     matrix.eliminate_zeros()
     if medians is not None:
         matrix = divide_columns(matrix, medians)
-    if strategy == "absolute":
-        bins = np.clip(np.floor(matrix.data), 1, num_bins).astype(np.uint8)
+    if strategy in ("absolute", "counts"):
+        whole = np.floor if strategy == "absolute" else np.ceil
+        bins = np.clip(whole(matrix.data), 1, num_bins).astype(np.uint8)
     else:
         values = matrix.data.astype(np.float32)
         bins = percentile_bins(values, matrix.indptr, num_bins)

@@ -152,11 +152,16 @@ def bin_counts(
 ) -> sp.csr_matrix:
     """Steps 6 to 8 of SPEC 2.2: counts to bins, CSR uint8 [cells, genes].
 
-    `medians` are used by the strategy "gene_normalized" alone, so that the caller may
-    pass those of the vocabulary whatever the strategy is.
+    The strategy "counts" takes step 8 alone. `medians` are used by the strategy
+    "gene_normalized" alone, so that the caller may pass those of the vocabulary
+    whatever the strategy is.
     """
     if strategy == "absolute":
         values = log_normalize(counts, target_sum, unit)
+        return bin_matrix(values, strategy=strategy, num_bins=num_bins)
+    if strategy == "counts":
+        parts = (counts.data * unit, counts.indices, counts.indptr)
+        values = csr.wrap(*parts, counts.shape)
         return bin_matrix(values, strategy=strategy, num_bins=num_bins)
     check_binning(strategy, num_bins)
     if medians is None or strategy == "quantile":

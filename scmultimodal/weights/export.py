@@ -75,7 +75,7 @@ class StoredModel:
     vocabulary: GeneVocabulary
     params: Tree
     network_state: Tree
-    reference: Mapping[str, np.ndarray]
+    reference: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def save(model: StoredModel, folder: str | os.PathLike) -> Path:

@@ -12,6 +12,7 @@ from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
+from scmultimodal.evaluation import naive_bayes
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
@@ -34,6 +35,9 @@ class FinetuneConfig:
         dropout: rate in the head.
         silent_genes: whether the head reads silent genes where they are tokens.
         token_dropout: share of a cell's values hidden in training.
+        by_value: the head weighs what a token says by its value.
+        skip: adds a linear map of the value bins to the logits.
+        naive_bayes: that map begins as so much of naive Bayes' log-likelihoods.
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         epochs: passes over the training cells; the best on validation is kept.
         batch_size: cells of a batch over all devices.
@@ -48,6 +52,9 @@ class FinetuneConfig:
     dropout: float = 0.0
     silent_genes: bool = True
     token_dropout: float = 0.0
+    by_value: bool = False
+    skip: bool = False
+    naive_bayes: float = 0.0
     cell_vector_weight: float = 0.0
     epochs: int = 20
     batch_size: int = 256
@@ -58,6 +65,15 @@ class FinetuneConfig:
         default_factory=lambda: OptimizerConfig(learning_rate=5e-4, warmup_steps=50)
     )
     running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
+
+    def __post_init__(self):
+        """Raises InputError for values out of range."""
+        if self.naive_bayes < 0 or (self.naive_bayes and not self.skip):
+            raise InputError(
+                "naive_bayes",
+                f"is {self.naive_bayes}, skip is {self.skip}",
+                "Give 0 or more, and with more than 0 the skip that it begins",
+            )
 
 
 def run(
@@ -87,6 +103,8 @@ def run(
                 hidden=config.hidden,
                 dropout=config.dropout,
                 silent_genes=config.silent_genes,
+                by_value=config.by_value,
+                skip=config.skip,
             ),
             token_dropout=config.token_dropout,
             cell_vector_weight=config.cell_vector_weight,
@@ -105,6 +123,8 @@ def run(
     if not from_scratch:
         params = trained.take_trunk(params, start.params)
         network_state = trained.take_trunk(network_state, start.network_state)
+    if config.naive_bayes:
+        params = _with_naive_bayes(params, store, regime, config.naive_bayes)
     steps = config.epochs * sampler.batches_per_epoch
     optimizer = _optimizer(config, steps)
     result = loop.fit(
@@ -167,6 +187,20 @@ def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
             "choose another --modality or give more cells",
         )
     return cells[keep]
+
+
+def _with_naive_bayes(
+    params: export.Tree, store: Store, regime: Regime, share: float
+) -> export.Tree:
+    """Begins the skip as a share of what multinomial naive Bayes says of the bins."""
+    cells = cells_of(store, "train", regime)
+    head = dict(params["cell_type_head"])
+    for modality in regime.modalities:
+        log_likelihoods = naive_bayes.log_likelihoods(
+            store.rows(modality, cells), store.labels[cells], len(store.label_names)
+        )
+        head[f"{modality}_skip"] = np.float32(share) * log_likelihoods
+    return {**params, "cell_type_head": head}
 
 
 def _optimizer(config: FinetuneConfig, steps: int) -> OptimizerConfig:

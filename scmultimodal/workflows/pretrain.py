@@ -115,17 +115,34 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
     return trained.save(
         out / "model",
         store,
-        export.ModelConfig(
-            encoder=task.config.encoder,
-            modalities=tuple(store.modalities),
-            feature_order=config.feature_order,
-            buckets=config.buckets,
-            provenance=provenance.of_model(
-                store, stage="pre-trained", steps=config.steps
-            ),
-        ),
+        _model_config(store, config, stage="pre-trained", steps=config.steps),
         state.params,
         state.network_state,
+    )
+
+
+def untrained(store: Store, config: PretrainConfig) -> export.StoredModel:
+    """The model that `run` starts from: what a classifier from scratch is shaped by."""
+    task = MaskedReconstruction(task_config(store, config))
+    fresh = initial(task, store, make_builder(store, config), config)
+    params, network_state = jax.device_get(fresh)
+    return export.StoredModel(
+        config=_model_config(store, config, stage="untrained"),
+        vocabulary=store.vocabulary,
+        params=params,
+        network_state=network_state,
+    )
+
+
+def _model_config(
+    store: Store, config: PretrainConfig, **facts: Any
+) -> export.ModelConfig:
+    return export.ModelConfig(
+        encoder=task_config(store, config).encoder,
+        modalities=tuple(store.modalities),
+        feature_order=config.feature_order,
+        buckets=config.buckets,
+        provenance=provenance.of_model(store, **facts),
     )
 
 

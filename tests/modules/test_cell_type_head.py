@@ -79,6 +79,48 @@ def test_silent_genes_are_read_where_asked(read: bool):
     assert change > 1e-3 if read else change == 0
 
 
+def test_by_value_a_token_weighs_as_its_larger_bin():
+    """Twice the bins are twice what the MLP's first layer gets, but for its bias."""
+    batch = builders.cell_batch(num_genes=GENES)
+    tokens = normal_tokens(GENES)
+    init, apply = head(by_value=True)
+    params = jax.device_get(init(jax.random.PRNGKey(1), tokens, batch, False))
+    values = np.maximum(batch.rna, batch.atac)
+    own = params["cell_type_head"]
+    hidden = (tokens @ own["convolution"] + own["convolution_bias"]) * values
+    for name in ("hidden_0", "hidden_1"):
+        layer = params[f"cell_type_head/{name}"]
+        hidden = np.maximum(hidden @ layer["w"] + layer["b"], 0)
+    layer = params["cell_type_head/logits"]
+    np.testing.assert_allclose(
+        apply(params, None, tokens, batch, False),
+        hidden @ layer["w"] + layer["b"],
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("num_tokens", [None, 6])
+def test_the_skip_is_a_linear_map_of_the_bins_at_their_genes(num_tokens):
+    batch = builders.cell_batch(num_genes=GENES, num_tokens=num_tokens)
+    tokens = normal_tokens(num_tokens or GENES)
+    init, apply = head(skip=True)
+    params = jax.device_get(init(jax.random.PRNGKey(1), tokens, batch, False))
+    own = params["cell_type_head"]
+    without = apply(params, None, tokens, batch, False)
+    expected = np.array(without)
+    for number, modality in enumerate(("rna", "atac")):
+        weights = np.random.default_rng(number).normal(size=(GENES, 3))
+        assert not own[f"{modality}_skip"].any()  # starts as if it were not there
+        own[f"{modality}_skip"] = weights.astype(np.float32)
+        values = np.asarray(getattr(batch, modality), np.float64)
+        for cell, token in zip(*np.nonzero(values), strict=True):
+            if batch.token_mask is None or batch.token_mask[cell, token]:
+                gene = token if num_tokens is None else batch.gene_ids[cell, token]
+                expected[cell] += values[cell, token] * weights[gene]
+    found = apply(params, None, tokens, batch, False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_dropout_is_keyed_by_row_and_off_in_evaluation():
     batch = builders.cell_batch(num_genes=GENES)
     tokens, rng = normal_tokens(GENES), jax.random.PRNGKey(4)

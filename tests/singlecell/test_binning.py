@@ -92,6 +92,15 @@ def test_absolute():
     assert bins.tolist() == [[1, 1, 1, 4, 7]]
 
 
+def test_counts():
+    """Whole counts stay; a part of one, of a far peak, is one."""
+    adata = annotated([[0.0, 1 / 6, 1.0, 1.5, 4.0, 9.0]], list("abcdef"))
+    bins = bin_values(adata, strategy="counts").X.toarray()
+    assert bins.tolist() == [[0, 1, 1, 2, 4, 5]]
+    bins = bin_values(adata, strategy="counts", num_bins=7).X.toarray()
+    assert bins.tolist() == [[0, 1, 1, 2, 4, 7]]
+
+
 @pytest.mark.parametrize(
     ("values", "settings", "message"),
     [

@@ -168,6 +168,17 @@ def test_medians_even_out_the_bins_of_a_gene(simulated):
     assert spread["gene_normalized"] < 0.5 * spread["quantile"]
 
 
+def test_counts_are_their_own_bins():
+    """In units of the gene-level value, whatever the depth of the cell."""
+    counts = annotated([[6, 3, 0, 40], [1, 0, 0, 0]], list("abcd")).X
+    settings = {"strategy": "counts", "num_bins": 5, "target_sum": 100.0}
+    bins = recipe.bin_counts(
+        counts, unit=1 / 6, medians=np.full(4, 0.1, np.float32), **settings
+    )
+    assert bins.toarray().tolist() == [[1, 1, 0, 5], [1, 0, 0, 0]]
+    assert bins.dtype == np.uint8
+
+
 def test_a_unit_matters_only_without_a_common_total():
     counts = annotated([[6, 3]], ["a", "b"]).X
     one = recipe.log_normalize(counts, 100.0).toarray()

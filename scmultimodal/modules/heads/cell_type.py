@@ -6,7 +6,7 @@ import functools
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.ops import masking
@@ -24,12 +24,19 @@ class CellTypeHeadConfig:
         dropout: rate after each hidden layer, in training only.
         silent_genes: whether it reads the tokens of genes that no modality of the cell
             shows; they are context for the others all the same.
+        by_value: multiplies what a token says by its value bin, the larger one where
+            both modalities show the gene, so that the MLP sees counts and not presence
+            alone.
+        skip: adds a linear map of the value bins to the logits, past the trunk. Not
+            the study's: there the head sees the trunk's output alone.
     """
 
     num_classes: int
     hidden: tuple[int, ...] = (512, 100)
     dropout: float = 0.0
     silent_genes: bool = True
+    by_value: bool = False
+    skip: bool = False
 
     def __post_init__(self):
         if self.num_classes < 2:
@@ -41,13 +48,13 @@ class CellTypeHeadConfig:
 class CellTypeHead(hk.Module):
     """Convolution of width 1 to one channel, then an MLP over the genes.
 
-    It sees the trunk's output only. Where a cell's tokens are its non-zero genes, the
-    channel is scattered back to all genes with zeros between. Its bias belongs to the
-    token and starts at one: that a gene is there says most about a type, and a
-    pre-trained trunk, whose tokens differ, would hide it (on mouse cortex ATAC lost
-    six points to training from scratch). The channel has no nonlinearity: with
-    scBERT's ReLU all genes share one unit, which can die and take the head with it
-    (seen there too). Where silent genes are tokens and are read, what genes have in
+    It sees the trunk's output only, unless `skip`. Where a cell's tokens are its
+    non-zero genes, the channel is scattered back to all genes with zeros between. Its
+    bias belongs to the token and starts at one: that a gene is there says most about a
+    type, and a pre-trained trunk, whose tokens differ, would hide it (on mouse cortex
+    ATAC lost six points to training from scratch). The channel has no nonlinearity:
+    with scBERT's ReLU all genes share one unit, which can die and take the head with
+    it (seen there too). Where silent genes are tokens and are read, what genes have in
     common in all cells outweighs what tells cells apart, and a fresh head learns slowly
     (at `small` not at all); `silent_genes` leaves them out.
     """
@@ -73,6 +80,8 @@ class CellTypeHead(hk.Module):
         hidden = tokens @ kernel + bias
         if not self.config.silent_genes:
             hidden = jnp.where(_shown(batch), hidden, 0)
+        if self.config.by_value:
+            hidden *= _largest(batch).astype(hidden.dtype)
         if batch.token_mask is not None:
             hidden = cell_encoder.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
@@ -83,10 +92,36 @@ class CellTypeHead(hk.Module):
                 keep = 1 - self.config.dropout
                 kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
                 hidden = jnp.where(kept, hidden / keep, 0)
-        return hk.Linear(self.config.num_classes, name="logits")(hidden)
+        logits = hk.Linear(self.config.num_classes, name="logits")(hidden)
+        if not self.config.skip:
+            return logits
+        return logits + self._skipped(batch)
+
+    @hk.transparent
+    def _skipped(self, batch: CellBatch) -> Float[Array, "cells classes"]:
+        """A linear map of the bins of each modality, with a weight for each gene."""
+        shape, logits = (self.num_genes, self.config.num_classes), []
+        for modality in MODALITIES:
+            if (values := getattr(batch, modality)) is None:
+                continue
+            values = values.astype(jnp.float32)
+            if batch.gene_ids is not None:
+                values = cell_encoder.scatter_to_genes(
+                    values, batch.gene_ids, batch.token_mask, self.num_genes
+                )
+            elif batch.token_mask is not None:
+                values = jnp.where(batch.token_mask, values, 0)
+            weights = hk.get_parameter(f"{modality}_skip", shape, init=jnp.zeros)
+            logits.append(values @ weights)
+        return functools.reduce(jnp.add, logits)
 
 
 def _shown(batch: CellBatch) -> Bool[Array, "cells tokens"]:
     """Tokens whose value is not zero in every modality."""
+    return _largest(batch) > 0
+
+
+def _largest(batch: CellBatch) -> Integer[Array, "cells tokens"]:
+    """The value of each token in the modality that has more of it."""
     values = [v for m in MODALITIES if (v := getattr(batch, m)) is not None]
-    return functools.reduce(jnp.logical_or, [v > 0 for v in values])
+    return functools.reduce(jnp.maximum, values)
