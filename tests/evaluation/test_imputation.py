@@ -1,0 +1,97 @@
+"""Imputation: scores beside scipy and scikit-learn, baselines by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from scmultimodal.evaluation import imputation
+from scmultimodal.schemas.errors import InputError
+
+
+def made_up(num_cells=80, num_genes=300, seed=0):
+    """Values with zeros, and predictions that know something of them."""
+    rng = np.random.default_rng(seed)
+    measured = np.log1p(rng.poisson(0.8, (num_cells, num_genes))).astype(np.float32)
+    predicted = measured * 0.3 + rng.normal(size=measured.shape)
+    return predicted.round(2).astype(np.float32), measured
+
+
+def test_scores_are_scipys_and_scikit_learns():
+    predicted, measured = made_up()
+    found = imputation.score(predicted, measured)
+    for gene in (0, 7, 299):  # In different parts, too.
+        pearson = stats.pearsonr(predicted[:, gene], measured[:, gene]).statistic
+        np.testing.assert_allclose(found.gene_pearson[gene], pearson, atol=1e-5)
+        auroc = roc_auc_score(measured[:, gene] > 0, predicted[:, gene])
+        np.testing.assert_allclose(found.gene_auroc[gene], auroc)
+    pearson = stats.pearsonr(predicted[3], measured[3]).statistic
+    np.testing.assert_allclose(found.cell_pearson[3], pearson, atol=1e-5)
+    means = found.means()
+    np.testing.assert_allclose(means["gene_pearson"], np.mean(found.gene_pearson))
+
+
+def test_what_says_nothing_of_a_gene_gets_nothing():
+    _, measured = made_up()
+    profile = imputation.mean_profile(measured, len(measured))
+    found = imputation.score(profile, measured)
+    assert (found.gene_pearson == 0).all()
+    assert (found.gene_auroc == 0.5).all()
+    assert found.means()["cell_pearson"] > 0
+
+
+def test_genes_with_too_few_cells_are_not_judged():
+    predicted, measured = made_up()
+    measured[:, 0] = 0
+    measured[:9, 0] = 1
+    measured[:, 1] = 1
+    measured[:9, 1] = 0
+    measured[:, 2] = 0
+    measured[:10, 2] = 1
+    measured[4] = 0.5
+    found = imputation.score(predicted, measured)
+    for values in (found.gene_pearson, found.gene_auroc):
+        assert np.isnan(values[:2]).all()
+        assert np.isfinite(values[2:]).all()
+    assert np.isnan(found.cell_pearson[4])
+    assert np.isfinite(np.delete(found.cell_pearson, 4)).all()
+
+
+def test_type_means_by_hand():
+    measured = np.array([[1.0, 0.0], [3.0, 2.0], [5.0, 7.0]], np.float32)
+    found = imputation.type_means(measured, np.array([0, 0, 2]), np.array([2, 0, 1, 3]))
+    assert found.tolist() == [[5, 7], [2, 1], [3, 3], [3, 3]]
+
+
+def test_ridge_tells_what_is_linear_and_takes_the_best_penalty():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(6, 20))
+    components = rng.normal(size=(300, 6))
+    values = components @ weights + rng.normal(scale=0.5, size=(300, 20))
+    parts = np.split(np.arange(300), [150, 220])
+    train, validation, test = parts
+    found = imputation.ridge(
+        components[train],
+        values[train],
+        (components[validation], values[validation]),
+        components[test],
+    )
+    assert np.abs(found - components[test] @ weights).mean() < 0.15
+    # Where nothing is to be told, it shrinks to the mean.
+    noise = rng.normal(size=(300, 20))
+    found = imputation.ridge(
+        components[train],
+        noise[train],
+        (components[validation], noise[validation]),
+        components[test],
+    )
+    assert np.abs(found - noise[train].mean(0)).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [(np.zeros((2, 3)), r"has shape \(2, 3\)"), (np.full((2, 2), np.nan), "NaN")],
+)
+def test_what_cannot_be_scored(predicted, message):
+    with pytest.raises(InputError, match=message):
+        imputation.score(predicted, np.zeros((2, 2)))
