@@ -24,9 +24,10 @@ from scmultimodal.data.element_store import ElementStore
 from scmultimodal.datasets import AccessibleGenome, HumanAnnotation
 from scmultimodal.evaluation import element_baseline
 from scmultimodal.genome import elements
-from scmultimodal.genome.elements import ELEMENTS
+from scmultimodal.genome.elements import ELEMENTS, ElementRules
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import element_inputs, prepare_segmentation
 from scmultimodal.workflows.element_inputs import LabelFiles
 from scmultimodal.workflows.prepare_segmentation import PrepareSegmentationConfig
@@ -53,15 +54,22 @@ class LabelsConfig:
     Attributes:
         elements: a folder that `scmultimodal prepare-segmentation` wrote; None makes
             the labels of hg38 that are described above.
-        prepare: rules of the elements.
+        rules: of the elements that are made here; a folder has its own.
         peaks: how the DNase tracks become open regions.
     """
 
     elements: Path | None = None
-    prepare: PrepareSegmentationConfig = dataclasses.field(
-        default_factory=PrepareSegmentationConfig
-    )
+    rules: ElementRules = dataclasses.field(default_factory=ElementRules)
     peaks: ExamplesConfig = dataclasses.field(default_factory=ExamplesConfig)
+
+    def __post_init__(self):
+        """Raises InputError for rules that nothing would follow."""
+        if self.elements is not None and self.rules != ElementRules():
+            raise InputError(
+                "labels.rules",
+                f"would not be followed: {self.elements} is labelled",
+                "Give them to scmultimodal prepare-segmentation",
+            )
 
 
 def judge_baseline(store: ElementStore) -> dict[int, dict[str, np.ndarray]]:
@@ -110,13 +118,13 @@ def load(config: LabelsConfig, out: Path) -> ElementStore:
             regulatory=(known.regulatory,),
             open_in=open_in,
         ),
-        config.prepare.rules,
+        config.rules,
     )
     with Genome.open(fasta) as genome:
         return prepare_segmentation.run(
             annotation,
             genome,
-            config.prepare,
+            PrepareSegmentationConfig(rules=config.rules),
             out / "elements",
             regions=_regions(data),
             provenance=made_with,

@@ -153,6 +153,16 @@ def test_labels_that_are_given_need_spans(store, tmp_path, capsys):
     assert "--spans-v1: is missing: atac_v1 would train" in capsys.readouterr().err
 
 
+def test_rules_that_nothing_would_follow(store, tmp_path, capsys):
+    run = ["genome_model.segmentation", "--out", str(tmp_path / "x")]
+    run += ["--labels.elements", str(store.path), "--labels.rules.splice-bp", "3"]
+    with pytest.raises(SystemExit) as stopped:
+        train.main(run)
+    assert stopped.value.code == 2
+    assert "labels.rules: would not be followed" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 # Intervals.
 
 
