@@ -6,7 +6,8 @@ import pytest
 
 from scmultimodal import cli, datasets
 from scmultimodal.cli import cells
-from scmultimodal.workflows import cell_types
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.workflows import cell_types, presets
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -28,6 +29,13 @@ def test_demo_without_network_says_loudly_that_its_cells_are_simulated(
     def unavailable():
         raise datasets.DataUnavailableError("example.org", "no route", "Use a cable")
 
+    numbers = presets.cell_types
+
+    def of_rna(preset, **fields):
+        """One modality, for time: test_finetune.py has them all."""
+        return numbers(preset, **fields | {"regimes": (Regime.RNA,)})
+
+    monkeypatch.setattr(presets, "cell_types", of_rna)
     monkeypatch.setattr(datasets, "mouse_cortex", unavailable)
     simulate_few(monkeypatch, 120)
     assert cli.main(["demo", "--quick", "--out", str(tmp_path / "demo")]) == 0
