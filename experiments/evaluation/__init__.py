@@ -1,0 +1,1 @@
+"""The tables of the README: what `make evaluate` measures, job by job."""
