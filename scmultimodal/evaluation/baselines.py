@@ -32,9 +32,11 @@ with extra.required():
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.naive_bayes import MultinomialNB
+    from sklearn.neighbors import KNeighborsClassifier
     from threadpoolctl import threadpool_limits
 
 LOGISTIC_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1))
+NEIGHBOURS_GRID = (5.0, 10.0, 20.0, 40.0)
 NAIVE_BAYES_GRID = tuple(10.0 ** (half / 2) for half in (-4, -3, -2, -1, 0, 1))
 
 
@@ -43,8 +45,9 @@ class BaselineResult:
     """A fitted baseline and what it says of the test cells.
 
     Attributes:
-        name: "logistic_regression", "svd_logistic_regression" or "naive_bayes".
-        parameter: name of the free parameter, "C" or "alpha".
+        name: "logistic_regression", "svd_logistic_regression", "nearest_neighbours" or
+            "naive_bayes".
+        parameter: name of the free parameter, "C", "k" or "alpha".
         value: the value chosen.
         trials: all values tried, ascending; the chosen one is not at either end.
         validation: validation scores of the final fit.
@@ -157,6 +160,51 @@ def svd_logistic_regression(
     return dataclasses.replace(result, name="svd_logistic_regression", seconds=seconds)
 
 
+def nearest_neighbours(
+    features: Features,
+    labels: Integer[np.ndarray, " cells"],
+    split: SplitIndices,
+    *,
+    num_classes: int,
+    seed: int = 0,
+    num_components: int = 50,
+    grid: Sequence[float] = NEIGHBOURS_GRID,
+) -> BaselineResult:
+    """Vote of the nearest training cells on SVD components; their number is tuned."""
+    _check(features, labels, split, num_classes)
+    start = time.perf_counter()
+    components = svd_components(
+        features, split.train, num_components=num_components, seed=seed
+    )
+
+    def fit(value: float) -> KNeighborsClassifier:
+        number = min(max(1, round(value)), split.train.size)
+        model = KNeighborsClassifier(number)
+        return model.fit(components[split.train], labels[split.train])
+
+    def try_value(value: float) -> Trial:
+        predictions = fit(value).predict(components[split.validation])
+        truth = labels[split.validation]
+        scores = classification.score(truth, predictions, num_classes)
+        return Trial(value=value, validation=scores)
+
+    with threadpool_limits(1):
+        trials, best = search(try_value, grid)
+        return _judge(
+            fit(best.value),
+            components,
+            labels,
+            split,
+            num_classes,
+            name="nearest_neighbours",
+            parameter="k",
+            value=best.value,
+            trials=trials,
+            converged=True,
+            start=start,
+        )
+
+
 def naive_bayes(
     counts: Features,
     labels: Integer[np.ndarray, " cells"],
@@ -218,6 +266,7 @@ def compare(
     return [
         logistic_regression(features, **known, seed=seed),
         svd_logistic_regression(features, **known, seed=seed),
+        nearest_neighbours(features, **known, seed=seed),
         naive_bayes(joint, **known),
     ]
 

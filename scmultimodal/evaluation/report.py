@@ -16,7 +16,12 @@ from scmultimodal.data import atomic
 from scmultimodal.evaluation.summary import METRICS, Result, best_values
 from scmultimodal.schemas.errors import InputError
 
-REFERENCE_MODELS = ("logistic_regression", "svd_logistic_regression", "naive_bayes")
+REFERENCE_MODELS = (
+    "logistic_regression",
+    "svd_logistic_regression",
+    "nearest_neighbours",
+    "naive_bayes",
+)
 """Models whose rows are marked as what the others must beat."""
 
 

@@ -18,6 +18,7 @@ NUM_CLASSES = 4
 FITS = {
     "logistic_regression": baselines.logistic_regression,
     "svd_logistic_regression": baselines.svd_logistic_regression,
+    "nearest_neighbours": baselines.nearest_neighbours,
     "naive_bayes": baselines.naive_bayes,
 }
 
