@@ -176,7 +176,7 @@ def as_json(summaries: Sequence[EncoderSummary]) -> list[dict[str, Any]]:
 
 
 def _columns(cells: Sequence[str]) -> str:
-    return "".join(f"{cell:>23}" for cell in cells)
+    return "".join(f"{cell:>25}" for cell in cells)
 
 
 def _metrics(

@@ -36,7 +36,8 @@ def run(work: Callable[[], None], *, name: str, debug: bool) -> Status:
     except SystemExit:  # Of --help, or of a flag that there is not.
         raise
     except BaseException as error:
-        status = _STATUS.get(type(error), Status.FAILED)
+        known = (s for kind, s in _STATUS.items() if isinstance(error, kind))
+        status = next(known, Status.FAILED)
         said = str(error) or "stopped"
         if debug or status is Status.FAILED:
             _leave(status, said)

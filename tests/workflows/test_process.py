@@ -11,6 +11,7 @@ import pooch
 import pytest
 
 from experiments import train
+from scmultimodal.datasets import DataUnavailableError
 from scmultimodal.schemas.errors import (
     InputError,
     PreemptedError,
@@ -60,6 +61,7 @@ def test_studies_keep_them_too(cache, tmp_path, monkeypatch):
     ("error", "status", "said"),
     [
         (InputError("x", "is 3", "Give 4"), 2, "x: is 3. Give 4."),
+        (DataUnavailableError("x", "is 3", "Give 4"), 2, "x: is 3. Give 4."),
         (TrainingDivergedError(7, np.nan, 1.0, None), 3, "step 7: loss nan"),
         (PreemptedError("stopped after step 5"), 75, "stopped after step 5"),
         (KeyboardInterrupt(), 130, "stopped"),
