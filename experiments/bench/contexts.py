@@ -53,6 +53,7 @@ def main(config: Config) -> int:
         for window_bp in config.windows:
             print(f"{shape}, {window_bp:,} bp", file=sys.stderr, flush=True)
             rows.append(measure(shape, window_bp, config.turns))
+            print(rows[-1], file=sys.stderr, flush=True)
     print(markdown(rows))
     content = {"rows": rows, **report.circumstances()}
     report.write(config.out / "contexts.json", content)
