@@ -139,6 +139,24 @@ def test_genes_are_drawn_where_they_are(tmp_path):
     assert two.boxes == {"exon": [], "CDS": [(59, 100)]}
 
 
+def test_names_of_genes_do_not_touch(tmp_path):
+    """A, at 100 to 120, has a name of three letters; B begins at 140."""
+    gtf, exon = tmp_path / "genes.gtf", "chr1\tx\texon\t{}\t{}\t.\t+\t.\t"
+    names = 'gene_id "{0}"; transcript_id "{0}1"; gene_name "{0}"; gene_type "x";\n'
+    lines = [exon.format(101, 120) + names.format("A")]
+    lines += [exon.format(141, 160) + names.format("B")]
+    gtf.write_text("".join(lines))
+    features = read_transcripts(gtf)
+
+    def labels(*drawn):
+        rows = locus.gene_rows(features, *drawn)
+        return [[gene.label for gene in row] for row in rows]
+
+    assert labels(0, 10.0) == [["A →", "B →"]]
+    assert labels(0, 15.0) == [["A →"], ["B →"]]
+    assert labels(115, 10.0) == [["A →"], ["B →"]]
+
+
 def test_big_wig(model, fasta, tmp_path):
     import pyBigWig
 

@@ -14,6 +14,8 @@ from scmultimodal.evaluation.figures import style
 from scmultimodal.genome import elements
 
 _ROW, _MOST_ROWS = 0.24, 8
+_LETTERS = 130
+"""Of a gene's name, as many as fit side by side into a picture."""
 _HEIGHTS = {"exon": 0.22, "CDS": 0.44}
 """Of the boxes that are drawn, in rows."""
 
@@ -56,7 +58,8 @@ def locus(
         note: line above the picture.
     """
     chrom, start, end = place
-    models = [] if genes is None else gene_rows(genes)
+    letter = (end - start) / _LETTERS
+    models = [] if genes is None else gene_rows(genes, start, letter)
     depth = 0.0 if genes is None else 0.35 + _ROW * max(1, len(models))
     heights = [0.42] * len(names) + ([depth] if depth else [])
     figure = style.canvas(9.5, sum(heights) + 0.9)
@@ -87,20 +90,35 @@ def locus(
     return style.save(figure, path, note)
 
 
-def gene_rows(features: pd.DataFrame) -> list[list[GeneModel]]:
-    """Genes in rows in which none touches another; the first rows alone.
+def gene_rows(
+    features: pd.DataFrame, start: int = 0, letter: float = 0.0
+) -> list[list[GeneModel]]:
+    """Genes in rows in which neither they nor their names touch; the first rows alone.
 
     Args:
         features: of transcripts, as `read_transcripts` returns them.
+        start: first bp that is drawn.
+        letter: bp as wide as a letter of a name.
     """
     models = [_model(parts) for _, parts in features.groupby("gene")]
+
+    def last(model: GeneModel) -> float:
+        name = _seen_from(model, start) + letter * len(model.label)
+        return max(float(model.end), name)
+
     rows: list[list[GeneModel]] = []
     for model in sorted(models, key=lambda model: model.start):
-        free = next((row for row in rows if row[-1].end < model.start), None)
+        place = _seen_from(model, start)
+        free = next((row for row in rows if last(row[-1]) < place), None)
         if free is None:
             rows.append(free := [])
         free.append(model)
     return rows[:_MOST_ROWS]
+
+
+def _seen_from(model: GeneModel, start: int) -> int:
+    """Where a gene, and its name, begin in a picture."""
+    return max(model.start, start)
 
 
 def _model(parts: pd.DataFrame) -> GeneModel:
@@ -131,9 +149,12 @@ def _draw_genes(axes: Axes, rows: list[list[GeneModel]], start: int, end: int) -
                 spans = [(low, high - low) for low, high in gene.boxes[feature]]
                 place = (-number - height / 2, height)
                 axes.broken_barh(spans, place, color=style.INK, linewidth=0)
-            place = max(gene.start, start)
             axes.text(
-                place, -number + 0.28, gene.label, fontsize=6.5, color=style.FAINT
+                _seen_from(gene, start),
+                -number + 0.28,
+                gene.label,
+                fontsize=6.5,
+                color=style.FAINT,
             )
     if not rows:
         axes.text(0.5, 0.4, "no gene", transform=axes.transAxes, ha="center")
