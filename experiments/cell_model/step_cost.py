@@ -13,7 +13,6 @@ import tqdm
 
 from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import MODALITIES
-from scmultimodal.tasks.masked_reconstruction import MaskedReconstruction
 from scmultimodal.training import parallel, state
 from scmultimodal.training.optimizers import build_optimizer, shorten_warmup
 from scmultimodal.workflows import pretrain
@@ -60,7 +59,7 @@ class _Steps:
     """Compiled steps, one for each kind of batch, and the state that they pass on."""
 
     def __init__(self, store: Store, config: PretrainConfig):
-        task = MaskedReconstruction(pretrain.task_config(store, config))
+        task = pretrain.make_task(store, config)
         builder = pretrain.make_builder(store, config)
         fresh = pretrain.initial(task, store, builder, config)
         numbers = shorten_warmup(config.optimizer, config.steps)

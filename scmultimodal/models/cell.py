@@ -142,6 +142,47 @@ class CellModel:
             data.obs[column] = found[column]
         return found
 
+    def impute(
+        self,
+        data: MuData | AnnData,
+        modality: Modality | str,
+        *,
+        counts: CountChoice = "auto",
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> AnnData:
+        """What a modality of each cell is expected to be, measured or not.
+
+        Told from the cell's vector alone: give cells without it to tell one modality
+        from the other. See `embed` for the arguments.
+
+        Args:
+            modality: "rna" or "atac" (gene-level).
+
+        Returns:
+            X, float32 [cells, genes], is what each gene is expected to have of 10,000
+            counts of the cell; `var` is the vocabulary.
+
+        Raises:
+            InputError: the model was not trained to tell counts (`count_weight`), or
+                `embed` would raise.
+        """
+        shares = trained.shares_function(self._stored, _modality(modality))
+        builder, regime, cells = self._prepare(data, counts)
+        found = inference.over_cells(
+            shares,
+            builder,
+            cells,
+            regime,
+            batch_size=batch_size,
+            describe="impute" if progress else None,
+        )
+        return AnnData(
+            X=np.float32(10_000) * found,
+            obs=pd.DataFrame(index=data.obs_names),
+            var=self.genes.set_index("gene_id"),
+        )
+
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.
 
@@ -191,3 +232,12 @@ class CellModel:
         )
         builder = trained.builder_for(source, self._stored.config)
         return builder, trained.regime_of(tuple(known)), np.arange(source.num_cells)
+
+
+def _modality(name: Modality | str) -> Modality:
+    try:
+        return Modality(name)
+    except ValueError:
+        raise InputError(
+            "modality", f"is {name!r}", f"Give one of {', '.join(Modality)}"
+        ) from None

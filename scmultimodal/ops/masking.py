@@ -78,3 +78,31 @@ def positions(
 ) -> Int[Array, "cells chosen"]:
     """The first `size` tokens of those in `where`, filled up with others."""
     return jnp.argsort(~where, axis=-1, stable=True)[:, :size]
+
+
+def thin(
+    rng: PRNGKeyArray | UInt32[Array, "2"],
+    values: Integer[Array, "cells tokens"],
+    row: Int[Array, " cells"],
+    *,
+    kept_share: float,
+    most: int,
+) -> Integer[Array, "cells tokens"]:
+    """Keeps each single count with a probability: a binomial draw of every value.
+
+    Of Poisson counts, what is kept and what is not are independent given the rate, so
+    that one half can be predicted from the other (count splitting: Neufeld et al. 2022,
+    doi:10.1093/biostatistics/kxac047).
+
+    Args:
+        rng: key of this step and modality.
+        values: counts.
+        row: position of each cell in the global batch.
+        kept_share: probability that a count is kept.
+        most: the largest value there may be.
+    """
+    kept = jnp.zeros_like(values)
+    for unit, key in enumerate(jax.random.split(rng, most)):
+        drawn = draw(key, row, values.shape[1], kept_share)
+        kept += (drawn & (values > unit)).astype(values.dtype)
+    return kept

@@ -159,6 +159,7 @@ def run(
         dataclasses.replace(
             start.config,
             head=task.config.head,
+            decoder=None,
             classes=store.label_names,
             modalities=tuple(m.value for m in regime.modalities),
             provenance=provenance.of_model(

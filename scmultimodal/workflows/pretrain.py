@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scmultimodal.data.loading import BatchBuilder, FeatureOrder
@@ -20,20 +21,26 @@ from scmultimodal.data.sampling import (
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.tasks.combined import Combined
+from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
 from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
 )
+from scmultimodal.tasks.task import Task
 from scmultimodal.training import loop, parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import dry_run, provenance, trained
+
+_PROFILE_CELLS = 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,8 +56,15 @@ class PretrainConfig:
             more pad less. None takes a ladder with two rungs an octave.
         mask_share: of the non-zero values, the share to predict.
         replaced_share: of those, the share that becomes the mask value.
-        mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or their
-            weights.
+        mask_weight: of the loss of masked bins.
+        count_weight: of the loss of counts that the encoder did not see, told from the
+            cell's vector; above 0 it needs bins by the strategy "counts".
+        kept_share: of those counts, the share that it does see.
+        modality_dropout: of a cell with both modalities, how often one is not shown.
+        decoder: what tells counts from the cell's vector.
+        mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or the
+            weights of those that there are to be; a modality that is in none of them
+            has no path in the model.
         dataset_weights: share of each dataset in a batch, where it has cells of its
             kind; None takes cells as there are. A small one comes round more often.
         batch_size: cells of a batch over all devices; a batch is of one kind.
@@ -69,6 +83,11 @@ class PretrainConfig:
     buckets: tuple[int, ...] | None = None
     mask_share: float = 0.15
     replaced_share: float = 0.9
+    mask_weight: float = 1.0
+    count_weight: float = 0.0
+    kept_share: float = 0.5
+    modality_dropout: float = 0.5
+    decoder: CountDecoderConfig = dataclasses.field(default_factory=CountDecoderConfig)
     mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
     dataset_weights: Mapping[str, float] | None = None
     batch_size: int = 256
@@ -82,13 +101,23 @@ class PretrainConfig:
     )
     running: RunningConfig = dataclasses.field(default_factory=RunningConfig)
 
+    def __post_init__(self):
+        """Raises InputError where nothing is to be learned."""
+        weights = (self.mask_weight, self.count_weight)
+        if min(weights) < 0 or not any(weights):
+            raise InputError(
+                "mask_weight and count_weight",
+                f"are {self.mask_weight} and {self.count_weight}",
+                "Give one above 0, and none below",
+            )
+
 
 def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
     """Pre-trains on the training cells; validates on the validation cells.
 
     Writes metrics, checkpoints and `model/` into `out`.
     """
-    task = MaskedReconstruction(task_config(store, config))
+    task = make_task(store, config)
     builder = make_builder(store, config)
     result = loop.fit(
         task,
@@ -123,7 +152,7 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
 
 def untrained(store: Store, config: PretrainConfig) -> export.StoredModel:
     """The model that `run` starts from: what a classifier from scratch is shaped by."""
-    task = MaskedReconstruction(task_config(store, config))
+    task = make_task(store, config)
     fresh = initial(task, store, make_builder(store, config), config)
     params, network_state = jax.device_get(fresh)
     return export.StoredModel(
@@ -138,8 +167,9 @@ def _model_config(
     store: Store, config: PretrainConfig, **facts: Any
 ) -> export.ModelConfig:
     return export.ModelConfig(
-        encoder=task_config(store, config).encoder,
-        modalities=tuple(store.modalities),
+        encoder=encoder_config(store, config),
+        decoder=config.decoder if config.count_weight else None,
+        modalities=tuple(m.value for m in _modalities(store, config)),
         feature_order=config.feature_order,
         buckets=config.buckets,
         provenance=provenance.of_model(store, **facts),
@@ -153,9 +183,7 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
     as a batch may have.
     """
     builder = make_builder(store, config)
-    cells = regimes_of(store, "train")
-    if not cells:
-        raise InputError(store.path, "has no training cell", "prepare more cells")
+    cells = _to_train_on(store, config)
     regime = max(cells, key=lambda regime: len(regime.modalities))
     chosen = cells[regime]
     chosen = chosen[np.argsort(-builder.lengths(regime)[chosen], kind="stable")]
@@ -166,7 +194,7 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
     )
     paths = np.mean([len(regime.modalities) for regime in cells])
     return dry_run.plan(
-        MaskedReconstruction(task_config(store, config)),
+        make_task(store, config),
         example,
         optimizer=shorten_warmup(config.optimizer, config.steps),
         running=config.running,
@@ -176,17 +204,58 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
     )
 
 
-def task_config(store: Store, config: PretrainConfig) -> MaskedReconstructionConfig:
-    """The objective, for the vocabulary of a dataset."""
-    return MaskedReconstructionConfig(
-        encoder=CellEncoderConfig(
-            num_genes=store.num_genes,
-            num_bins=store.vocabulary.recipe["num_bins"],
-            tokens=config.tokens,
-            path=config.path,
-        ),
-        mask_share=config.mask_share,
-        replaced_share=config.replaced_share,
+def make_task(store: Store, config: PretrainConfig) -> Task:
+    """The objective, for the vocabulary of a dataset.
+
+    Raises:
+        InputError: counts are to be split, and the dataset's bins are none.
+    """
+    if not config.count_weight:
+        return masked_bins(store, config)
+    strategy = store.vocabulary.recipe["strategy"]
+    if strategy != "counts":
+        raise InputError(
+            store.path,
+            f"has bins by the strategy {strategy!r}, and count_weight is "
+            f"{config.count_weight}",
+            "prepare it with --recipe.strategy counts, or give --count-weight 0",
+        )
+    split = CountSplitting(
+        CountSplittingConfig(
+            encoder=encoder_config(store, config),
+            decoder=config.decoder,
+            kept_share=config.kept_share,
+            modality_dropout=config.modality_dropout,
+        )
+    )
+    if not config.mask_weight:
+        return split
+    return Combined(
+        {
+            "masked": (masked_bins(store, config), config.mask_weight),
+            "counts": (split, config.count_weight),
+        }
+    )
+
+
+def masked_bins(store: Store, config: PretrainConfig) -> MaskedReconstruction:
+    """The study's objective."""
+    return MaskedReconstruction(
+        MaskedReconstructionConfig(
+            encoder=encoder_config(store, config),
+            mask_share=config.mask_share,
+            replaced_share=config.replaced_share,
+        )
+    )
+
+
+def encoder_config(store: Store, config: PretrainConfig) -> CellEncoderConfig:
+    """Shape of the trunk, for the vocabulary of a dataset."""
+    return CellEncoderConfig(
+        num_genes=store.num_genes,
+        num_bins=store.vocabulary.recipe["num_bins"],
+        tokens=config.tokens,
+        path=config.path,
     )
 
 
@@ -214,13 +283,38 @@ def regimes_of(store: Store, split: str) -> dict[Regime, np.ndarray]:
     return {regime: cells[mask] for regime, mask in chosen.items() if mask.any()}
 
 
+def _mixed(
+    store: Store, split: str, config: PretrainConfig
+) -> dict[Regime, np.ndarray]:
+    """The cells of each kind of batch that the mixing names."""
+    cells = regimes_of(store, split)
+    if config.mixing != "round_robin":
+        cells = {r: chosen for r, chosen in cells.items() if r in config.mixing}
+    return cells
+
+
+def _to_train_on(store: Store, config: PretrainConfig) -> dict[Regime, np.ndarray]:
+    cells = _mixed(store, "train", config)
+    if not cells:
+        raise InputError(
+            store.path,
+            "has no training cell to show",
+            "prepare more cells, or mix others",
+        )
+    return cells
+
+
+def _modalities(store: Store, config: PretrainConfig) -> tuple[Modality, ...]:
+    """Those that some kind of batch shows."""
+    shown = {m for regime in _to_train_on(store, config) for m in regime.modalities}
+    return tuple(m for m in store.modalities if m in shown)
+
+
 def mixed_batches(
     store: Store, builder: BatchBuilder, config: PretrainConfig
 ) -> Callable[..., CellBatch]:
     """(step, share) -> batch: RNA-only, ATAC-only and multiome batches in turn."""
-    cells = regimes_of(store, "train")
-    if not cells:
-        raise InputError(store.path, "has no training cell", "prepare more cells")
+    cells = _to_train_on(store, config)
     pattern = Pattern(tuple(cells), config.mixing)
     samplers = {
         regime: _sampler(store, chosen, config, builder.lengths(regime), number)
@@ -265,7 +359,7 @@ def _sampler(
 
 
 def initial(
-    task: MaskedReconstruction,
+    task: Task,
     store: Store,
     builder: BatchBuilder,
     config: PretrainConfig,
@@ -275,17 +369,34 @@ def initial(
     The first batch may show one modality alone, so they are declared with a batch of
     a cell that shows all.
     """
-    regime = (
-        Regime.MULTIOME if len(store.modalities) == 2 else Regime(store.modalities[0])
-    )
-    batch = builder.build(store.split("train")[:1], regime)
-    return jax.jit(task.init)(jax.random.PRNGKey(config.seed), batch)
+    modalities = _modalities(store, config)
+    regime = trained.regime_of(modalities)
+    cells = store.split("train")
+    batch = builder.build(cells[:1], regime)
+    params, state = jax.jit(task.init)(jax.random.PRNGKey(config.seed), batch)
+    if config.count_weight:
+        params = _with_mean_profile(params, store, modalities, cells)
+    return params, state
+
+
+def _with_mean_profile(
+    params: Any, store: Store, modalities: Iterable[Modality], cells: np.ndarray
+) -> Any:
+    """Begins the decoder at the mean of training cells: it learns what differs."""
+    params = dict(params)
+    for modality in modalities:
+        has = cells[store.present(modality)[cells]][:_PROFILE_CELLS]
+        sums = np.asarray(store.rows(modality, has).sum(0, dtype=np.float64)).ravel()
+        name = f"count_decoder/{modality}_genes"
+        shares = np.log((sums + 1) / (sums + 1).sum())
+        params[name] = {**params[name], "b": jnp.asarray(shares, jnp.float32)}
+    return params
 
 
 def _validation(
     store: Store, builder: BatchBuilder, config: PretrainConfig
 ) -> loop.ValidationBatches | None:
-    cells = regimes_of(store, "validation")
+    cells = _mixed(store, "validation", config)
 
     def batches(share: Share) -> Iterable[CellBatch]:
         for regime, chosen in cells.items():

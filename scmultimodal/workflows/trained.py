@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy import sparse
@@ -16,6 +17,7 @@ from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
+from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
 from scmultimodal.training import hosts
 from scmultimodal.weights import export
 from scmultimodal.workflows import inference
@@ -88,6 +90,31 @@ def logits_function(
         CellTypeConfig(encoder=model.config.encoder, head=model.config.head)
     )
     return lambda batch: task.predict(model.params, model.network_state, batch)
+
+
+def shares_function(
+    model: export.StoredModel, modality: Modality
+) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
+    """batch -> the share that each gene is expected to have of a modality's counts.
+
+    Raises:
+        InputError: the model was not trained to tell counts.
+    """
+    if model.config.decoder is None or modality not in model.config.modalities:
+        raise InputError(
+            "model",
+            f"was not trained to tell counts of {modality} from a cell's vector",
+            "pre-train with --count-weight above 0 on cells that have it",
+        )
+    task = CountSplitting(
+        CountSplittingConfig(encoder=model.config.encoder, decoder=model.config.decoder)
+    )
+
+    def shares(batch: CellBatch) -> Float[Array, "cells genes"]:
+        found = task.predict(model.params, model.network_state, batch, (modality,))
+        return jnp.exp(found[modality])
+
+    return shares
 
 
 def save(

@@ -14,7 +14,6 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.readers import join_modalities
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
-from scmultimodal.tasks.masked_reconstruction import MaskedReconstruction
 from scmultimodal.weights import export
 from scmultimodal.workflows import pretrain, trained
 from tests import builders
@@ -25,7 +24,7 @@ def write_models(folder, **fields):
     store = builders.simulated_store(folder / "data")
     config = builders.small_pretraining(**fields)
     builder = pretrain.make_builder(store, config)
-    task = MaskedReconstruction(pretrain.task_config(store, config))
+    task = pretrain.masked_bins(store, config)
     fresh = jax.device_get(pretrain.initial(task, store, builder, config))
     encoder = task.config.encoder
     shape = export.ModelConfig(encoder=encoder)

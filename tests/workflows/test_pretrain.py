@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.tasks.masked_reconstruction import MaskedReconstruction
 from scmultimodal.workflows import pretrain
 from tests import builders
 
@@ -24,7 +23,7 @@ def pretrained(tmp_path_factory):
 def judged(pretrained, modality):
     """Share of hidden bins of the test cells that are right, in three ways."""
     store, config, model = pretrained
-    task = MaskedReconstruction(pretrain.task_config(store, config))
+    task = pretrain.masked_bins(store, config)
     builder = pretrain.make_builder(store, config)
     batch = builder.build(store.split("test"), Regime.MULTIOME)
     visible, masked = task.mask(jax.random.PRNGKey(1), batch)
