@@ -54,7 +54,7 @@ def default(preset: PresetName) -> Study:
         model=tyro.MISSING,
         preset=preset,
         data=DataConfig(),
-        recipe=RecipeConfig(target_sum=presets.PRESETS[preset].target_sum),
+        recipe=presets.PRESETS[preset].recipe,
     )
 
 

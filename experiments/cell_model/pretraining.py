@@ -56,7 +56,7 @@ def default(preset: PresetName) -> Study:
         out=tyro.MISSING,
         preset=preset,
         data=DataConfig(),
-        recipe=RecipeConfig(target_sum=numbers.target_sum),
+        recipe=numbers.recipe,
         pretrain=numbers.pretrain,
     )
 

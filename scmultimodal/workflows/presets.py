@@ -26,14 +26,13 @@ class Preset:
 
     pretrain: PretrainConfig
     finetune: FinetuneConfig
-    target_sum: float | None
-    """Total that cells are scaled to; None is the training cells' median depth."""
+    recipe: RecipeConfig
 
 
 STUDY = Preset(
     pretrain=PretrainConfig(),
     finetune=FinetuneConfig(),
-    target_sum=10_000.0,
+    recipe=RecipeConfig(),
 )
 
 SMALL = Preset(
@@ -61,7 +60,7 @@ SMALL = Preset(
         cell_vector_weight=2.0,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=40),
     ),
-    target_sum=None,
+    recipe=RecipeConfig(target_sum=None),
 )
 
 PRESETS: dict[PresetName, Preset] = {"small": SMALL, "study": STUDY}
@@ -90,7 +89,7 @@ def cell_types(
     """All numbers of a cell-type run of one size; see `CellTypesConfig`."""
     return CellTypesConfig(
         prepare=PrepareConfig(
-            recipe=RecipeConfig(counts=counts, target_sum=preset.target_sum),
+            recipe=dataclasses.replace(preset.recipe, counts=counts),
             label=label,
             batch=batch,
         ),

@@ -29,7 +29,7 @@ def bins(depth: int, seed: int) -> sparse.csr_matrix:
     rates = rng.lognormal(sigma=1.5, size=(1, GENES))
     counts = rng.poisson(depth * rates / rates.sum(), size=(CELLS, GENES))
     counts = sparse.csr_matrix(counts.astype(np.int32))
-    total = presets.STUDY.target_sum
+    total = presets.STUDY.recipe.target_sum
     return recipe.bin_counts(
         counts,
         unit=1.0,
