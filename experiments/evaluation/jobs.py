@@ -1,13 +1,16 @@
 """Work that is done once: each job's result is kept under the hash of what it is.
 
+    FOLDER/SECTION/HASH/result.json    beside whatever files the job leaves
+
 A run that was ended goes on with the jobs that have no result. A job whose settings
-change has another hash, and is done anew; one whose code changes is not: remove the
-folder after a change that moves numbers.
+change, or those of one that it needs, has another hash, and is done anew; one whose
+code changes is not: remove the folder after a change that moves numbers.
 """
 
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +22,8 @@ from scmultimodal.data import atomic
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import provenance
 
+FILE = "result.json"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
@@ -27,25 +32,33 @@ class Job:
     Attributes:
         section: the table it belongs to.
         settings: all that its result depends on; anything that JSON holds.
-        compute: returns the result; anything that JSON holds, without NaN.
+        compute: given the folder for its files and those of the jobs it needs, returns
+            the result; anything that JSON holds, without NaN.
+        needs: jobs that are done before.
     """
 
     section: str
     settings: Mapping[str, Any]
-    compute: Callable[[], Mapping[str, Any]]
+    compute: Callable[[Path, Sequence[Path]], Mapping[str, Any]]
+    needs: Sequence["Job"] = ()
 
     @property
     def key(self) -> str:
-        """The hash of section and settings."""
-        text = json.dumps([self.section, self.settings], sort_keys=True)
+        """The hash of section, settings, and the keys of what it needs."""
+        whole = [self.section, self.settings, [job.key for job in self.needs]]
+        text = json.dumps(whole, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def place(self, folder: Path) -> Path:
+        """Where its result and its files are."""
+        return folder / self.section / self.key
 
 
 def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     """Does what is not done yet, and returns all results in the order of the jobs.
 
     Args:
-        jobs: no two with the same settings.
+        jobs: no two with the same settings. What they need is done too, once.
         folder: where results are kept.
 
     Returns:
@@ -60,22 +73,31 @@ def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         raise InputError(
             first.section, f"{dict(first.settings)} is there twice", "Name each once"
         )
-    paths = [folder / job.section / f"{job.key}.json" for job in jobs]
-    waiting = sum(not path.is_file() for path in paths)
-    found = []
-    with tqdm.tqdm(total=waiting, desc="jobs", unit="job", disable=None) as bar:
-        for job, path in zip(jobs, paths, strict=True):
-            if not path.is_file():
-                bar.set_postfix_str(_words(job))
-                _compute(job, path)
-                bar.update()
-            found.append(_read(path))
-    return found
+    waiting: dict[str, Job] = {}
+    for job in jobs:
+        _gather(job, folder, waiting)
+    with tqdm.tqdm(total=len(waiting), desc="jobs", unit="job", disable=None) as bar:
+        for job in waiting.values():
+            bar.set_postfix_str(_words(job))
+            _compute(job, folder)
+            bar.update()
+    return [_read(job.place(folder) / FILE) for job in jobs]
 
 
-def _compute(job: Job, path: Path) -> None:
-    start = time.perf_counter()
-    result = job.compute()
+def _gather(job: Job, folder: Path, waiting: dict[str, Job]) -> None:
+    """Adds what is to be done for a job, what it needs before itself."""
+    if job.key in waiting or (job.place(folder) / FILE).is_file():
+        return
+    for needed in job.needs:
+        _gather(needed, folder, waiting)
+    waiting[job.key] = job
+
+
+def _compute(job: Job, folder: Path) -> None:
+    start, place = time.perf_counter(), job.place(folder)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    result = job.compute(place, [needed.place(folder) for needed in job.needs])
     record = {
         "section": job.section,
         "settings": dict(job.settings),
@@ -84,7 +106,7 @@ def _compute(job: Job, path: Path) -> None:
         "revision": provenance.git_revision(),
     }
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    atomic.write_text(path, text)
+    atomic.write_text(place / FILE, text)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,4 +120,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _words(job: Job) -> str:
-    return " ".join([job.section, *(str(value) for value in job.settings.values())])
+    """What is shown while it is done: the settings that are short."""
+    values = (v for v in job.settings.values() if isinstance(v, str | int))
+    return " ".join([job.section, *map(str, values)])

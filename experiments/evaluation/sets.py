@@ -1,0 +1,97 @@
+"""The labelled sets that models are judged on, prepared once for each seed and recipe.
+
+    mouse_cortex              SNARE-seq, 10,309 cells, RNA and ATAC, 23 types
+    mouse_cortex_without_mis  the same without the label "Mis", 11 % of the cells
+    bmmc                      10x Multiome of bone marrow, 500 cells, RNA and ATAC
+    granja                    scATAC-seq of bone marrow, 14,125 cells, lifted from hg19
+    simulated                 made-up cells whose peaks follow their genes
+
+`bmmc` and `granja` are read from the folder that SCMULTIMODAL_DATA names.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Literal
+
+from scmultimodal import datasets
+from scmultimodal.data import manifest
+from scmultimodal.data.store import Store
+from scmultimodal.datasets.files import VARIABLE
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.workflows import prepare, prepare_files, runners
+from scmultimodal.workflows.prepare_config import PrepareConfig
+
+SetName = Literal[
+    "mouse_cortex", "mouse_cortex_without_mis", "bmmc", "granja", "simulated"
+]
+MIXED = "Mis"
+"""Label of the cells of mouse cortex that their authors could not name."""
+LABEL, BATCH = "cell_type", "batch"
+_GENES = "gene_annotation_hg38/CollapsedGeneBounds.hg38.intGENCODEv43.bed.gz"
+_FILES: dict[SetName, tuple[str, prepare_files.Kind]] = {
+    "bmmc": ("bmmc_multiome/bmmc_multiome_A.h5mu", "multiome"),
+    "granja": ("granja_bmmc_scatac/granja_bmmc_scatac.h5ad", "atac"),
+}
+_CHAINS: dict[SetName, str] = {"granja": "liftover/hg19ToHg38.over.chain.gz"}
+
+
+def regimes(name: SetName) -> tuple[Regime, ...]:
+    """What cells of a set can be judged by."""
+    return (Regime.ATAC,) if name == "granja" else tuple(Regime)
+
+
+def at_hand(name: SetName) -> bool:
+    """Whether the files of a set are there, or can be downloaded."""
+    if name not in _FILES:
+        return True
+    folder = os.environ.get(VARIABLE)
+    return bool(folder) and (Path(folder) / _FILES[name][0]).is_file()
+
+
+def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> Store:
+    """A set as a prepared dataset, split by the seed; made where it is not there.
+
+    Raises:
+        InputError, DataUnavailableError: its files are missing or damaged.
+    """
+    numbers = json.dumps(configs.to_json(recipe), sort_keys=True).encode()
+    short = hashlib.sha256(numbers).hexdigest()[:8]
+    out = folder / "data" / f"{name}-{seed}-{short}"
+    if (out / manifest.FILE_NAME).is_file():
+        return Store.open(out)
+    config = PrepareConfig(recipe=recipe, label=LABEL, batch=BATCH, seed=seed)
+    if name in _FILES:
+        return _from_files(name, config, out)
+    if name == "simulated":
+        data = datasets.simulate_multiome(num_cells=3_000, seed=seed)
+        genes = datasets.simulated_genes(data)
+    else:
+        data, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
+    if name == "mouse_cortex_without_mis":
+        data = data[data.obs[LABEL] != MIXED].copy()
+    facts = {"name": name, "simulated": name == "simulated"}
+    return prepare.run(data, genes, config, out, provenance=facts)
+
+
+def _from_files(name: SetName, config: PrepareConfig, out: Path) -> Store:
+    root = Path(os.environ.get(VARIABLE, "."))
+    path, kind = _FILES[name]
+    chain = _CHAINS.get(name)
+    sources = prepare_files.Sources(
+        files=[(root / path, kind)],
+        annotation=root / _GENES,
+        chain=None if chain is None else root / chain,
+    )
+    return prepare_files.run(
+        sources,
+        config,
+        out,
+        runner=runners.Here(),
+        command=shlex.join(sys.argv),
+    )
