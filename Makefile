@@ -1,10 +1,11 @@
-# make setup | demo | test | test-all | bench | bench-all | lint: each sets itself up, on
-# any machine with bash and Python 3.11 or later. Settings, given here or exported:
+# make setup | demo | test | test-all | evaluate | bench | bench-all | lint: each sets
+# itself up, on any machine with bash and Python 3.11 or later. Settings, given here or
+# exported:
 #
 #   PYTHON=python3.13   the Python that .venv is made with
 #   VENV=.venv          where the environment lives
-#   ARGS="--steps 50"   handed through to demo, test, test-all, bench (its training
-#                       step) and bench-all
+#   ARGS="--steps 50"   handed through to demo, test, test-all, evaluate, bench (its
+#                       training step) and bench-all
 #   JAX_PLATFORMS=cpu   what jax computes on; bench measures that
 #   SCMULTIMODAL_DATA   folder of real data; tests that need it skip without it
 #   TORCH=…             torch for test-all and benches, as a requirement or the path of a
@@ -16,7 +17,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-all lint clean
+.PHONY: help setup demo test test-all evaluate bench bench-all lint clean
 
 VENV ?= .venv
 TORCH ?= torch
@@ -57,6 +58,10 @@ test: $(SETUP)  ## the tests that a change must pass
 
 test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) $(ARGS)
+
+evaluate: $(SETUP)  ## judge the cell model: fill experiments/results and the README's tables
+	$(BIN)/python -m experiments.evaluation --results experiments/results \
+		--readme README.md $(ARGS)
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
 	$(BIN)/python -m experiments.bench.kmer_tokenizer

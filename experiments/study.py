@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from scmultimodal.workflows.genome_presets import GenomePresetName
 from scmultimodal.workflows.presets import PresetName
 
 
@@ -12,7 +13,21 @@ class StudyConfig:
 
     out: Path
     """Run folder."""
-    preset: PresetName = "small"
-    """Whose numbers to start from."""
     debug: bool = False
     """Show a traceback with an error."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellStudyConfig(StudyConfig):
+    """A study of the cell model."""
+
+    preset: PresetName = "small"
+    """Whose numbers to start from."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenomeStudyConfig(StudyConfig):
+    """A study of the genome model."""
+
+    preset: GenomePresetName = "small"
+    """Whose numbers to start from."""

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import shlex
 import sys
+import typing
 from pathlib import Path
 
 import tyro
@@ -83,9 +84,10 @@ def parse(study, arguments: list[str]):
     asked.add_argument("--preset", nargs="?")  # A wrong one is tyro's to refuse.
     preset = asked.parse_known_args(arguments)[0].preset
     name = study.__name__.removeprefix("experiments.")
+    known = typing.get_args(typing.get_type_hints(study.Study)["preset"])
     return tyro.cli(
         study.Study,
-        default=study.default("study" if preset == "study" else "small"),
+        default=study.default(preset if preset in known else "small"),
         args=arguments,
         description=study.__doc__,
         prog=f"python -m experiments.train {name}",

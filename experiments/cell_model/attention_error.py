@@ -19,7 +19,7 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
-from experiments.study import StudyConfig
+from experiments.study import CellStudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.schemas import configs
@@ -32,7 +32,7 @@ from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(CellStudyConfig):
     """All numbers of a measurement."""
 
     model: Path

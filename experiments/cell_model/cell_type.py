@@ -16,7 +16,7 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
-from experiments.study import StudyConfig
+from experiments.study import CellStudyConfig
 from scmultimodal.evaluation import summary
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import cell_types, presets
@@ -25,7 +25,7 @@ from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(CellStudyConfig):
     """All numbers of a cell-type study."""
 
     data: DataConfig

@@ -19,7 +19,7 @@ import tyro
 
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
-from experiments.study import StudyConfig
+from experiments.study import CellStudyConfig
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
@@ -36,7 +36,7 @@ from scmultimodal.workflows.pretrain import PretrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(CellStudyConfig):
     """All numbers of a pre-training."""
 
     data: DataConfig

@@ -20,7 +20,7 @@ import tyro
 from experiments.cell_model import data, step_cost
 from experiments.cell_model.data import DataConfig
 from experiments.cell_model.step_cost import StepCost
-from experiments.study import StudyConfig
+from experiments.study import CellStudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
@@ -44,7 +44,7 @@ SHOWN = ("accuracy", "macro_f1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(CellStudyConfig):
     """All numbers of a comparison."""
 
     modes: tuple[Tokens, ...] = TOKENS

@@ -17,12 +17,17 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from mudata import MuData
+from scipy import sparse
+
 from scmultimodal import datasets
 from scmultimodal.data import manifest
 from scmultimodal.data.store import Store
 from scmultimodal.datasets.files import VARIABLE
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.singlecell import readers
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.workflows import prepare, prepare_files, runners
 from scmultimodal.workflows.prepare_config import PrepareConfig
@@ -69,7 +74,7 @@ def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> St
     if name in _FILES:
         return _from_files(name, config, out)
     if name == "simulated":
-        data = datasets.simulate_multiome(num_cells=3_000, seed=seed)
+        data = _simulated(seed)
         genes = datasets.simulated_genes(data)
     else:
         data, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
@@ -77,6 +82,25 @@ def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> St
         data = data[data.obs[LABEL] != MIXED].copy()
     facts = {"name": name, "simulated": name == "simulated"}
     return prepare.run(data, genes, config, out, provenance=facts)
+
+
+def _simulated(seed: int) -> MuData:
+    return datasets.simulate_multiome(num_cells=3_000, seed=seed)
+
+
+def peaks(name: SetName, store: Store) -> sparse.csr_matrix:
+    """Counts of the peaks themselves [cells of the store, peaks], as published."""
+    if name == "simulated":
+        data = _simulated(store.manifest["provenance"]["prepare"]["seed"])
+    elif name in _FILES:
+        data = readers.read(Path(os.environ[VARIABLE]) / _FILES[name][0])
+    else:
+        data = datasets.mouse_cortex()
+    atac = readers.split_modalities(data)[Modality.ATAC]
+    rows = atac.obs_names.get_indexer(store.obs.index)
+    if (rows < 0).any():
+        raise InputError(store.path, f"has cells that {name} lacks", "prepare it again")
+    return sparse.csr_matrix(atac.X)[rows]
 
 
 def _from_files(name: SetName, config: PrepareConfig, out: Path) -> Store:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.study import StudyConfig
+from experiments.study import GenomeStudyConfig
 from scmultimodal.schemas import configs
 from scmultimodal.workflows import (
     curves,
@@ -23,12 +23,12 @@ from scmultimodal.workflows import (
     kmer_pretrain,
     provenance,
 )
+from scmultimodal.workflows.genome_presets import GenomePresetName
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
-from scmultimodal.workflows.presets import PresetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(GenomeStudyConfig):
     """All numbers of a masked-k-mer pre-training."""
 
     fasta: Path
@@ -39,7 +39,7 @@ class Study(StudyConfig):
     """Say what the training would take, and start nothing."""
 
 
-def default(preset: PresetName) -> Study:
+def default(preset: GenomePresetName) -> Study:
     """The numbers of a preset; `out` and `fasta` are left to the command line."""
     return Study(
         out=tyro.MISSING,

@@ -28,7 +28,7 @@ import tyro
 
 from experiments.genome_model import data, labels
 from experiments.genome_model.labels import LabelsConfig
-from experiments.study import StudyConfig
+from experiments.study import GenomeStudyConfig
 from scmultimodal.data import atomic
 from scmultimodal.data.element_store import ElementStore, format_report
 from scmultimodal.evaluation import segmentation as evaluation
@@ -41,12 +41,12 @@ from scmultimodal.workflows import (
     provenance,
     segmentation,
 )
-from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.genome_presets import GenomePresetName
 from scmultimodal.workflows.segmentation_config import SegmentationTrainingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(GenomeStudyConfig):
     """All numbers of a training in segmentation."""
 
     segmentation: Annotated[SegmentationTrainingConfig, tyro.conf.arg(name="")]
@@ -59,7 +59,7 @@ class Study(StudyConfig):
     """Say what the training would take, and start none."""
 
 
-def default(preset: PresetName) -> Study:
+def default(preset: GenomePresetName) -> Study:
     """The numbers of a preset; `out` is left to the command line."""
     return Study(
         out=tyro.MISSING,

@@ -36,7 +36,7 @@ import tyro
 
 from experiments.genome_model import data, examples, labels, variants
 from experiments.genome_model.labels import LabelsConfig
-from experiments.study import StudyConfig
+from experiments.study import GenomeStudyConfig
 from scmultimodal import datasets
 from scmultimodal.data import atomic
 from scmultimodal.data.element_store import ElementStore
@@ -56,8 +56,8 @@ from scmultimodal.workflows import (
     ranking,
     segmentation,
 )
+from scmultimodal.workflows.genome_presets import GenomePresetName
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
-from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 from scmultimodal.workflows.segmentation_config import SegmentationTrainingConfig
 from scmultimodal.workflows.stages import stage
@@ -66,7 +66,7 @@ EncoderName = Literal["random", "pretrained", "atac_v1", "atac_v2"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(StudyConfig):
+class Study(GenomeStudyConfig):
     """All numbers of the comparison."""
 
     segmentation: Annotated[SegmentationTrainingConfig, tyro.conf.arg(name="")]
@@ -92,7 +92,7 @@ class Study(StudyConfig):
     """The same with --version v2."""
 
 
-def default(preset: PresetName) -> Study:
+def default(preset: GenomePresetName) -> Study:
     """The numbers of a preset; `out` is left to the command line."""
     numbers = genome_presets.GENOME_PRESETS[preset]
     return Study(

@@ -8,11 +8,11 @@ from typing import Annotated, Self
 import tyro
 
 from experiments.genome_model.data import DataConfig
-from experiments.study import StudyConfig
+from experiments.study import GenomeStudyConfig
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import genome_presets
-from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.genome_presets import GenomePresetName
 from scmultimodal.workflows.ranking_config import (
     EncoderTraining,
     RankingConfig,
@@ -21,7 +21,7 @@ from scmultimodal.workflows.ranking_config import (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RankingStudyConfig(StudyConfig):
+class RankingStudyConfig(GenomeStudyConfig):
     """What the command line of both asks."""
 
     data: DataConfig
@@ -32,7 +32,7 @@ class RankingStudyConfig(StudyConfig):
     """Training by ranking."""
 
     @classmethod
-    def of_preset(cls, preset: PresetName) -> Self:
+    def of_preset(cls, preset: GenomePresetName) -> Self:
         """The numbers of a preset; `out` is left to the command line."""
         numbers = genome_presets.GENOME_PRESETS[preset]
         return cls(

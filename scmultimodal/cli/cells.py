@@ -74,7 +74,7 @@ class Finetune:
     """Column of obs with the batches, for the pictures."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
-    preset: Literal["small", "study"] = "small"
+    preset: Literal["small", "study", "best"] = "small"
     """Size of the model and length of the training."""
     from_scratch: bool = True
     """Also train each classifier without pre-training, as a control."""
@@ -141,7 +141,7 @@ def _run(
     model: Any = None,
     counts: CountChoice = "auto",
     regimes: tuple[Regime, ...] | None = None,
-    preset: Literal["small", "study"] = "small",
+    preset: Literal["small", "study", "best"] = "small",
     frozen: bool = False,
     from_scratch: bool = True,
 ) -> None:

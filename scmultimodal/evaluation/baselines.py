@@ -22,6 +22,7 @@ from scmultimodal.evaluation.features import (
     Sparse,
     log1p_at_median_depth,
     svd_components,
+    tf_idf,
 )
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
@@ -54,6 +55,7 @@ class BaselineResult:
         test: its test scores.
         predictions: predicted class of each test cell.
         probabilities: probability of each class (0 for one unseen in training).
+        validation_probabilities: the same, of the validation cells.
         converged: whether the final fit reached its tolerance.
         seconds: wall time of tuning and fitting.
     """
@@ -66,6 +68,7 @@ class BaselineResult:
     test: ClassificationScores
     predictions: Integer[np.ndarray, " cells"]
     probabilities: Float[np.ndarray, "cells classes"]
+    validation_probabilities: Float[np.ndarray, "validation classes"]
     converged: bool
     seconds: float
 
@@ -271,6 +274,28 @@ def compare(
     ]
 
 
+def compare_peaks(
+    counts: Sparse,
+    labels: Integer[np.ndarray, " cells"],
+    split: SplitIndices,
+    *,
+    num_classes: int,
+    seed: int = 0,
+) -> list[BaselineResult]:
+    """Fits what is simple on the peaks themselves: naive Bayes, and TF-IDF + SVD.
+
+    Args:
+        counts: [cells, peaks] fragments.
+        labels, split, num_classes, seed: as `compare`.
+    """
+    known = {"labels": labels, "split": split, "num_classes": num_classes}
+    found = [
+        naive_bayes(counts, **known),
+        svd_logistic_regression(tf_idf(counts, split.train), **known, seed=seed),
+    ]
+    return [dataclasses.replace(r, name=f"peaks_{r.name}") for r in found]
+
+
 def _check(
     features: Features, labels: np.ndarray, split: SplitIndices, num_classes: int
 ) -> None:
@@ -317,15 +342,22 @@ def _judge(
     **fields: Any,
 ) -> BaselineResult:
     """Scores the final fit on validation and test cells."""
-    probabilities = np.zeros((split.test.size, num_classes))
-    probabilities[:, model.classes_] = model.predict_proba(features[split.test])
-    predictions = probabilities.argmax(1)
-    tuned = model.predict(features[split.validation])
+
+    def chances(rows: np.ndarray) -> np.ndarray:
+        found = np.zeros((rows.size, num_classes))
+        found[:, model.classes_] = model.predict_proba(features[rows])
+        return found
+
+    tuned, tested = chances(split.validation), chances(split.test)
+    predictions = tested.argmax(1)
     return BaselineResult(
-        validation=classification.score(labels[split.validation], tuned, num_classes),
+        validation=classification.score(
+            labels[split.validation], tuned.argmax(1), num_classes
+        ),
         test=classification.score(labels[split.test], predictions, num_classes),
         predictions=predictions,
-        probabilities=probabilities,
+        probabilities=tested,
+        validation_probabilities=tuned,
         seconds=time.perf_counter() - start,
         **fields,
     )

@@ -46,6 +46,26 @@ def log1p_at_median_depth(counts: Sparse, train: Int[np.ndarray, " train"]) -> S
     return features.astype(np.float32)
 
 
+def tf_idf(counts: Sparse, train: Int[np.ndarray, " train"]) -> Sparse:
+    """log1p of 10,000 · share in the cell · log(1 + cells / cells that have it).
+
+    What peaks are usually weighed by (Signac's first method; Stuart et al. 2021,
+    doi:10.1038/s41592-021-01282-5).
+
+    Args:
+        counts: [cells, peaks], non-negative. An empty cell stays empty.
+        train: rows of the training cells, which say how common a peak is; one that
+            none of them has counts as if one had it.
+    """
+    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    having = np.bincount(counts[train].indices, minlength=counts.shape[1])
+    rarity = np.log1p(len(train) / np.maximum(having, 1))
+    features = counts.astype(np.float64, copy=True)
+    per_cell = np.repeat(10_000 / np.where(depth > 0, depth, 1), np.diff(counts.indptr))
+    features.data = np.log1p(features.data * per_cell * rarity[counts.indices])
+    return features.astype(np.float32)
+
+
 def svd_components(
     features: Features,
     train: Int[np.ndarray, " train"],

@@ -1,15 +1,17 @@
 """Numbers of the genome model: the study's, and small ones for two CPU cores."""
 
 import dataclasses
+from typing import Literal
 
 from scmultimodal.data.region_loading import Turning
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.kmer_pretrain import KmerPretrainConfig
-from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.ranking_config import RankingConfig, SignalConfig
 from scmultimodal.workflows.segmentation_config import SegmentationTrainingConfig
+
+GenomePresetName = Literal["small", "study"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,4 +90,4 @@ SMALL = GenomePreset(
     ),
 )
 
-GENOME_PRESETS: dict[PresetName, GenomePreset] = {"small": SMALL, "study": STUDY}
+GENOME_PRESETS: dict[GenomePresetName, GenomePreset] = {"small": SMALL, "study": STUDY}

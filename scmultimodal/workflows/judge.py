@@ -10,6 +10,7 @@ from scipy import sparse
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, classification
+from scmultimodal.evaluation.features import Sparse
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas.modality import Modality, Regime
@@ -106,22 +107,47 @@ def embed(
 def baseline_results(
     store: Store, regime: Regime, *, seed: int
 ) -> list[baselines.BaselineResult]:
-    """Logistic regression on values and on components, and naive Bayes."""
-    parts = {s: finetune.cells_of(store, s, regime) for s in ("train", "validation")}
-    parts["test"] = finetune.cells_of(store, "test", regime)
-    cells = np.concatenate(list(parts.values()))
-    bounds = np.cumsum([0, *map(len, parts.values())])
-    split = SplitIndices(
-        **{
-            name: np.arange(start, stop)
-            for name, start, stop in zip(parts, bounds, bounds[1:], strict=False)
-        }
-    )
-    labels = store.labels[cells]
+    """What is simple, on the gene-aligned counts: see `baselines.compare`."""
+    cells, split = _split_of(store, regime)
     counts = [_values(store, m, cells) for m in regime.modalities]
     return baselines.compare(
-        counts, labels, split, num_classes=len(store.label_names), seed=seed
+        counts,
+        store.labels[cells],
+        split,
+        num_classes=len(store.label_names),
+        seed=seed,
     )
+
+
+def peak_results(
+    store: Store, peaks: Sparse, *, seed: int
+) -> list[baselines.BaselineResult]:
+    """What is simple, on the peaks themselves: see `baselines.compare_peaks`.
+
+    Args:
+        store: prepared dataset with labels and a split.
+        peaks: fragments [cells of the store, peaks].
+        seed: of the baselines.
+    """
+    cells, split = _split_of(store, Regime.ATAC)
+    return baselines.compare_peaks(
+        peaks[cells],
+        store.labels[cells],
+        split,
+        num_classes=len(store.label_names),
+        seed=seed,
+    )
+
+
+def _split_of(
+    store: Store, regime: Regime
+) -> tuple[Int[np.ndarray, " cells"], SplitIndices]:
+    """The labelled cells of a regime, part after part, and where the parts are."""
+    names = ("train", "validation", "test")
+    parts = [finetune.cells_of(store, name, regime) for name in names]
+    bounds = np.cumsum([0, *map(len, parts)])
+    rows = map(np.arange, bounds[:-1], bounds[1:])
+    return np.concatenate(parts), SplitIndices(**dict(zip(names, rows, strict=True)))
 
 
 def _values(

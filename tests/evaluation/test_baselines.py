@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
 from scmultimodal.data import splits
-from scmultimodal.evaluation import baselines
-from scmultimodal.evaluation.features import log1p_at_median_depth
+from scmultimodal.evaluation import baselines, classification
+from scmultimodal.evaluation.features import log1p_at_median_depth, tf_idf
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas.errors import InputError
 from tests import builders
@@ -144,6 +144,28 @@ def test_compare_joins_the_modalities(typed):
     )
     both = baselines.logistic_regression(scaled, labels, split, num_classes=NUM_CLASSES)
     assert same(by_name["logistic_regression"], both)
+
+
+def test_peaks_are_judged_by_naive_bayes_and_by_tf_idf(typed):
+    counts, labels, split = typed
+    known = {"num_classes": NUM_CLASSES}
+    bayes, svd = baselines.compare_peaks(counts, labels, split, **known)
+    assert bayes.name == "peaks_naive_bayes"
+    assert svd.name == "peaks_svd_logistic_regression"
+    assert same(bayes, baselines.naive_bayes(counts, labels, split, **known))
+    features = tf_idf(counts, split.train)
+    alone = baselines.svd_logistic_regression(features, labels, split, **known)
+    assert same(svd, alone)
+
+
+def test_probabilities_of_validation_cells_are_those_that_were_scored(typed):
+    counts, labels, split = typed
+    for result in baselines.compare([counts], labels, split, num_classes=NUM_CLASSES):
+        found = result.validation_probabilities
+        np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+        truth = labels[split.validation]
+        scores = classification.score(truth, found.argmax(1), NUM_CLASSES)
+        assert scores == result.validation
 
 
 def test_what_does_not_fit_together_is_refused(typed):

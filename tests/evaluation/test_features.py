@@ -57,3 +57,17 @@ def test_svd_components_span_the_training_cells():
     exact = (exact - exact[train].mean(0)) / exact[train].std(0)
     signs = np.sign((ours * exact).sum(0))
     np.testing.assert_allclose(ours * signs, exact, atol=1e-4)
+
+
+def test_tf_idf_by_hand():
+    counts = sparse.csr_matrix([[2, 0, 2], [1, 3, 0], [0, 0, 0], [5, 0, 5]])
+    found = features.tf_idf(counts, np.arange(3)).toarray()
+    rarity = np.log1p(3 / np.array([2, 1, 1]))
+    share = np.array([[0.5, 0, 0.5], [0.25, 0.75, 0], [0, 0, 0], [0.5, 0, 0.5]])
+    np.testing.assert_allclose(found, np.log1p(10_000 * share * rarity), rtol=1e-6)
+
+
+def test_tf_idf_of_a_peak_that_no_training_cell_has():
+    counts = sparse.csr_matrix([[1, 0], [0, 1]])
+    found = features.tf_idf(counts, np.array([0])).toarray()
+    np.testing.assert_allclose(found[1], [0, np.log1p(10_000 * np.log(2))], rtol=1e-6)

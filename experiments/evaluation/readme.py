@@ -1,0 +1,25 @@
+"""Tables of a Markdown file that commands fill, between two comments each."""
+
+from pathlib import Path
+
+from scmultimodal.data import atomic
+from scmultimodal.schemas.errors import InputError
+
+
+def fill(path: Path, name: str, table: str) -> None:
+    """Replaces what stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+
+    Raises:
+        InputError: the file has not exactly one such place.
+    """
+    text = path.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed or begin in rest:
+        raise InputError(
+            path,
+            f"has no place, or several, for the table {name!r}",
+            f"write {begin.strip()} and {end} around it once",
+        )
+    atomic.write_text(path, f"{before}{begin}\n{table}\n\n{end}{after}")

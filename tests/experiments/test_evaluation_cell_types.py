@@ -1,0 +1,171 @@
+"""The table of cell types: what is measured, paired by split, and read back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.evaluation import __main__ as command
+from experiments.evaluation import cell_types, classifiers, jobs, readme, sets
+from experiments.evaluation.classifiers import Case, Voice
+from scmultimodal import datasets
+from scmultimodal.evaluation import classification
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.workflows import prepare
+from scmultimodal.workflows.presets import BEST
+from tests import builders
+
+TINY = dataclasses.replace(
+    BEST,
+    pretrain=dataclasses.replace(BEST.pretrain, steps=3, buckets=(40,)),
+    finetune=dataclasses.replace(BEST.finetune, epochs=2),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results on small simulated cells, two splits, one network to an ensemble."""
+    path = tmp_path_factory.mktemp("evaluation")
+
+    def prepared(name, recipe, seed, out):
+        data = builders.simulated_cells(num_cells=240, num_genes=40)
+        config = prepare.PrepareConfig(
+            recipe=recipe, label=sets.LABEL, batch=sets.BATCH, seed=seed
+        )
+        genes = datasets.simulated_genes(data)
+        provenance = {"name": name, "simulated": True}
+        place = out / "data" / f"{name}-{seed}"
+        return prepare.run(data, genes, config, place, provenance=provenance)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sets, "prepared", prepared)
+        patch.setattr(
+            sets,
+            "_simulated",
+            lambda seed: builders.simulated_cells(num_cells=240, num_genes=40),
+        )
+        patch.setattr(cell_types, "BEST", TINY)
+        attending = dataclasses.replace(
+            TINY,
+            pretrain=dataclasses.replace(
+                TINY.pretrain,
+                path=dataclasses.replace(TINY.pretrain.path, num_layers=1),
+            ),
+        )
+        patch.setattr(cell_types, "ATTENDING", attending)
+        patch.setattr(cell_types, "MEMBERS", 2)
+        assert not command.main(
+            [
+                *("--sets", "simulated", "--seeds", "0", "1", "--out", str(path)),
+                *("--regimes", "rna", "atac", "multiome"),
+            ]
+        )
+        yield path
+
+
+def rows(folder):
+    found = json.loads((folder / "cell_types.json").read_text())["rows"]
+    return {(row["modality"], row["model"]): row for row in found}
+
+
+def test_every_model_is_judged_beside_the_simple_ones(folder):
+    found = rows(folder)
+    assert {("atac", name) for name in cell_types.PEAKS} < set(found)
+    for regime in ("rna", "atac", "multiome"):
+        assert {(regime, name) for name in cell_types.BASELINES} < set(found)
+    assert {m for r, m in found if r == "rna"} == {
+        *("best", "best, pre-trained", "best, with attention", "best-ensemble"),
+        *cell_types.BASELINES,
+    }
+    for row in found.values():
+        assert row["seeds"] == 2
+        assert row["accuracy"] == pytest.approx(np.mean(row["accuracy_by_seed"]))
+
+
+def test_gains_are_paired_by_split(folder):
+    found = rows(folder)
+    best, reference = (found["rna", m] for m in ("best", cell_types.REFERENCE))
+    gains = np.subtract(best["accuracy_by_seed"], reference["accuracy_by_seed"])
+    assert best["accuracy_gain"] == pytest.approx(gains.mean())
+    assert reference["accuracy_gain"] == reference["macro_f1_gain"] == 0
+    half = 12.706 * gains.std(ddof=1) / np.sqrt(2)
+    assert best["accuracy_gain_half_width"] == pytest.approx(half, rel=1e-3)
+
+
+def test_nothing_is_measured_twice(folder, monkeypatch):
+    case = Case(name="simulated", regime=Regime.RNA, seed=0)
+    wanted = [model.job for model in cell_types.models(case, folder)]
+    monkeypatch.setattr(jobs, "_compute", lambda *_: pytest.fail("done already"))
+    assert len(jobs.run(list({j.key: j for j in wanted}.values()), folder)) > 3
+
+
+def test_an_ensemble_by_hand(folder):
+    """Mean of its networks times powers that were best on validation cells."""
+    case = Case(name="simulated", regime=Regime.RNA, seed=0)
+    simple = classifiers.simple(case, TINY, folder)
+    members = [classifiers.trained(case, TINY, folder, member=m) for m in range(2)]
+    voice = Voice(name="naive_bayes", job=simple, folder="naive_bayes")
+    job = classifiers.ensemble(case, TINY, folder, members=members, voices=[voice])
+    (record,) = jobs.run([job], folder)
+
+    def read(path):
+        with np.load(path / classifiers.FILE) as found:
+            return dict(found)
+
+    own = [read(member.place(folder)) for member in members]
+    other = read(simple.place(folder) / "naive_bayes")
+    power = record["result"]["powers"]["naive_bayes"]
+    product = {
+        part: np.mean([one[part] for one in own], 0)
+        * np.maximum(other[part], 1e-9) ** power
+        for part in classifiers.PARTS
+    }
+    found = read(job.place(folder))
+    for part, values in product.items():
+        expected = values / values.sum(1, keepdims=True)
+        np.testing.assert_allclose(found[part], expected, rtol=1e-4, atol=1e-7)
+    store = sets.prepared("simulated", TINY.recipe, 0, folder)
+    labels = store.labels[store.split("test")]
+    scores = classification.score(labels, found["test"].argmax(1), 3)
+    assert record["result"]["test"]["accuracy"] == scores.accuracy
+
+
+def test_a_table_for_people():
+    row = {"set": "a", "modality": "rna", "seeds": 5} | {
+        f"{m}{end}": value
+        for m in cell_types.METRICS
+        for end, value in (("", 0.5), ("_gain", -0.012), ("_gain_half_width", 0.003))
+    }
+    text = cell_types.table(
+        [row | {"model": "best"}, row | {"model": cell_types.REFERENCE}]
+    )
+    assert text.splitlines()[2:] == [
+        "| a | rna | best | .500 | −.012 ± .003 | .500 | −.012 ± .003 |",
+        "|  |  | logistic regression | .500 |  | .500 |  |",
+    ]
+
+
+def test_a_single_split_has_no_interval():
+    assert cell_types.half_width([0.1]) is None
+
+
+def test_tables_of_the_readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n")
+    readme.fill(path, "x", "| new |")
+    readme.fill(path, "x", "| newer |")
+    assert path.read_text() == ("a\n<!-- x -->\n\n| newer |\n\n<!-- end of x -->\nb\n")
+    for text in ("none", "<!-- x -->\n", "<!-- x -->\n<!-- x -->\n<!-- end of x -->"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="no place, or several"):
+            readme.fill(path, "x", "y")
+        assert path.read_text() == text
+
+
+def test_sets_that_are_not_at_hand_are_skipped(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("SCMULTIMODAL_DATA", raising=False)
+    arguments = ["--sets", "bmmc", "--out", str(tmp_path)]
+    assert not command.main(arguments)
+    assert "skipped bmmc" in capsys.readouterr().out
