@@ -7,29 +7,27 @@ ended goes on. Writes `SECTION.json` for each section, and the README's tables.
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import tyro
 
-from experiments.evaluation import cell_types, readme, sets
+from experiments.evaluation import cell_types, few_shot, readme, sets
 from experiments.evaluation.sets import SetName
 from scmultimodal.data import atomic
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import process, provenance
 
-Section = Literal["cell_types"]
-TABLES: dict[Section, Callable[[list[dict[str, Any]]], str]] = {
-    "cell_types": cell_types.table,
-}
+Section = Literal["cell_types", "few_shot"]
+SECTIONS: dict[Section, ModuleType] = {"cell_types": cell_types, "few_shot": few_shot}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What is judged."""
 
-    sections: tuple[Section, ...] = tuple(TABLES)
+    sections: tuple[Section, ...] = tuple(SECTIONS)
     """The tables to fill."""
     sets: tuple[SetName, ...] = ("mouse_cortex",)
     """The labelled cells."""
@@ -54,13 +52,13 @@ def run(evaluation: Evaluation) -> None:
         print(f"skipped {name}: SCMULTIMODAL_DATA names no folder with it")
     results = evaluation.results or evaluation.out
     for section in evaluation.sections:
-        rows = cell_types.run(
+        rows = SECTIONS[section].run(
             names, evaluation.regimes, evaluation.seeds, evaluation.out
         )
         found = {"revision": provenance.git_revision(), "rows": rows}
         path = results / f"{section}.json"
         atomic.write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
-        text = TABLES[section](rows)
+        text = SECTIONS[section].table(rows)
         print(f"\n{text}\n\nresults {path}")
         if evaluation.readme is not None:
             readme.fill(evaluation.readme, section, text)

@@ -109,7 +109,7 @@ def baseline_results(
 ) -> list[baselines.BaselineResult]:
     """What is simple, on the gene-aligned counts: see `baselines.compare`."""
     cells, split = _split_of(store, regime)
-    counts = [_values(store, m, cells) for m in regime.modalities]
+    counts = [values(store, m, cells) for m in regime.modalities]
     return baselines.compare(
         counts,
         store.labels[cells],
@@ -150,10 +150,10 @@ def _split_of(
     return np.concatenate(parts), SplitIndices(**dict(zip(names, rows, strict=True)))
 
 
-def _values(
+def values(
     store: Store, modality: Modality, cells: Int[np.ndarray, " cells"]
 ) -> sparse.csr_matrix:
-    """Counts of RNA, or gene-level ATAC values."""
+    """Counts of RNA, or gene-level ATAC values, [cells, genes]."""
     counts = store.rows(modality, cells, "counts").astype(np.float32)
     if modality is Modality.ATAC:
         counts.data *= np.float32(store.vocabulary.atac_unit)

@@ -17,11 +17,15 @@ from scmultimodal.workflows import prepare, pretrain
 from scmultimodal.workflows.pretrain import PretrainConfig
 from tests import builders
 
-CONFIG = builders.small_pretraining(
-    steps=300,
+SMALL = builders.small_pretraining()
+CONFIG = dataclasses.replace(
+    SMALL,
+    path=dataclasses.replace(SMALL.path, num_layers=0),
+    steps=200,
     batch_size=64,
     mask_weight=0.0,
     count_weight=1.0,
+    mixing={Regime.MULTIOME: 1.0},
     decoder=CountDecoderConfig(hidden=64, by_token=True),
 )
 

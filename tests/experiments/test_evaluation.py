@@ -1,4 +1,4 @@
-"""The table of cell types: what is measured, paired by split, and read back."""
+"""The tables of `make evaluate`: what is measured, paired by split, and read back."""
 
 import dataclasses
 import json
@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from experiments.evaluation import __main__ as command
-from experiments.evaluation import cell_types, classifiers, jobs, readme, sets
+from experiments.evaluation import (
+    cell_types,
+    classifiers,
+    few_shot,
+    jobs,
+    readme,
+    sets,
+    vectors,
+)
 from experiments.evaluation.classifiers import Case, Voice
 from scmultimodal import datasets
 from scmultimodal.evaluation import classification
@@ -20,13 +28,24 @@ from tests import builders
 TINY = dataclasses.replace(
     BEST,
     pretrain=dataclasses.replace(BEST.pretrain, steps=3, buckets=(40,)),
-    finetune=dataclasses.replace(BEST.finetune, epochs=2),
+    finetune=dataclasses.replace(BEST.finetune, epochs=1),
 )
 
 
+QUICK, ALL = (Regime.RNA,), tuple(Regime)
+
+
+@pytest.fixture(
+    scope="module", params=[QUICK, pytest.param(ALL, marks=pytest.mark.long)]
+)
+def regimes(request):
+    """What is shown; all of it takes two minutes."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Results on small simulated cells, two splits, one network to an ensemble."""
+def folder(regimes, tmp_path_factory):
+    """Results on small simulated cells, two splits, two networks to an ensemble."""
     path = tmp_path_factory.mktemp("evaluation")
 
     def prepared(name, recipe, seed, out):
@@ -47,6 +66,8 @@ def folder(tmp_path_factory):
             lambda seed: builders.simulated_cells(num_cells=240, num_genes=40),
         )
         patch.setattr(cell_types, "BEST", TINY)
+        patch.setattr(few_shot, "BEST", TINY)
+        patch.setattr(few_shot, "LABELLED", (5, None))
         attending = dataclasses.replace(
             TINY,
             pretrain=dataclasses.replace(
@@ -59,22 +80,29 @@ def folder(tmp_path_factory):
         assert not command.main(
             [
                 *("--sets", "simulated", "--seeds", "0", "1", "--out", str(path)),
-                *("--regimes", "rna", "atac", "multiome"),
+                *("--regimes", *regimes),
             ]
         )
         yield path
 
 
+def records(folder, section):
+    return json.loads((folder / f"{section}.json").read_text())["rows"]
+
+
 def rows(folder):
-    found = json.loads((folder / "cell_types.json").read_text())["rows"]
+    found = records(folder, "cell_types")
     return {(row["modality"], row["model"]): row for row in found}
 
 
-def test_every_model_is_judged_beside_the_simple_ones(folder):
+def test_every_model_is_judged_beside_the_simple_ones(folder, regimes):
     found = rows(folder)
-    assert {("atac", name) for name in cell_types.PEAKS} < set(found)
-    for regime in ("rna", "atac", "multiome"):
+    assert {regime for regime, _ in found} == set(regimes)
+    for regime in regimes:
         assert {(regime, name) for name in cell_types.BASELINES} < set(found)
+    if Regime.ATAC in regimes:
+        assert {("atac", name) for name in cell_types.PEAKS} < set(found)
+        assert ("multiome", "RNA and ATAC networks, fused late") in found
     assert {m for r, m in found if r == "rna"} == {
         *("best", "best, pre-trained", "best, with attention", "best-ensemble"),
         *cell_types.BASELINES,
@@ -130,6 +158,37 @@ def test_an_ensemble_by_hand(folder):
     labels = store.labels[store.split("test")]
     scores = classification.score(labels, found["test"].argmax(1), 3)
     assert record["result"]["test"]["accuracy"] == scores.accuracy
+
+
+def test_few_labels(folder, regimes):
+    """With all of them, logistic regression is the one that sees all of them."""
+    found = records(folder, "few_shot")
+    by = {(row["modality"], row["model"], row["per_type"]): row for row in found}
+    models = {model for _, model, _ in by}
+    assert models == {
+        *("logistic_regression", "naive_bayes", "naive_bayes_em"),
+        *("frozen_logistic_regression", "components_logistic_regression"),
+    }
+    assert len(by) == len(regimes) * len(models) * 2
+    for regime in regimes:
+        for model in ("logistic_regression", "naive_bayes"):
+            whole = by[regime, model, None]["accuracy"]
+            assert whole == pytest.approx(rows(folder)[regime, model]["accuracy"])
+    text = few_shot.table(found)
+    assert text.splitlines()[0] == "| set | modality | model | 5 a type | all |"
+    assert len(text.splitlines()) == 2 + len(regimes) * len(models)
+
+
+def test_vectors_are_of_cells_that_have_what_they_are_made_of(folder):
+    case = Case(name="simulated", regime=Regime.RNA, seed=0)
+    job = vectors.components(case, TINY, folder)
+    (record,) = jobs.run([job], folder)
+    found = vectors.read(job.place(folder))
+    store = sets.prepared("simulated", TINY.recipe, 0, folder)
+    assert found.shape == (store.num_cells, record["result"]["width"])
+    train = store.split("train")
+    np.testing.assert_allclose(found[train].mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(found[train].std(0), 1, atol=1e-3)
 
 
 def test_a_table_for_people():
