@@ -6,28 +6,36 @@ ended goes on. Writes `SECTION.json` for each section, and the README's tables.
 
 import dataclasses
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import tyro
 
-from experiments.evaluation import cell_types, few_shot, readme, sets
+from experiments.evaluation import cases, cell_types, few_shot, readme, sets, tables
+from experiments.evaluation.cases import Case
 from experiments.evaluation.sets import SetName
+from experiments.evaluation.tables import Section
 from scmultimodal.data import atomic
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import process, provenance
 
-Section = Literal["cell_types", "few_shot"]
-SECTIONS: dict[Section, ModuleType] = {"cell_types": cell_types, "few_shot": few_shot}
+SectionName = Literal["cell_types", "multiome", "few_shot"]
+SECTIONS: dict[SectionName, Section] = {
+    "cell_types": cell_types.SECTION,
+    "multiome": cell_types.MULTIOME,
+    "few_shot": few_shot.SECTION,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What is judged."""
 
-    sections: tuple[Section, ...] = tuple(SECTIONS)
+    sections: tuple[SectionName, ...] = tuple(SECTIONS)
     """The tables to fill."""
     sets: tuple[SetName, ...] = ("mouse_cortex",)
     """The labelled cells."""
@@ -45,23 +53,49 @@ class Evaluation:
     """Show a traceback with an error."""
 
 
-def run(evaluation: Evaluation) -> None:
-    """Measures, prints and writes what is asked for."""
-    names = [name for name in evaluation.sets if sets.at_hand(name)]
-    for name in set(evaluation.sets) - set(names):
-        print(f"skipped {name}: SCMULTIMODAL_DATA names no folder with it")
-    results = evaluation.results or evaluation.out
-    for section in evaluation.sections:
-        rows = SECTIONS[section].run(
-            names, evaluation.regimes, evaluation.seeds, evaluation.out
-        )
-        found = {"revision": provenance.git_revision(), "rows": rows}
-        path = results / f"{section}.json"
-        atomic.write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
-        text = SECTIONS[section].table(rows)
-        print(f"\n{text}\n\nresults {path}")
-        if evaluation.readme is not None:
-            readme.fill(evaluation.readme, section, text)
+def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
+    """Measures, prints and writes what is asked for.
+
+    Raises:
+        InputError: no set is at hand, or the file has no place for a table.
+    """
+    if evaluation.readme is not None:
+        for name in evaluation.sections:
+            readme.check(evaluation.readme, name)
+    for name in evaluation.sets:
+        if missing := sets.missing(name):
+            print(f"skipped {name}: {missing}")
+    chosen = [name for name in evaluation.sets if not sets.missing(name)]
+    if not chosen:
+        raise InputError("sets", "none is at hand", "set SCMULTIMODAL_DATA")
+    wanted = cases.every(chosen, evaluation.regimes, evaluation.seeds)
+    for name in evaluation.sections:
+        _fill(name, wanted, evaluation, arguments)
+
+
+def _fill(
+    name: SectionName,
+    wanted: Sequence[Case],
+    evaluation: Evaluation,
+    arguments: Sequence[str],
+) -> None:
+    section = SECTIONS[name]
+    rows = tables.measure(section, wanted, evaluation.out)
+    if not rows:
+        print(f"nothing to measure for {name}: {section.about}")
+        return
+    found = {
+        "about": section.about,
+        "command": shlex.join(["python", "-m", "experiments.evaluation", *arguments]),
+        "revision": provenance.git_revision(),
+        "rows": rows,
+    }
+    path = (evaluation.results or evaluation.out) / f"{name}.json"
+    atomic.write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    text = tables.markdown(section, rows)
+    print(f"\n{section.about}\n\n{text}\n\nresults {path}")
+    if evaluation.readme is not None:
+        readme.fill(evaluation.readme, name, text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,7 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
                 description=__doc__,
                 prog="python -m experiments.evaluation",
                 config=(tyro.conf.EnumChoicesFromValues,),
-            )
+            ),
+            arguments,
         )
 
     return process.run(work, name="evaluation", debug="--debug" in arguments)

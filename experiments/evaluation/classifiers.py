@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from experiments.evaluation import sets
+from experiments.evaluation import jobs, sets
+from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
-from experiments.evaluation.sets import SetName
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import calibration, classification
 from scmultimodal.schemas import configs
@@ -35,25 +35,6 @@ _LEAST = 1e-9
 Probabilities = Float[np.ndarray, "cells classes"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """Which cells are judged, and by what.
-
-    Attributes:
-        name: the labelled set.
-        regime: the modalities shown.
-        seed: of the split.
-    """
-
-    name: SetName
-    regime: Regime
-    seed: int
-
-    def settings(self) -> dict[str, Any]:
-        """What a result depends on."""
-        return {"set": self.name, "regime": str(self.regime), "seed": self.seed}
-
-
 def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
     """The model that the numbers of a preset pre-train on the training cells."""
     config = dataclasses.replace(preset.pretrain, seed=case.seed)
@@ -69,8 +50,8 @@ def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
         settings={
             "set": case.name,
             "seed": case.seed,
-            "recipe": configs.to_json(preset.recipe),
-            "pretrain": configs.to_json(config),
+            "recipe": jobs.numbers(preset.recipe),
+            "pretrain": jobs.numbers(config),
         },
         compute=compute,
     )
@@ -116,9 +97,9 @@ def trained(
         section="classifiers",
         settings={
             **case.settings(),
-            "recipe": configs.to_json(preset.recipe),
-            "shape": configs.to_json(shape),
-            "finetune": configs.to_json(config),
+            "recipe": jobs.numbers(preset.recipe),
+            "shape": jobs.numbers(shape),
+            "finetune": jobs.numbers(config),
         },
         compute=compute,
         needs=() if start is None else (start,),
@@ -146,7 +127,7 @@ def simple(case: Case, preset: Preset, folder: Path) -> Job:
             scores[result.name][result.parameter] = result.value
         return scores
 
-    recipe = configs.to_json(preset.recipe)
+    recipe = jobs.numbers(preset.recipe)
     return Job(
         section="baselines",
         settings={**case.settings(), "recipe": recipe},

@@ -1,11 +1,13 @@
 """Few labels: what 1, 5, 10, 50 labelled training cells of each type are enough for.
 
-With the labels alone: logistic regression and naive Bayes. With the other training
-cells too, unlabelled: naive Bayes by EM, and logistic regression on vectors that were
-made without labels, ours and components. Penalties are chosen on validation cells.
+With the labels alone: our network, logistic regression, naive Bayes. With the other
+training cells too, unlabelled: the network and naive Bayes by EM, and simple
+classifiers of vectors that were made without labels, ours and components. Whatever is
+chosen, an epoch or a penalty, is chosen on validation cells.
 """
 
-import statistics
+import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from experiments.evaluation import classifiers, jobs, sets, vectors
-from experiments.evaluation.classifiers import Case
+from experiments.evaluation import classifiers, sets, vectors
+from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
-from experiments.evaluation.sets import SetName
+from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, classification, few_shot, naive_bayes
 from scmultimodal.evaluation.features import log1p_at_median_depth
@@ -24,15 +26,68 @@ from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import finetune, judge
-from scmultimodal.workflows.presets import BEST
+from scmultimodal.workflows.presets import BEST, Preset
 
 LABELLED: tuple[int | None, ...] = (*few_shot.PER_TYPE, None)
+SIMPLE = ("logistic_regression", "naive_bayes")
+UNLABELLED = (
+    "naive_bayes_em",
+    "frozen_logistic_regression",
+    "frozen_nearest_neighbours",
+    "components_logistic_regression",
+    "components_nearest_neighbours",
+)
+STEPS = 400
+"""Of a network with few labels, at least."""
 
-Row = dict[str, Any]
 
-
-def job(case: Case, per_type: int | None, folder: Path) -> Job:
+def entries(case: Case, folder: Path) -> list[Entry]:
     """All models with so many labels of each type; None leaves all."""
+    found = []
+    for per_type in LABELLED:
+        simple = _simple(case, per_type, folder)
+        row = {"per_type": per_type}
+        found += [
+            Entry(
+                row=row | {"model": "best"},
+                job=classifiers.trained(case, _network(per_type), folder),
+            ),
+            *(
+                Entry(row=row | {"model": name}, job=simple, within=(name,))
+                for name in SIMPLE
+            ),
+        ]
+        if per_type is not None:
+            taught = _network(per_type, self_training=True)
+            found.append(
+                Entry(
+                    row=row | {"model": "best, self-trained"},
+                    job=classifiers.trained(case, taught, folder),
+                )
+            )
+        found += [
+            Entry(row=row | {"model": name}, job=simple, within=(name,))
+            for name in UNLABELLED
+        ]
+    return found
+
+
+def _network(per_type: int | None, *, self_training: bool = False) -> Preset:
+    """`best` with few labels; as many steps as make up for few cells."""
+    if per_type is None:
+        return BEST
+    return dataclasses.replace(
+        BEST,
+        finetune=dataclasses.replace(
+            BEST.finetune,
+            labels_per_type=per_type,
+            self_training=self_training,
+            min_steps=STEPS,
+        ),
+    )
+
+
+def _simple(case: Case, per_type: int | None, folder: Path) -> Job:
     start = classifiers.pretraining(case, BEST, folder)
     needs = {
         "frozen": vectors.frozen(case, BEST, folder, start=start),
@@ -64,25 +119,32 @@ def _judge(
         for part in ("train", "validation", "test")
     }
     labels = store.labels
-    chosen = few_shot.choose(labels, rows["train"], per_type, seed=case.seed)
+    chosen = finetune.labelled_cells(store, case.regime, per_type)
     split = SplitIndices(train=chosen, validation=rows["validation"], test=rows["test"])
-    known = {"num_classes": len(store.label_names)}
+    judged = functools.partial(
+        baselines.logistic_regression,
+        labels=labels,
+        split=split,
+        num_classes=len(store.label_names),
+        seed=case.seed,
+    )
     everyone = np.arange(store.num_cells)
     counts = [judge.values(store, m, everyone) for m in case.regime.modalities]
     scaled = [log1p_at_median_depth(block, rows["train"]) for block in counts]
     joint, values = (sparse.hstack(m, format="csr") for m in (counts, scaled))
+    known = {"num_classes": len(store.label_names)}
     results = {
-        "logistic_regression": baselines.logistic_regression(
-            values, labels, split, **known, seed=case.seed
-        ).test,
+        "logistic_regression": judged(values).test,
         "naive_bayes": baselines.naive_bayes(joint, labels, split, **known).test,
         "naive_bayes_em": _by_em(joint, labels, rows["train"], split, **known),
     }
     for name, one in found.items():
         unlabelled = one[rows["train"]]
-        scaled = (one - unlabelled.mean(0)) / (unlabelled.std(0) + 1e-6)
-        results[f"{name}_logistic_regression"] = baselines.logistic_regression(
-            np.nan_to_num(scaled), labels, split, **known, seed=case.seed
+        standard = (one - unlabelled.mean(0)) / (unlabelled.std(0) + 1e-6)
+        standard = np.nan_to_num(standard)
+        results[f"{name}_logistic_regression"] = judged(standard).test
+        results[f"{name}_nearest_neighbours"] = baselines.vote_of_neighbours(
+            standard, labels, split, **known
         ).test
     return {name: configs.to_json(scores) for name, scores in results.items()}
 
@@ -101,62 +163,14 @@ def _by_em(
     return classification.score(labels[split.test], called, num_classes)
 
 
-def run(
-    names: Sequence[SetName],
-    regimes: Sequence[Regime],
-    seeds: Sequence[int],
-    folder: Path,
-) -> list[Row]:
-    """A row for each set, modality, model and number of labels."""
-    rows = []
-    for name in names:
-        for regime in regimes:
-            if regime not in sets.regimes(name):
-                continue
-            cases = [Case(name=name, regime=regime, seed=seed) for seed in seeds]
-            for per_type in LABELLED:
-                records = jobs.run([job(c, per_type, folder) for c in cases], folder)
-                rows += _rows(name, regime, per_type, records)
-    return rows
+def _head(per_type: int | None) -> str:
+    return "all" if per_type is None else f"{per_type} a type"
 
 
-def _rows(
-    name: str, regime: str, per_type: int | None, records: Sequence[dict[str, Any]]
-) -> list[Row]:
-    results = [record["result"] for record in records]
-    return [
-        {
-            "set": name,
-            "modality": str(regime),
-            "per_type": per_type,
-            "model": model,
-            "seeds": len(results),
-            **{
-                metric: statistics.mean(result[model][metric] for result in results)
-                for metric in ("accuracy", "macro_f1")
-            },
-        }
-        for model in results[0]
-    ]
-
-
-def table(rows: Sequence[Row]) -> str:
-    """As Markdown: accuracy / macro-F1 by the number of labels, a line a model."""
-    counts = list(dict.fromkeys(row["per_type"] for row in rows))
-    heads = ["all" if count is None else f"{count} a type" for count in counts]
-    lines = [
-        f"| set | modality | model | {' | '.join(heads)} |",
-        "|---|---|---|" + "---:|" * len(counts),
-    ]
-    groups: dict[tuple[str, str, str], dict[int | None, Row]] = {}
-    for row in rows:
-        key = (row["set"], row["modality"], row["model"])
-        groups.setdefault(key, {})[row["per_type"]] = row
-    for (name, regime, model), found in groups.items():
-        cells = [name, regime, model.replace("_", " ")]
-        for count in counts:
-            row = found[count]
-            both = (f"{row[m]:.3f}".removeprefix("0") for m in ("accuracy", "macro_f1"))
-            cells.append(" / ".join(both))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+SECTION = Section(
+    about="cell types from few labels: accuracy / macro-F1",
+    entries=entries,
+    regimes=(Regime.RNA, Regime.ATAC),
+    pivot="per_type",
+    head=_head,
+)

@@ -54,6 +54,22 @@ class Job:
         return folder / self.section / self.key
 
 
+def numbers(config: Any) -> dict[str, Any]:
+    """A configuration for a job's settings: what is not at its default.
+
+    So an option that is added later, and off, leaves results where they are.
+    """
+    found = {}
+    for field in dataclasses.fields(config):
+        value, default = getattr(config, field.name), field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if value != default:
+            nested = dataclasses.is_dataclass(value)
+            found[field.name] = numbers(value) if nested else value
+    return found
+
+
 def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     """Does what is not done yet, and returns all results in the order of the jobs.
 

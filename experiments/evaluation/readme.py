@@ -6,12 +6,23 @@ from scmultimodal.data import atomic
 from scmultimodal.schemas.errors import InputError
 
 
+def check(path: Path, name: str) -> None:
+    """Raises InputError where a file has not exactly one place for a table."""
+    _around(path, name)
+
+
 def fill(path: Path, name: str, table: str) -> None:
     """Replaces what stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 
     Raises:
         InputError: the file has not exactly one such place.
     """
+    before, after = _around(path, name)
+    atomic.write_text(path, f"{before}\n{table}\n\n{after}")
+
+
+def _around(path: Path, name: str) -> tuple[str, str]:
+    """What stands up to the place, and from its end on."""
     text = path.read_text("utf-8")
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, found, rest = text.partition(begin)
@@ -22,4 +33,4 @@ def fill(path: Path, name: str, table: str) -> None:
             f"has no place, or several, for the table {name!r}",
             f"write {begin.strip()} and {end} around it once",
         )
-    atomic.write_text(path, f"{before}{begin}\n{table}\n\n{end}{after}")
+    return before + begin, end + after

@@ -51,12 +51,15 @@ def regimes(name: SetName) -> tuple[Regime, ...]:
     return (Regime.ATAC,) if name == "granja" else tuple(Regime)
 
 
-def at_hand(name: SetName) -> bool:
-    """Whether the files of a set are there, or can be downloaded."""
+def missing(name: SetName) -> str | None:
+    """Which file of a set is not there and cannot be downloaded; None where all are."""
     if name not in _FILES:
-        return True
-    folder = os.environ.get(VARIABLE)
-    return bool(folder) and (Path(folder) / _FILES[name][0]).is_file()
+        return None
+    if not (folder := os.environ.get(VARIABLE)):
+        return f"{VARIABLE} names no folder"
+    needed = [_FILES[name][0], _GENES, *filter(None, [_CHAINS.get(name)])]
+    lacking = [path for path in needed if not (Path(folder) / path).is_file()]
+    return f"{VARIABLE} has no {lacking[0]}" if lacking else None
 
 
 def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> Store:

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy import sparse
 
-from experiments.evaluation import sets
-from experiments.evaluation.classifiers import Case
+from experiments.evaluation import jobs, sets
+from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation.features import log1p_at_median_depth, svd_components
-from scmultimodal.schemas import configs
 from scmultimodal.weights import export
 from scmultimodal.workflows import judge
 from scmultimodal.workflows.presets import Preset
@@ -57,7 +56,7 @@ def components(case: Case, preset: Preset, folder: Path, *, number: int = 50) ->
         settings={
             **case.settings(),
             "kind": f"{number} components",
-            "recipe": configs.to_json(preset.recipe),
+            "recipe": jobs.numbers(preset.recipe),
         },
         compute=compute,
     )

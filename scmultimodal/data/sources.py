@@ -77,9 +77,15 @@ class CellSource(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class StoreSource:
-    """The bins of a prepared dataset."""
+    """The bins of a prepared dataset.
+
+    Attributes:
+        store: the dataset.
+        taught: class of each cell where it is not to be that of the store.
+    """
 
     store: Store
+    taught: Int[np.ndarray, " cells"] | None = None
 
     @property
     def num_cells(self) -> int:
@@ -93,7 +99,9 @@ class StoreSource:
 
     @property
     def labels(self) -> Int[np.ndarray, " cells"] | None:
-        """Class of each cell as in `Store.labels`."""
+        """Class of each cell: as in `Store.labels`, unless others are taught."""
+        if self.taught is not None:
+            return self.taught
         return self.store.labels if self.store.label_names else None
 
     def present(self, modality: str) -> Bool[np.ndarray, " cells"]:

@@ -8,7 +8,7 @@ value tried first) along a grid that grows until the best value is inside it.
 import dataclasses
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -174,37 +174,41 @@ def nearest_neighbours(
     grid: Sequence[float] = NEIGHBOURS_GRID,
 ) -> BaselineResult:
     """Vote of the nearest training cells on SVD components; their number is tuned."""
-    _check(features, labels, split, num_classes)
     start = time.perf_counter()
     components = svd_components(
         features, split.train, num_components=num_components, seed=seed
     )
+    result = vote_of_neighbours(
+        components, labels, split, num_classes=num_classes, grid=grid
+    )
+    return dataclasses.replace(result, seconds=time.perf_counter() - start)
+
+
+def vote_of_neighbours(
+    vectors: Float[np.ndarray, "cells dim"],
+    labels: Integer[np.ndarray, " cells"],
+    split: SplitIndices,
+    *,
+    num_classes: int,
+    grid: Sequence[float] = NEIGHBOURS_GRID,
+) -> BaselineResult:
+    """Vote of the nearest training cells on vectors as they are; see `compare`."""
 
     def fit(value: float) -> KNeighborsClassifier:
         number = min(max(1, round(value)), split.train.size)
         model = KNeighborsClassifier(number)
-        return model.fit(components[split.train], labels[split.train])
-
-    def try_value(value: float) -> Trial:
-        predictions = fit(value).predict(components[split.validation])
-        truth = labels[split.validation]
-        scores = classification.score(truth, predictions, num_classes)
-        return Trial(value=value, validation=scores)
+        return model.fit(vectors[split.train], labels[split.train])
 
     with threadpool_limits(1):
-        trials, best = search(try_value, grid)
-        return _judge(
-            fit(best.value),
-            components,
+        return _tune(
+            fit,
+            vectors,
             labels,
             split,
             num_classes,
+            grid=grid,
             name="nearest_neighbours",
             parameter="k",
-            value=best.value,
-            trials=trials,
-            converged=True,
-            start=start,
         )
 
 
@@ -217,32 +221,20 @@ def naive_bayes(
     grid: Sequence[float] = NAIVE_BAYES_GRID,
 ) -> BaselineResult:
     """Multinomial naive Bayes on counts; the smoothing alpha is tuned."""
-    _check(counts, labels, split, num_classes)
-    start = time.perf_counter()
 
     def fit(value: float) -> MultinomialNB:
         model = MultinomialNB(alpha=value)
         return model.fit(counts[split.train], labels[split.train])
 
-    def try_value(value: float) -> Trial:
-        predictions = fit(value).predict(counts[split.validation])
-        truth = labels[split.validation]
-        scores = classification.score(truth, predictions, num_classes)
-        return Trial(value=value, validation=scores)
-
-    trials, best = search(try_value, grid)
-    return _judge(
-        fit(best.value),
+    return _tune(
+        fit,
         counts,
         labels,
         split,
         num_classes,
+        grid=grid,
         name="naive_bayes",
         parameter="alpha",
-        value=best.value,
-        trials=trials,
-        converged=True,
-        start=start,
     )
 
 
@@ -329,6 +321,41 @@ def _fit_quietly(model: Any, features: Features, labels: np.ndarray) -> None:
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
+
+
+def _tune(
+    fit: Callable[[float], Any],
+    features: Features,
+    labels: np.ndarray,
+    split: SplitIndices,
+    num_classes: int,
+    *,
+    grid: Sequence[float],
+    **fields: Any,
+) -> BaselineResult:
+    """Fits with each value that is tried, and judges the best."""
+    _check(features, labels, split, num_classes)
+    start = time.perf_counter()
+
+    def try_value(value: float) -> Trial:
+        predictions = fit(value).predict(features[split.validation])
+        truth = labels[split.validation]
+        scores = classification.score(truth, predictions, num_classes)
+        return Trial(value=value, validation=scores)
+
+    trials, best = search(try_value, grid)
+    return _judge(
+        fit(best.value),
+        features,
+        labels,
+        split,
+        num_classes,
+        value=best.value,
+        trials=trials,
+        converged=True,
+        start=start,
+        **fields,
+    )
 
 
 def _judge(

@@ -1,15 +1,25 @@
 """The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3)."""
 
 import dataclasses
-from typing import NamedTuple
+import functools
+import typing
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.modules import embeddings, performer
+from scmultimodal.ops import exact_attention
 from scmultimodal.schemas.batches import TOKENS, Array, CellBatch, Tokens
 from scmultimodal.schemas.modality import MODALITIES
+
+
+Rows = Float[Array, "cells rows dim"]
+Present = Bool[Array, " cells"]
+Joint = Literal["mean", "concatenate", "cross_attention"]
+JOINTS = typing.get_args(Joint)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +31,10 @@ class CellEncoderConfig:
         num_bins: buckets of the non-zero values; 0 is zero, num_bins + 1 the mask.
         tokens: which genes of a cell are its tokens.
         path: shape of each of the two paths.
+        joint: how a token's outputs of the two paths become one: their "mean" (the
+            study's); a linear map of both, "concatenate"; or the mean after the tokens
+            of each path have attended to those of the other, "cross_attention". Where a
+            cell lacks a modality, all but "concatenate" leave the other as it is.
     """
 
     num_genes: int
@@ -29,6 +43,7 @@ class CellEncoderConfig:
     path: performer.PerformerConfig = dataclasses.field(
         default_factory=performer.PerformerConfig
     )
+    joint: Joint = "mean"
 
     def __post_init__(self):
         for field in ("num_genes", "num_bins"):
@@ -39,6 +54,10 @@ class CellEncoderConfig:
         if self.tokens not in TOKENS:
             raise ValueError(
                 f"tokens must be one of {', '.join(TOKENS)}, got {self.tokens!r}"
+            )
+        if self.joint not in JOINTS:
+            raise ValueError(
+                f"joint must be one of {', '.join(JOINTS)}, got {self.joint!r}"
             )
         if self.tokens == "static_zeros" and self.path.attention == "exact":
             raise ValueError(
@@ -82,16 +101,60 @@ class CellEncoder(hk.Module):
             for modality in MODALITIES
             if (values := getattr(batch, modality)) is not None
         }
-        tokens = average_present(
-            [self._path(m, values, batch, at) for m, (values, _) in paths.items()],
-            [present for _, present in paths.values()],
-        )
+        crossed = self.config.joint == "cross_attention" and len(paths) > 1
+        wanted = None if crossed else at
+        outputs = {m: self._path(m, v, batch, wanted) for m, (v, _) in paths.items()}
+        present = {m: p for m, (_, p) in paths.items()}
+        if crossed:
+            outputs = self._cross(outputs, present, batch.token_mask, at)
+        tokens = self._join(outputs, present)
         if at is not None:
             return CellEncoding(tokens=tokens, cells=None)
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
         return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
+
+    @hk.transparent
+    def _join(
+        self, outputs: Mapping[str, Rows], present: Mapping[str, Present]
+    ) -> Float[Array, "cells rows dim"]:
+        if self.config.joint != "concatenate":
+            return average_present(list(outputs.values()), list(present.values()))
+        dim, mapped = self.config.path.dim, []
+        for modality, rows in outputs.items():
+            shown = jnp.where(present[modality][:, None, None], rows, 0)
+            mapped.append(hk.Linear(dim, name=f"{modality}_joint")(shown))
+        return functools.reduce(jnp.add, mapped)
+
+    @hk.transparent
+    def _cross(
+        self,
+        outputs: Mapping[str, Float[Array, "cells tokens dim"]],
+        present: Mapping[str, Present],
+        token_mask: Bool[Array, "cells tokens"] | None,
+        at: Int[Array, "cells chosen"] | None,
+    ) -> dict[str, Rows]:
+        """A layer of softmax attention from each path to the other."""
+        config, found = self.config.path, {}
+        both = functools.reduce(jnp.logical_and, present.values())[:, None, None]
+        for modality, own in outputs.items():
+            (other,) = (rows for m, rows in outputs.items() if m != modality)
+            exact = dataclasses.replace(config, attention="exact")
+            layer = performer.PerformerLayer(exact, name=f"{modality}_cross")
+            crossed = exact_attention.layer(
+                layer()[0],
+                own,
+                token_mask,
+                at=at,
+                context=other,
+                approximate_gelu=config.approximate_gelu,
+                precision=config.dtype,
+            )
+            if at is not None:
+                own = jnp.take_along_axis(own, at[..., None], 1)
+            found[modality] = jnp.where(both, crossed, own)
+        return found
 
     @hk.name_like("__call__")
     def approximation_errors(

@@ -20,6 +20,7 @@ def layer(
     token_mask: Bool[Array, "cells tokens"] | None = None,
     *,
     at: Int[Array, "cells chosen"] | None = None,
+    context: Float[Array, "cells tokens dim"] | None = None,
     chunk: int = 128,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
@@ -31,13 +32,14 @@ def layer(
         x: residual stream.
         token_mask: True at real tokens.
         at: the tokens whose rows are wanted; None wants every row.
+        context: what is attended to; None attends to `x` itself.
         chunk: queries worked on at a time.
         approximate_gelu: tanh approximation of GELU instead of erf.
         precision: what products are computed in.
     """
     if token_mask is None:
         token_mask = jnp.ones(x.shape[:2], bool)
-    normed = favor.attention_norm(parameters, x)
+    normed = favor.attention_norm(parameters, x if context is None else context)
     keys = product("btD,Dhd->bhtd", normed, parameters.key, precision)
     values = product("btD,Dhd->bhtd", normed, parameters.value, precision)
     allowed = token_mask[:, None, None]

@@ -23,6 +23,8 @@ class CellTypeConfig:
         encoder: shape of the cell encoder.
         head: shape of the cell-type head.
         token_dropout: in training, the share of the non-zero values set to zero.
+        thinning: in training, the share of single counts taken away; values are to be
+            counts.
         cell_vector_weight: weight of a second cross-entropy, of a linear map of the
             cell's vector. The head reads tokens and leaves the vector as it is; with
             this, embeddings of the fine-tuned model tell the types apart too.
@@ -31,13 +33,13 @@ class CellTypeConfig:
     encoder: cell_encoder.CellEncoderConfig
     head: cell_type.CellTypeHeadConfig
     token_dropout: float = 0.0
+    thinning: float = 0.0
     cell_vector_weight: float = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.token_dropout < 1:
-            raise ValueError(
-                f"token_dropout must be in [0, 1), got {self.token_dropout}"
-            )
+        for name in ("token_dropout", "thinning"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {share}")
         if self.cell_vector_weight < 0:
             raise ValueError(
                 f"cell_vector_weight must be at least 0, got {self.cell_vector_weight}"
@@ -91,6 +93,8 @@ class CellTypeClassification:
         drop_key, head_key = jax.random.split(rng)
         if is_training and self.config.token_dropout:
             batch = self._drop_tokens(drop_key, batch)
+        if is_training and self.config.thinning:
+            batch = self._thin(jax.random.fold_in(drop_key, 1), batch)
         key = head_key if is_training else None
         (logits, vector_logits), state = self._forward.apply(
             params, network_state, key, batch, is_training=is_training
@@ -124,3 +128,21 @@ class CellTypeClassification:
             if (v := getattr(batch, m)) is not None
         }
         return batch.replace(**values)
+
+    def _thin(self, rng: jax.Array, batch: CellBatch) -> CellBatch:
+        """Takes single counts away, as if the cell had been sequenced less deeply."""
+        kept = {
+            m: masking.thin(
+                key,
+                v,
+                batch.row,
+                kept_share=1 - self.config.thinning,
+                most=self.config.encoder.num_bins,
+            )
+            for key, m in zip(jax.random.split(rng), MODALITIES, strict=True)
+            if (v := getattr(batch, m)) is not None
+        }
+        if batch.token_mask is not None:
+            shown = jnp.stack([v > 0 for v in kept.values()]).any(0)
+            kept["token_mask"] = batch.token_mask & shown
+        return batch.replace(**kept)

@@ -48,8 +48,9 @@ class TrainResult:
     """What a training leaves behind.
 
     Attributes:
-        state: host arrays. With `keep_best`, parameters and network state are those of
-            the best validation; the rest is that of the last step.
+        state: host arrays; parameters are the running mean where there is one. With
+            `keep_best`, parameters and network state are those of the best validation;
+            the rest is that of the last step.
         history: the records of `metrics.jsonl`, those before a resume included.
         best_step: step of the best validation, None without `keep_best`.
     """
@@ -131,6 +132,7 @@ def fit(
         run_folder.checkpoints.wait()
         hosts.barrier("trained")
         state, best = over.unreplicate(state), None
+        state = state.replace(params=state.judged)
         if config.keep_best:
             state, best = run_folder.with_best(state)
         return TrainResult(
@@ -154,7 +156,12 @@ def _initial_state(
     adamw = build_optimizer(optimizer, params, config.num_steps)
     start = jax.jit(
         lambda params, network_state: begin(
-            params, network_state, adamw, rng, skip_spikes=optimizer.skip_spikes
+            params,
+            network_state,
+            adamw,
+            rng,
+            skip_spikes=optimizer.skip_spikes,
+            average=optimizer.average,
         )
     )
     return jax.tree.map(np.asarray, start(params, network_state))
@@ -198,6 +205,7 @@ class _Run:
             trainable=moving,
             microbatches=self.running.microbatches,
             skip_spikes=self.optimizer.skip_spikes,
+            average=self.optimizer.average,
         )
         state = self.over.replicate(state)
 
@@ -297,7 +305,7 @@ class _Run:
     def _validate(self, done: int, state: TrainState, batches: Iterable[Any]) -> None:
         """Judges, records, and keeps the state if it is the best so far."""
         means = validation.average(
-            self.judge, state.params, state.network_state, batches, self.over
+            self.judge, state.judged, state.network_state, batches, self.over
         )
         means |= self.derive(means)
         self.folder.metrics.write(done, "validation", means)
@@ -311,5 +319,5 @@ class _Run:
                 f"take one of {', '.join(means)}",
             )
         if self.folder.is_best(means[name], 1 if self.config.best_is == "max" else -1):
-            kept = {"params": state.params, "network_state": state.network_state}
+            kept = {"params": state.judged, "network_state": state.network_state}
             self.folder.save_best(done, self.over.unreplicate(kept), means[name])

@@ -32,6 +32,9 @@ class OptimizerConfig:
         clip_norm: largest global norm of the gradient of all that moves.
         rates: ordered (regex, multiplier of the learning rate). The first regex that
             matches a whole "module/name" path decides; 0 freezes: no update, no decay.
+        average: decay of a running mean of the parameters, which is what is judged and
+            kept in their place; it starts fast, as min(average, (1 + t) / (10 + t)).
+            None keeps the parameters themselves.
         skip_spikes: skips a step whose loss is this many robust standard deviations
             above the median of the last 64; None skips none.
     """
@@ -47,6 +50,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     clip_norm: float = 1.0
     rates: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    average: float | None = None
     skip_spikes: float | None = None
 
     def __post_init__(self):
@@ -62,6 +66,10 @@ class OptimizerConfig:
             "skip_spikes": (
                 self.skip_spikes is None or self.skip_spikes > 0,
                 "must be positive, or None",
+            ),
+            "average": (
+                self.average is None or 0 < self.average < 1,
+                "must be within (0, 1), or None",
             ),
             "decay": (
                 self.decay in ("cosine", "linear", "constant"),

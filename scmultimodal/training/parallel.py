@@ -53,6 +53,7 @@ class Parallelism(Protocol):
         trainable: Any = None,
         microbatches: int = 1,
         skip_spikes: float | None = None,
+        average: float | None = None,
     ) -> TrainStep:
         """The compiled `make_update`; the state that goes in is given up."""
         ...

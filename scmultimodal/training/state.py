@@ -26,6 +26,7 @@ class TrainState:
         rng: key data. The key of a step is `fold_in(rng, step)`, so nothing else
             needs to be remembered.
         recent_losses: of the last steps, where spikes are skipped.
+        averaged: running mean of `params`, where there is one.
     """
 
     params: Any
@@ -34,6 +35,12 @@ class TrainState:
     step: Int32[Array, "..."]
     rng: UInt32[Array, "... 2"]
     recent_losses: Float32[Array, "... window"] | None = None
+    averaged: Any = None
+
+    @property
+    def judged(self) -> Any:
+        """The parameters that are judged and kept."""
+        return self.params if self.averaged is None else self.averaged
 
 
 def begin(
@@ -43,8 +50,9 @@ def begin(
     rng: Array,
     *,
     skip_spikes: float | None = None,
+    average: float | None = None,
 ) -> TrainState:
-    """The state before the first step; see `OptimizerConfig` for `skip_spikes`."""
+    """The state before the first step; see `OptimizerConfig` for the options."""
     return TrainState(
         params=params,
         network_state=network_state,
@@ -52,4 +60,5 @@ def begin(
         step=jnp.zeros((), jnp.int32),
         rng=rng,
         recent_losses=None if skip_spikes is None else spikes.nothing_yet(),
+        averaged=None if average is None else params,
     )

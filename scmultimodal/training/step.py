@@ -44,6 +44,7 @@ def make_update(
     *,
     microbatches: int = 1,
     skip_spikes: float | None = None,
+    average: float | None = None,
     shares: int | None = None,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Returns `update(state, batch, votes=None) -> (state, metrics)`.
@@ -61,7 +62,7 @@ def make_update(
             None means all.
         microbatches: parts of the batch whose gradients are added one after the other.
             They are that of the whole, since draws are keyed by row.
-        skip_spikes: see `OptimizerConfig`.
+        skip_spikes, average: see `OptimizerConfig`.
         shares: None for code that `jax.pmap` maps: it sees the rows of one device and
             adds up over all. A number for code that sees the rows of so many devices at
             once: nothing is left to add.
@@ -103,8 +104,10 @@ def make_update(
         norm = optax.tree.norm(gradient)
         gradient = merge(gradient, jax.tree.map(jnp.zeros_like, frozen))
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
         new = state.replace(
-            params=optax.apply_updates(state.params, updates),
+            params=params,
+            averaged=_averaged(state, params, average),
             network_state=_apply_change(
                 state.network_state, network_state, change, seen
             ),
@@ -129,6 +132,17 @@ def make_update(
         return kept.replace(step=state.step + 1, recent_losses=recent), metrics
 
     return update
+
+
+def _averaged(state: TrainState, params: Any, decay: float | None) -> Any:
+    if decay is None:
+        return None
+    kept = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+    return jax.tree.map(
+        lambda old, new: (kept * old + (1 - kept) * new).astype(old.dtype),
+        state.averaged,
+        params,
+    )
 
 
 def make_judgement(

@@ -88,11 +88,11 @@ def plan(
     """
     params, network_state = jax.eval_shape(task.init, jax.random.PRNGKey(0), example)
     adamw = build_optimizer(optimizer, params, steps)
+    options = {"skip_spikes": optimizer.skip_spikes, "average": optimizer.average}
 
     def start(params: Any, network_state: Any) -> TrainState:
         rng = jax.random.PRNGKey(0)
-        skip_spikes = optimizer.skip_spikes
-        return begin(params, network_state, adamw, rng, skip_spikes=skip_spikes)
+        return begin(params, network_state, adamw, rng, **options)
 
     state = jax.eval_shape(start, params, network_state)
     over = parallel.build(running.parallel)
@@ -101,7 +101,7 @@ def plan(
         adamw,
         trainable=trainable(optimizer, params),
         microbatches=running.microbatches,
-        skip_spikes=optimizer.skip_spikes,
+        **options,
     )
     begun = time.monotonic()
     compiled = step.lower(*over.shapes(state, example), over.vote(None)).compile()

@@ -7,12 +7,13 @@ from typing import Literal
 
 import jax
 import numpy as np
+from scipy import sparse
 
 from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation import naive_bayes
+from scmultimodal.evaluation import few_shot, naive_bayes
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
@@ -35,13 +36,23 @@ class FinetuneConfig:
         dropout: rate in the head.
         silent_genes: whether the head reads silent genes where they are tokens.
         token_dropout: share of a cell's values hidden in training.
+        thinning: share of a cell's single counts hidden in training; its bins are to be
+            counts.
         by_value: the head weighs what a token says by its value.
         skip: adds a linear map of the value bins to the logits.
         naive_bayes: that map begins as so much of naive Bayes' log-likelihoods.
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
+        labels_per_type: training cells of each type whose label is shown; None shows
+            all.
+        self_training: shows the other training cells too, with the type that naive
+            Bayes gives them by expectation maximisation (`naive_bayes.fit_em`).
         epochs: passes over the training cells; the best on validation is kept.
+        min_steps: updates at least: as many more passes as that takes.
         batch_size: cells of a batch over all devices.
         frozen: trains the head alone.
+        layer_decay: each layer of the encoder learns at so much of the rate of the one
+            above it, the embeddings below the first.
+        head_rate: of the head, as a share of the learning rate.
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of the head, of batches and of dropout.
         optimizer: AdamW.
@@ -52,13 +63,19 @@ class FinetuneConfig:
     dropout: float = 0.0
     silent_genes: bool = True
     token_dropout: float = 0.0
+    thinning: float = 0.0
     by_value: bool = False
     skip: bool = False
     naive_bayes: float = 0.0
     cell_vector_weight: float = 0.0
+    labels_per_type: int | None = None
+    self_training: bool = False
     epochs: int = 20
+    min_steps: int = 0
     batch_size: int = 256
     frozen: bool = False
+    layer_decay: float = 1.0
+    head_rate: float = 1.0
     resume: Literal["auto", "never"] = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = dataclasses.field(
@@ -68,6 +85,9 @@ class FinetuneConfig:
 
     def __post_init__(self):
         """Raises InputError for values out of range."""
+        for name in ("layer_decay", "head_rate"):
+            if not 0 < (value := getattr(self, name)) <= 1:
+                raise InputError(name, f"is {value}", "Give a share above 0, up to 1")
         if self.naive_bayes < 0 or (self.naive_bayes and not self.skip):
             raise InputError(
                 "naive_bayes",
@@ -107,12 +127,14 @@ def run(
                 skip=config.skip,
             ),
             token_dropout=config.token_dropout,
+            thinning=config.thinning,
             cell_vector_weight=config.cell_vector_weight,
         )
     )
-    builder = trained.builder_for(StoreSource(store), start.config)
+    cells, labels = _shown(store, regime, config)
+    builder = trained.builder_for(StoreSource(store, labels), start.config)
     sampler = EpochSampler(
-        cells_of(store, "train", regime),
+        cells,
         config.batch_size,
         seed=config.seed,
         lengths=builder.lengths(regime),
@@ -124,9 +146,13 @@ def run(
         params = trained.take_trunk(params, start.params)
         network_state = trained.take_trunk(network_state, start.network_state)
     if config.naive_bayes:
-        params = _with_naive_bayes(params, store, regime, config.naive_bayes)
-    steps = config.epochs * sampler.batches_per_epoch
-    optimizer = _optimizer(config, steps)
+        params = _with_naive_bayes(
+            params, store, regime, cells, labels, config.naive_bayes
+        )
+    steps = max(config.epochs * sampler.batches_per_epoch, config.min_steps)
+    every = max(steps // config.epochs, sampler.batches_per_epoch)
+    layers = start.config.encoder.path.num_layers
+    optimizer = _optimizer(config, steps, layers)
     result = loop.fit(
         task,
         train_batches=lambda step, share: builder.build(
@@ -136,8 +162,8 @@ def run(
         config=loop.LoopConfig(
             num_steps=steps,
             seed=config.seed,
-            evaluate_every=sampler.batches_per_epoch,
-            checkpoint_every=sampler.batches_per_epoch,
+            evaluate_every=every,
+            checkpoint_every=every,
             keep_best="accuracy",
             resume=config.resume,
         ),
@@ -190,26 +216,63 @@ def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
     return cells[keep]
 
 
+def labelled_cells(store: Store, regime: Regime, per_type: int | None) -> np.ndarray:
+    """The training cells whose label is shown, however often it is asked."""
+    cells = cells_of(store, "train", regime)
+    return few_shot.choose(store.labels, cells, per_type, seed=0)
+
+
+def _shown(
+    store: Store, regime: Regime, config: FinetuneConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells to train on, and the label that each cell of the store is to have."""
+    known = labelled_cells(store, regime, config.labels_per_type)
+    if not config.self_training:
+        return known, store.labels
+    cells = cells_of(store, "train", regime)
+    joint = sparse.hstack([store.rows(m, cells) for m in regime.modalities], "csr")
+    shown = np.where(np.isin(cells, known), store.labels[cells], -1)
+    model = naive_bayes.fit_em(joint, shown, len(store.label_names))
+    labels = store.labels.copy()
+    labels[cells] = np.where(shown < 0, model.predict(joint).argmax(1), shown)
+    return cells, labels
+
+
 def _with_naive_bayes(
-    params: export.Tree, store: Store, regime: Regime, share: float
+    params: export.Tree,
+    store: Store,
+    regime: Regime,
+    cells: np.ndarray,
+    labels: np.ndarray,
+    share: float,
 ) -> export.Tree:
     """Begins the skip as a share of what multinomial naive Bayes says of the bins."""
-    cells = cells_of(store, "train", regime)
     head = dict(params["cell_type_head"])
     for modality in regime.modalities:
         log_likelihoods = naive_bayes.log_likelihoods(
-            store.rows(modality, cells), store.labels[cells], len(store.label_names)
+            store.rows(modality, cells), labels[cells], len(store.label_names)
         )
         head[f"{modality}_skip"] = np.float32(share) * log_likelihoods
     return {**params, "cell_type_head": head}
 
 
-def _optimizer(config: FinetuneConfig, steps: int) -> OptimizerConfig:
+def _optimizer(config: FinetuneConfig, steps: int, layers: int) -> OptimizerConfig:
     optimizer = shorten_warmup(config.optimizer, steps)
+    rates: list[tuple[str, float]] = []
     if config.frozen:
-        rates = ((r"cell_encoder/.*", 0.0), (r".*", 1.0))
-        optimizer = dataclasses.replace(optimizer, rates=rates)
-    return optimizer
+        rates = [(r"cell_encoder/.*", 0.0)]
+    elif config.layer_decay != 1:
+        decays = [config.layer_decay**depth for depth in range(layers + 1)]
+        rates = [
+            (rf"cell_encoder/.*layer_{layer}/.*", decays[layers - 1 - layer])
+            for layer in range(layers)
+        ]
+        rates += [(r"cell_encoder/.*_embedding.*", decays[layers])]
+    if config.head_rate != 1:
+        rates += [(r"cell_type_head/.*", config.head_rate)]
+    if not rates:
+        return optimizer
+    return dataclasses.replace(optimizer, rates=(*rates, (r".*", 1.0)))
 
 
 def _validation(

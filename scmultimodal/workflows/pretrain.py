@@ -20,7 +20,7 @@ from scmultimodal.data.sampling import (
 )
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.cell_encoder import CellEncoderConfig, Joint
 from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
@@ -28,6 +28,7 @@ from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.combined import Combined
+from scmultimodal.tasks.contrastive import Contrastive, ContrastiveConfig
 from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
 from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
@@ -49,6 +50,7 @@ class PretrainConfig:
 
     Attributes:
         path: shape of each of the two paths.
+        joint: how the outputs of the two paths become one; see `CellEncoderConfig`.
         tokens: "all" genes; the union of a cell's "nonzero" ones; or these beside
             "static_zeros", the silent genes as all cells share them.
         feature_order: of the genes, where tokens are all genes.
@@ -60,6 +62,9 @@ class PretrainConfig:
         count_weight: of the loss of counts that the encoder did not see, told from the
             cell's vector; above 0 it needs bins by the strategy "counts".
         kept_share: of those counts, the share that it does see.
+        contrastive_weight: of the loss of telling which RNA belongs to which ATAC
+            profile of a batch, by the vectors of each path alone.
+        temperature: that its cosines are divided by.
         modality_dropout: of a cell with both modalities, how often one is not shown.
         decoder: what tells counts from the cell's vector.
         mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or the
@@ -78,6 +83,7 @@ class PretrainConfig:
     """
 
     path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
+    joint: Joint = "mean"
     tokens: Tokens = "all"
     feature_order: FeatureOrder = "fixed"
     buckets: tuple[int, ...] | None = None
@@ -87,6 +93,8 @@ class PretrainConfig:
     count_weight: float = 0.0
     kept_share: float = 0.5
     modality_dropout: float = 0.5
+    contrastive_weight: float = 0.0
+    temperature: float = 0.1
     decoder: CountDecoderConfig = dataclasses.field(default_factory=CountDecoderConfig)
     mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
     dataset_weights: Mapping[str, float] | None = None
@@ -103,12 +111,11 @@ class PretrainConfig:
 
     def __post_init__(self):
         """Raises InputError where nothing is to be learned."""
-        weights = (self.mask_weight, self.count_weight)
-        if min(weights) < 0 or not any(weights):
+        names = ("mask_weight", "count_weight", "contrastive_weight")
+        weights = {name: getattr(self, name) for name in names}
+        if min(weights.values()) < 0 or not any(weights.values()):
             raise InputError(
-                "mask_weight and count_weight",
-                f"are {self.mask_weight} and {self.count_weight}",
-                "Give one above 0, and none below",
+                "weights", f"are {weights}", "Give one above 0, and none below"
             )
 
 
@@ -205,13 +212,24 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
 
 
 def make_task(store: Store, config: PretrainConfig) -> Task:
-    """The objective, for the vocabulary of a dataset.
+    """The objective, or the weighted sum of several, for a dataset's vocabulary.
 
     Raises:
         InputError: counts are to be split, and the dataset's bins are none.
     """
-    if not config.count_weight:
-        return masked_bins(store, config)
+    makers = {
+        "masked": (masked_bins, config.mask_weight),
+        "counts": (_count_splitting, config.count_weight),
+        "contrastive": (_contrastive, config.contrastive_weight),
+    }
+    asked = {n: (make, weight) for n, (make, weight) in makers.items() if weight}
+    tasks = {n: (make(store, config), weight) for n, (make, weight) in asked.items()}
+    if len(tasks) == 1:
+        return next(iter(tasks.values()))[0]
+    return Combined(tasks)
+
+
+def _count_splitting(store: Store, config: PretrainConfig) -> CountSplitting:
     strategy = store.vocabulary.recipe["strategy"]
     if strategy != "counts":
         raise InputError(
@@ -220,7 +238,7 @@ def make_task(store: Store, config: PretrainConfig) -> Task:
             f"{config.count_weight}",
             "prepare it with --recipe.strategy counts, or give --count-weight 0",
         )
-    split = CountSplitting(
+    return CountSplitting(
         CountSplittingConfig(
             encoder=encoder_config(store, config),
             decoder=config.decoder,
@@ -228,13 +246,13 @@ def make_task(store: Store, config: PretrainConfig) -> Task:
             modality_dropout=config.modality_dropout,
         )
     )
-    if not config.mask_weight:
-        return split
-    return Combined(
-        {
-            "masked": (masked_bins(store, config), config.mask_weight),
-            "counts": (split, config.count_weight),
-        }
+
+
+def _contrastive(store: Store, config: PretrainConfig) -> Contrastive:
+    return Contrastive(
+        ContrastiveConfig(
+            encoder=encoder_config(store, config), temperature=config.temperature
+        )
     )
 
 
@@ -256,6 +274,7 @@ def encoder_config(store: Store, config: PretrainConfig) -> CellEncoderConfig:
         num_bins=store.vocabulary.recipe["num_bins"],
         tokens=config.tokens,
         path=config.path,
+        joint=config.joint,
     )
 
 

@@ -14,14 +14,18 @@ from experiments.evaluation import (
     jobs,
     readme,
     sets,
+    tables,
     vectors,
 )
-from experiments.evaluation.classifiers import Case, Voice
+from experiments.evaluation.cases import Case
+from experiments.evaluation.classifiers import Voice
 from scmultimodal import datasets
 from scmultimodal.evaluation import classification
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
+from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import prepare
+from scmultimodal.workflows.finetune import FinetuneConfig
 from scmultimodal.workflows.presets import BEST
 from tests import builders
 
@@ -68,6 +72,7 @@ def folder(regimes, tmp_path_factory):
         patch.setattr(cell_types, "BEST", TINY)
         patch.setattr(few_shot, "BEST", TINY)
         patch.setattr(few_shot, "LABELLED", (5, None))
+        patch.setattr(few_shot, "STEPS", 2)
         attending = dataclasses.replace(
             TINY,
             pretrain=dataclasses.replace(
@@ -81,6 +86,7 @@ def folder(regimes, tmp_path_factory):
             [
                 *("--sets", "simulated", "--seeds", "0", "1", "--out", str(path)),
                 *("--regimes", *regimes),
+                *("--sections", "cell_types", "multiome", "few_shot"),
             ]
         )
         yield path
@@ -92,6 +98,8 @@ def records(folder, section):
 
 def rows(folder):
     found = records(folder, "cell_types")
+    if (folder / "multiome.json").exists():
+        found += records(folder, "multiome")
     return {(row["modality"], row["model"]): row for row in found}
 
 
@@ -114,7 +122,7 @@ def test_every_model_is_judged_beside_the_simple_ones(folder, regimes):
 
 def test_gains_are_paired_by_split(folder):
     found = rows(folder)
-    best, reference = (found["rna", m] for m in ("best", cell_types.REFERENCE))
+    best, reference = (found["rna", m] for m in ("best", cell_types.SECTION.reference))
     gains = np.subtract(best["accuracy_by_seed"], reference["accuracy_by_seed"])
     assert best["accuracy_gain"] == pytest.approx(gains.mean())
     assert reference["accuracy_gain"] == reference["macro_f1_gain"] == 0
@@ -124,7 +132,7 @@ def test_gains_are_paired_by_split(folder):
 
 def test_nothing_is_measured_twice(folder, monkeypatch):
     case = Case(name="simulated", regime=Regime.RNA, seed=0)
-    wanted = [model.job for model in cell_types.models(case, folder)]
+    wanted = [entry.job for entry in cell_types.entries(case, folder)]
     monkeypatch.setattr(jobs, "_compute", lambda *_: pytest.fail("done already"))
     assert len(jobs.run(list({j.key: j for j in wanted}.values()), folder)) > 3
 
@@ -165,18 +173,17 @@ def test_few_labels(folder, regimes):
     found = records(folder, "few_shot")
     by = {(row["modality"], row["model"], row["per_type"]): row for row in found}
     models = {model for _, model, _ in by}
-    assert models == {
-        *("logistic_regression", "naive_bayes", "naive_bayes_em"),
-        *("frozen_logistic_regression", "components_logistic_regression"),
-    }
-    assert len(by) == len(regimes) * len(models) * 2
-    for regime in regimes:
+    taught = "best, self-trained"
+    assert models == {"best", taught, *few_shot.SIMPLE, *few_shot.UNLABELLED}
+    single = [r for r in regimes if r is not Regime.MULTIOME]
+    assert len(by) == len(single) * (len(models) * 2 - 1)
+    for regime in single:
         for model in ("logistic_regression", "naive_bayes"):
             whole = by[regime, model, None]["accuracy"]
             assert whole == pytest.approx(rows(folder)[regime, model]["accuracy"])
-    text = few_shot.table(found)
+    text = tables.markdown(few_shot.SECTION, found)
     assert text.splitlines()[0] == "| set | modality | model | 5 a type | all |"
-    assert len(text.splitlines()) == 2 + len(regimes) * len(models)
+    assert len(text.splitlines()) == 2 + len(single) * len(models)
 
 
 def test_vectors_are_of_cells_that_have_what_they_are_made_of(folder):
@@ -194,11 +201,12 @@ def test_vectors_are_of_cells_that_have_what_they_are_made_of(folder):
 def test_a_table_for_people():
     row = {"set": "a", "modality": "rna", "seeds": 5} | {
         f"{m}{end}": value
-        for m in cell_types.METRICS
+        for m in tables.SCORES
         for end, value in (("", 0.5), ("_gain", -0.012), ("_gain_half_width", 0.003))
     }
-    text = cell_types.table(
-        [row | {"model": "best"}, row | {"model": cell_types.REFERENCE}]
+    text = tables.markdown(
+        cell_types.SECTION,
+        [row | {"model": "best"}, row | {"model": cell_types.SECTION.reference}],
     )
     assert text.splitlines()[2:] == [
         "| a | rna | best | .500 | −.012 ± .003 | .500 | −.012 ± .003 |",
@@ -207,7 +215,7 @@ def test_a_table_for_people():
 
 
 def test_a_single_split_has_no_interval():
-    assert cell_types.half_width([0.1]) is None
+    assert tables.half_width([0.1]) is None
 
 
 def test_tables_of_the_readme(tmp_path):
@@ -225,6 +233,26 @@ def test_tables_of_the_readme(tmp_path):
 
 def test_sets_that_are_not_at_hand_are_skipped(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("SCMULTIMODAL_DATA", raising=False)
-    arguments = ["--sets", "bmmc", "--out", str(tmp_path)]
-    assert not command.main(arguments)
-    assert "skipped bmmc" in capsys.readouterr().out
+    assert command.main(["--sets", "bmmc", "--out", str(tmp_path)])
+    said = capsys.readouterr()
+    assert "skipped bmmc: SCMULTIMODAL_DATA names no folder" in said.out
+    assert "sets: none is at hand" in said.err
+    monkeypatch.setenv("SCMULTIMODAL_DATA", str(tmp_path))
+    assert "h5mu" in sets.missing("bmmc")
+    assert sets.missing("mouse_cortex") is None
+
+
+def test_a_file_without_a_place_is_told_before_anything_is_measured(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(tables, "measure", lambda *_: pytest.fail("measured"))
+    path = tmp_path / "README.md"
+    path.write_text("nothing")
+    assert command.main(["--readme", str(path), "--out", str(tmp_path)])
+    assert "has no place, or several" in capsys.readouterr().err
+
+
+def test_numbers_of_a_job_are_those_that_are_not_defaults():
+    assert jobs.numbers(FinetuneConfig()) == {}
+    changed = FinetuneConfig(epochs=3, optimizer=OptimizerConfig())
+    assert jobs.numbers(changed) == {"epochs": 3, "optimizer": {}}

@@ -64,6 +64,59 @@ def test_a_cell_without_a_modality_is_encoded_as_if_the_batch_had_none(encoder):
     np.testing.assert_allclose(mixed.tokens[present], both.tokens[present], atol=1e-5)
 
 
+@pytest.mark.parametrize("joint", ["concatenate", "cross_attention"])
+@pytest.mark.parametrize("num_tokens", [None, 9])
+def test_other_joint_embeddings(joint, num_tokens):
+    """A cell that lacks a modality is encoded as if the batch had none of it."""
+    config = dataclasses.replace(builders.encoder_config(GENES), joint=joint)
+    batch = builders.cell_batch(num_genes=GENES, num_tokens=num_tokens)
+    apply, params, state = initialise(cell_encoder.build_encoder(config), batch)
+
+    def encode(batch, at=None):
+        return apply(params, state, None, batch)[0]
+
+    present = np.array([True, False, True, False, True, True])
+    mixed = encode(batch.replace(atac_present=present))
+    alone = encode(batch.replace(atac=None, atac_present=np.zeros(6, bool)))
+    both = encode(batch)
+    shown = np.ones((6, GENES), bool) if num_tokens is None else batch.token_mask
+    lacking, having = shown & ~present[:, None], shown & present[:, None]
+    tokens = [np.asarray(found.tokens) for found in (mixed, alone, both)]
+    np.testing.assert_allclose(tokens[0][lacking], tokens[1][lacking], atol=1e-5)
+    np.testing.assert_allclose(tokens[0][having], tokens[2][having], atol=1e-5)
+    assert np.abs(tokens[2] - tokens[1])[having].max() > 0.1
+    # The other modality of one token is seen by all of the cell, or by itself alone.
+    first = np.where(np.arange(batch.atac.shape[1]) == 0, 5 - batch.atac, batch.atac)
+    moved = np.abs(np.asarray(encode(batch.replace(atac=first)).tokens) - tokens[2])
+    assert (moved[:, 0].max(-1) > 1e-3).all()
+    config = dataclasses.replace(
+        config, path=dataclasses.replace(config.path, num_layers=0)
+    )
+    apply, params, state = initialise(cell_encoder.build_encoder(config), batch)
+    moved = np.abs(
+        np.asarray(encode(batch.replace(atac=first)).tokens)
+        - np.asarray(encode(batch).tokens)
+    )
+    others = moved.max(-1)[:, 1:][shown[:, 1:]]
+    assert (others.max() > 1e-4) == (joint == "cross_attention")
+
+
+def test_cross_attention_of_chosen_tokens():
+    """The same rows as when all are asked for."""
+    config = dataclasses.replace(
+        builders.encoder_config(GENES), joint="cross_attention"
+    )
+    batch = builders.cell_batch(num_genes=GENES)
+    apply, params, state = initialise(cell_encoder.build_encoder(config), batch)
+    at = np.array([[3, 0]] * 6, np.int32)
+    chosen = hk.transform_with_state(
+        lambda batch: cell_encoder.CellEncoder(config)(batch, at)
+    )
+    found = jax.jit(chosen.apply)(params, state, None, batch)[0].tokens
+    expected = apply(params, state, None, batch)[0].tokens[:, [3, 0]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("how", [{"attention": "exact"}, {"dtype": "bfloat16"}])
 def test_how_attention_is_computed_is_a_field(initialised, encoder, how):
     """Exact attention has no projection, and is another model; bfloat16 is close."""

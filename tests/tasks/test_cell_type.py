@@ -1,5 +1,6 @@
 """Fine-tuning: labelled cells alone count, and dropped tokens are gone."""
 
+import dataclasses
 import functools
 
 import jax
@@ -17,12 +18,19 @@ GENES, CLASSES = 12, 3
 RNG = jax.random.PRNGKey(5)
 
 
+CONFIG = CellTypeConfig(
+    encoder=builders.encoder_config(GENES),
+    head=CellTypeHeadConfig(num_classes=CLASSES, hidden=(8, 6)),
+)
+
+
 @functools.cache
-def make(token_dropout=0.0, dropout=0.0):
+def make(token_dropout=0.0, dropout=0.0, thinning=0.0):
     config = CellTypeConfig(
         encoder=builders.encoder_config(GENES),
         head=CellTypeHeadConfig(num_classes=CLASSES, hidden=(8, 6), dropout=dropout),
         token_dropout=token_dropout,
+        thinning=thinning,
     )
     return compiled(CellTypeClassification(config))
 
@@ -49,6 +57,26 @@ def test_loss_and_accuracy_by_hand():
     )
     right = sum(logits[i].argmax() == cells.label[i] for i in counted)
     assert metrics["accuracy"] == (right, 4)
+
+
+@pytest.mark.parametrize("num_tokens", [None, 9])
+def test_thinning_takes_single_counts_and_tokens_without_any(num_tokens):
+    task = CellTypeClassification(dataclasses.replace(CONFIG, thinning=0.4))
+    cells = builders.cell_batch(
+        num_cells=300, num_genes=GENES, num_tokens=num_tokens, modalities=("rna",)
+    )
+    thinned = jax.jit(task._thin)(RNG, cells)
+    assert (thinned.rna <= cells.rna).all()
+    kept = np.asarray(thinned.rna, float).sum() / cells.rna.sum()
+    assert abs(kept - 0.6) < 0.02
+    if num_tokens:
+        np.testing.assert_array_equal(thinned.token_mask, thinned.rna > 0)
+    params, state = drawn(make(), batch())
+    seen, whole = (
+        make(thinning=0.4).loss(params, state, RNG, batch(), is_training=t)[0][0]
+        for t in (True, False)
+    )
+    assert seen != whole
 
 
 @pytest.mark.parametrize("num_tokens", [None, 9])

@@ -355,3 +355,25 @@ def test_an_error_of_the_data_reaches_the_caller_and_threads_end(tmp_path):
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(InputError, match=f"LoopConfig.{next(iter(wrong))}"):
         LoopConfig(**({"num_steps": 1} | wrong))
+
+
+def test_the_running_mean_is_what_is_judged_and_kept(tmp_path):
+    """Also after a resume, and beside the best of the validations."""
+    optimizer = dataclasses.replace(OPTIMIZER, average=0.9)
+    whole = train(tmp_path / "whole", optimizer=optimizer)
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", optimizer=optimizer, batches=stopping_at(9, kill))
+    again = train(tmp_path / "cut", optimizer=optimizer)
+    assert_same_run(again, whole, tmp_path / "cut", tmp_path / "whole")
+    last = dataclasses.replace(CONFIG, keep_best=None)
+    kept = train(tmp_path / "last", optimizer=optimizer, config=last)
+    plain = train(tmp_path / "plain", config=last)
+    equal = jax.tree.map(np.array_equal, kept.state.params, kept.state.averaged)
+    assert all(jax.tree.leaves(equal))
+    nearer = jax.tree.map(np.array_equal, kept.state.params, plain.state.params)
+    assert not all(jax.tree.leaves(nearer))
+    found = {
+        name: [r["loss"] for r in result.history if r["split"] == "validation"]
+        for name, result in (("kept", kept), ("plain", plain))
+    }
+    assert found["kept"] != found["plain"]

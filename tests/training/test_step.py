@@ -54,6 +54,29 @@ def test_update_by_hand():
     assert state.step == 1
 
 
+def test_the_running_mean_by_hand():
+    """It starts at the parameters, and is as fast as (1 + t) / (10 + t) at first."""
+    batch = regression_batch(0, rows=1, features=1).replace(
+        x=np.ones((1, 1), np.float32), y=np.ones(1, np.float32)
+    )
+    task, optimizer = Line(), optax.sgd(0.25)
+    over = parallel.Mapped(jax.devices()[:1])
+    step = over.train_step(task, optimizer, average=0.15)
+    state = begin(
+        *task.init(None, batch), optimizer, jax.random.PRNGKey(0), average=0.15
+    )
+    state = over.replicate(jax.device_get(state))
+    mean = slope = float(over.unreplicate(state).params["line"]["slope"])
+    for decay in (1 / 10, 0.15, 0.15):
+        state, _ = step(state, over.place(batch))
+        now = over.unreplicate(state)
+        slope += 0.25 * 2 * (1 - slope)
+        mean = decay * mean + (1 - decay) * slope
+        np.testing.assert_allclose(now.params["line"]["slope"], slope, rtol=1e-6)
+        np.testing.assert_allclose(now.averaged["line"]["slope"], mean, rtol=1e-6)
+        assert now.judged is now.averaged
+
+
 @pytest.mark.parametrize(
     ("change", "norm"),
     [

@@ -8,7 +8,9 @@ import pytest
 from scmultimodal.evaluation import naive_bayes
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
-from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.data.sampling import WHOLE
+from scmultimodal.training.metrics import read_metrics
+from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.workflows import finetune, judge, pretrain
 from scmultimodal.workflows.finetune import FinetuneConfig
 from tests import builders
@@ -73,3 +75,62 @@ def test_a_model_without_attention_learns(store, tmp_path):
 def test_naive_bayes_needs_the_skip():
     with pytest.raises(InputError, match=r"naive_bayes: is 0\.5, skip is False"):
         FinetuneConfig(naive_bayes=0.5)
+
+
+def test_few_labels_and_those_that_naive_bayes_adds(store, tmp_path, monkeypatch):
+    """The first network sees the labelled cells alone, the second all of them."""
+    seen = []
+
+    def fit(task, *, train_batches, **_):
+        batch = train_batches(0, WHOLE)
+        seen.append((batch.cell_index[batch.cell_mask], batch.label[batch.cell_mask]))
+        raise Stopped
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    monkeypatch.setattr(finetune.loop, "fit", fit)
+    for number, taught in enumerate((False, True)):
+        with pytest.raises(Stopped):
+            run(
+                store,
+                tmp_path / str(number),
+                labels_per_type=10,
+                self_training=taught,
+                batch_size=1_000,
+            )
+    known = finetune.labelled_cells(store, Regime.MULTIOME, 10)
+    train = finetune.cells_of(store, "train", Regime.MULTIOME)
+    assert len(known) == 10 * len(store.label_names)
+    (few, labels), (all_, taught) = seen
+    assert set(few) == set(known)
+    assert set(all_) == set(train)
+    np.testing.assert_array_equal(labels, store.labels[few])
+    of_known = np.isin(all_, known)
+    np.testing.assert_array_equal(taught[of_known], store.labels[all_[of_known]])
+    right = (taught == store.labels[all_])[~of_known].mean()
+    assert 0.6 < right < 1
+
+
+def test_few_cells_are_shown_more_often(store, tmp_path):
+    model = run(store, tmp_path / "run", labels_per_type=2, min_steps=7, epochs=3)
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    steps = [r["step"] for r in records if r["split"] == "validation"]
+    assert steps == [2, 4, 6, 7]
+    assert model.config.provenance["best_step"] in steps
+
+
+def test_rates_by_layer(store):
+    """From the top layer down to the embeddings, then what is above."""
+    config = FinetuneConfig(layer_decay=0.5, head_rate=0.1)
+    rates = finetune._optimizer(config, 100, 2).rates
+    assert [rate for _, rate in rates] == [0.5, 1.0, 0.25, 0.1, 1.0]
+    start = pretrain.untrained(store, builders.small_pretraining())
+    head = {"cell_type_head/logits": {"w": np.zeros((2, 2))}}
+    build_optimizer(
+        finetune._optimizer(config, 100, start.config.encoder.path.num_layers),
+        {**start.params, **head},
+        100,
+    )
+    with pytest.raises(InputError, match="layer_decay: is 0"):
+        FinetuneConfig(layer_decay=0.0)

@@ -1,0 +1,194 @@
+"""A section of the evaluation: what is measured in each case, and the table of it.
+
+Splits are paired: a gain over the reference is taken within each, then averaged.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from experiments.evaluation import jobs
+from experiments.evaluation.cases import Case
+from experiments.evaluation.jobs import Job
+from scmultimodal.schemas.modality import Regime
+
+Row = dict[str, Any]
+"""What makes the row, then METRIC, METRIC_by_seed, METRIC_gain, METRIC_gain_half_width;
+None where the metric was not measured."""
+
+SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+"""Of classifiers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What stands in a row of the table, in one split.
+
+    Attributes:
+        row: what makes the row beside set and modality; "model" among it.
+        job: that measures it.
+        within: keys that lead to its metrics in the result of the job.
+    """
+
+    row: Mapping[str, Any]
+    job: Job
+    within: tuple[str, ...] = ("test",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table.
+
+    Attributes:
+        about: a line for people.
+        entries: of a case.
+        regimes: of the cases that it has entries for.
+        metrics: what is shown, with the heads of its columns.
+        extra: metrics that are kept and not shown.
+        keys: what of a row is shown.
+        reference: the model that gains are taken over; None shows no gains.
+        pivot: the part of a row that has a column for each of its values.
+        head: of such a column.
+    """
+
+    about: str
+    entries: Callable[[Case, Path], Sequence[Entry]]
+    regimes: tuple[Regime, ...] = tuple(Regime)
+    metrics: Mapping[str, str] = dataclasses.field(default_factory=lambda: SCORES)
+    extra: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ("set", "modality", "model")
+    reference: str | None = None
+    pivot: str | None = None
+    head: Callable[[Any], str] = str
+
+
+def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
+    """Does what is not done yet; a row for each set, modality and model."""
+    asked: dict[tuple[tuple[str, Any], ...], list[Entry]] = {}
+    for case in cases:
+        if case.regime not in section.regimes:
+            continue
+        for entry in section.entries(case, folder):
+            row = {"set": case.name, "modality": str(case.regime), **entry.row}
+            asked.setdefault(tuple(row.items()), []).append(entry)
+    wanted = {e.job.key: e.job for group in asked.values() for e in group}
+    records = dict(zip(wanted, jobs.run(list(wanted.values()), folder), strict=True))
+    found = {
+        key: [_at(records[e.job.key]["result"], e.within) for e in group]
+        for key, group in asked.items()
+    }
+    return [_row(section, key, found) for key in found]
+
+
+def _at(result: Mapping[str, Any], within: Sequence[str]) -> Mapping[str, Any]:
+    for key in within:
+        result = result[key]
+    return result
+
+
+def _row(
+    section: Section,
+    key: tuple[tuple[str, Any], ...],
+    found: Mapping[tuple[tuple[str, Any], ...], Sequence[Mapping[str, Any]]],
+) -> Row:
+    row: Row = {**dict(key), "seeds": len(found[key])}
+    beside = tuple((n, section.reference if n == "model" else v) for n, v in key)
+    for metric in (*section.metrics, *section.extra):
+        values = [result.get(metric) for result in found[key]]
+        others = [result.get(metric) for result in found.get(beside, ())]
+        gains = [
+            value - other
+            for value, other in zip(values, others, strict=False)
+            if value is not None and other is not None
+        ]
+        row |= {
+            metric: None if None in values else statistics.mean(values),
+            f"{metric}_by_seed": values,
+            f"{metric}_half_width": None if None in values else half_width(values),
+            f"{metric}_gain": statistics.mean(gains) if gains else None,
+            f"{metric}_gain_half_width": half_width(gains),
+        }
+    return row
+
+
+def half_width(values: Sequence[float], *, level: float = 0.95) -> float | None:
+    """Of the interval of a mean by Student's t; None for a single value."""
+    if len(values) < 2:
+        return None
+    t = float(stats.t.ppf((1 + level) / 2, len(values) - 1))
+    return t * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def markdown(section: Section, rows: Sequence[Row]) -> str:
+    """The table for people: means over splits, with gains where there is a reference.
+
+    A row that begins as the one above it leaves that out.
+    """
+    return (_wide if section.pivot else _long)(section, rows)
+
+
+def _long(section: Section, rows: Sequence[Row]) -> str:
+    heads, body = list(section.keys), []
+    for title in section.metrics.values():
+        heads += [title, "gain"] if section.reference else [title]
+    for row in rows:
+        cells = []
+        for metric in section.metrics:
+            cells.append(_value(row[metric]))
+            if section.reference:
+                cells.append(_gain(section, row, metric))
+        body.append((_names(section, row), cells))
+    return _lines(heads, len(section.keys), body)
+
+
+def _wide(section: Section, rows: Sequence[Row]) -> str:
+    assert section.pivot is not None
+    columns = list(dict.fromkeys(row[section.pivot] for row in rows))
+    heads = [*section.keys, *map(section.head, columns)]
+    groups: dict[tuple[str, ...], dict[Any, str]] = {}
+    for row in rows:
+        text = " / ".join(_value(row[metric]) for metric in section.metrics)
+        groups.setdefault(_names(section, row), {})[row[section.pivot]] = text
+    body = [(n, [found.get(c, "") for c in columns]) for n, found in groups.items()]
+    return _lines(heads, len(section.keys), body)
+
+
+def _names(section: Section, row: Row) -> tuple[str, ...]:
+    return tuple(str(row[key]).replace("_", " ") for key in section.keys)
+
+
+def _lines(
+    heads: Sequence[str],
+    named: int,
+    body: Sequence[tuple[tuple[str, ...], Sequence[str]]],
+) -> str:
+    rules = ["---"] * named + ["---:"] * (len(heads) - named)
+    lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(rules)}|"]
+    above: tuple[str, ...] = ()
+    for names, cells in body:
+        same = names[:-1] == above[:-1] and bool(above)
+        shown = (("",) * (named - 1) + names[-1:]) if same else names
+        lines.append("| " + " | ".join([*shown, *cells]) + " |")
+        above = names
+    return "\n".join(lines)
+
+
+def _value(value: float | None) -> str:
+    """Three digits, as `.785`."""
+    if value is None:
+        return ""
+    sign = "−" if value < 0 else ""
+    return sign + f"{abs(value):.3f}".removeprefix("0")
+
+
+def _gain(section: Section, row: Row, metric: str) -> str:
+    gain, half = row[f"{metric}_gain"], row[f"{metric}_gain_half_width"]
+    if row["model"] == section.reference or gain is None:
+        return ""
+    text = ("+" if gain >= 0 else "−") + _value(abs(gain))
+    return text if half is None else f"{text} ± {_value(half)}"
