@@ -26,6 +26,8 @@ from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.regions import RegionTable
 from scmultimodal.genome.span_table import SpanTable
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
+from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
@@ -34,18 +36,21 @@ from scmultimodal.schemas.batches import (
     RegionBatch,
     SegmentationBatch,
     TokenBatch,
+    Tokens,
 )
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
 from scmultimodal.tasks.segmentation import Segmentation, SegmentationConfig
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
+from scmultimodal.weights import export
 from scmultimodal.weights.genome_model import (
     GenomeModelConfig,
     SegmenterConfig,
     StoredGenomeModel,
 )
-from scmultimodal.workflows import genome_inference, prepare
+from scmultimodal.workflows import genome_inference, prepare, pretrain, trained
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
@@ -222,6 +227,53 @@ def simulated_store(path: Path, **size: int) -> Store:
     genes = datasets.simulated_genes(data)
     provenance = {"name": "simulated", "simulated": True}
     return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def counts_store(path: Path, **size: int) -> Store:
+    """As `simulated_store`, with counts for bins."""
+    return counts_store_of(simulated_cells(**size), path)
+
+
+def counts_store_of(data: MuData, path: Path) -> Store:
+    """Simulated cells, prepared with counts for bins."""
+    config = prepare.PrepareConfig(
+        label="cell_type", recipe=RecipeConfig(target_sum=None, strategy="counts")
+    )
+    genes = datasets.simulated_genes(data)
+    provenance = {"name": "simulated", "simulated": True}
+    return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def random_cell_model(
+    store: Store,
+    *,
+    tokens: Tokens = "all",
+    num_layers: int = 0,
+    decodes: bool = True,
+    head: CellTypeHeadConfig | None = None,
+) -> export.StoredModel:
+    """A model of random numbers that tells counts, and cell types if it has a head."""
+    fields = {"count_weight": 1.0, "mask_weight": 0.0} if decodes else {}
+    config = small_pretraining(tokens=tokens, **fields)
+    path = dataclasses.replace(config.path, num_layers=num_layers, dim=8)
+    decoder = CountDecoderConfig(hidden=6, by_token=True)
+    config = dataclasses.replace(config, path=path, decoder=decoder)
+    model = pretrain.untrained(store, config)
+    params = dict(model.params)
+    if head is not None:
+        shape = CellTypeConfig(encoder=model.config.encoder, head=head)
+        batch = pretrain.make_builder(store, config).build(
+            np.arange(2), trained.regime_of(store.modalities)
+        )
+        init = jax.jit(CellTypeClassification(shape).init)
+        params |= jax.device_get(init(jax.random.PRNGKey(0), batch)[0])
+    rng = np.random.default_rng(3)
+    params = jax.tree.map(
+        lambda a: rng.normal(0, 0.5, np.shape(a)).astype(np.float32), params
+    )
+    names = () if head is None else tuple(store.label_names)
+    shape = dataclasses.replace(model.config, head=head, classes=names)
+    return dataclasses.replace(model, config=shape, params=params)
 
 
 def small_pretraining(**fields: Any) -> PretrainConfig:

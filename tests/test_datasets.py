@@ -1,6 +1,7 @@
 """Public data and the generator."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 
@@ -130,6 +131,20 @@ def test_the_planted_links_are_those_that_distance_finds():
     assert len(planted) == 7 * 83
     assert mdata["atac"].n_vars > len(planted)
     assert planted["distance_bp"].between(250, 39_250).all()
+
+
+def test_the_planted_markers_are_higher_in_their_type():
+    mdata = datasets.simulate_multiome(num_cells=900, num_genes=60, num_cell_types=3)
+    markers = mdata.uns["markers"]
+    rna = mdata["rna"].to_df()
+    rna = np.log1p(rna).groupby(mdata.obs["cell_type"], observed=True).mean()
+    above = rna - rna.mean()
+    planted = pd.crosstab(markers["cell_type"], markers["gene_id"])
+    planted = planted.reindex(columns=above.columns, fill_value=0) > 0
+    assert 0.05 < planted.to_numpy().mean() < 0.2
+    only = planted & (planted.sum() == 1)
+    assert above.to_numpy()[only].min() > 0.1
+    assert abs(above.to_numpy()[~planted].mean()) < 0.1
 
 
 def _within_type_correlation(link_strength):

@@ -13,6 +13,7 @@ from scmultimodal.cli.dna import (
     run_convert,
     run_prepare_ranking,
 )
+from scmultimodal.cli.explain import Explain, Perturb, run_explain, run_perturb
 from scmultimodal.cli.inspect import Inspect, run_inspect
 from scmultimodal.cli.prepare import Prepare, run_prepare
 from scmultimodal.cli.segmentation import (
@@ -38,6 +39,8 @@ Command = (
     | Annotated[Prepare, _subcommand(Prepare)]
     | Annotated[Inspect, _subcommand(Inspect)]
     | Annotated[Finetune, _subcommand(Finetune)]
+    | Annotated[Perturb, _subcommand(Perturb)]
+    | Annotated[Explain, _subcommand(Explain)]
     | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
     | Annotated[PrepareSegmentation, _subcommand(PrepareSegmentation)]
     | Annotated[Segment, _subcommand(Segment)]
@@ -66,6 +69,8 @@ _RUNNERS = {
     Prepare: run_prepare,
     Inspect: run_inspect,
     Finetune: run_finetune,
+    Perturb: run_perturb,
+    Explain: run_explain,
     PrepareRanking: run_prepare_ranking,
     PrepareSegmentation: run_prepare_segmentation,
     Segment: run_segment,

@@ -2,22 +2,34 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from mudata import MuData
 
+from scmultimodal.data import gene_lookup
 from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sources import ArraySource
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.singlecell import recipe
 from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.singlecell.observations import merge_obs
+from scmultimodal.singlecell.readers import split_modalities
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference, prepare, trained
+from scmultimodal.workflows import (
+    explanation,
+    inference,
+    perturbation,
+    prepare,
+    trained,
+)
+from scmultimodal.workflows.explanation import GeneImportance
+from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
 
 
 class CellModel:
@@ -112,12 +124,7 @@ class CellModel:
         Raises:
             InputError: the model was only pre-trained, or `embed` would raise.
         """
-        if not self.classes:
-            raise InputError(
-                "model",
-                "it was only pre-trained and knows no cell types",
-                "fine-tune it with `scmultimodal finetune`",
-            )
+        explanation.require_classes(self._stored)
         builder, regime, cells = self._prepare(data, counts)
         logits = inference.over_cells(
             trained.logits_function(self._stored),
@@ -183,6 +190,123 @@ class CellModel:
             var=self.genes.set_index("gene_id"),
         )
 
+    def perturb(
+        self,
+        data: MuData | AnnData,
+        genes: Sequence[str] | str,
+        *,
+        kind: Kind | str,
+        modality: Modality | str | None = None,
+        fold: float | None = None,
+        together: bool = False,
+        counts: CountChoice = "auto",
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Perturbations:
+        """What the model makes of cells in which a gene is changed (in silico).
+
+            found = model.perturb(mdata, ["Gad1", "Slc17a7"], kind="delete")
+            found.table  # cells, shift of their vectors, the genes that change most
+
+        The change is made in the bins of the cells, after they were brought to the
+        model's genes; the data stay as they are. A cell that a change leaves as it is
+        does not count: one that lacks the gene to be deleted or closed, or has as much
+        of it as "overexpress" would give it. See `embed` for the other arguments.
+
+        Args:
+            genes: symbols or IDs, changed one after the other.
+            kind: "delete" takes a gene's counts away, "overexpress" gives it the
+                highest bin, in cells that lack it too, "close" takes the gene-level
+                ATAC value, that of the peaks near it, away.
+            modality: where to "delete" or "overexpress", if not in "rna".
+            fold: "overexpress" multiplies the counts that a cell has by this instead,
+                up to the highest bin; for models whose bins are counts.
+            together: changes all genes at once, which gives one row.
+
+        Returns:
+            See `Perturbations`: the shift of the cells' vectors, and of what the model
+            expects of all genes, if it was trained to tell counts (`count_weight`).
+
+        Raises:
+            InputError: genes that the model lacks, arguments that do not fit each
+                other, cells or a model without the modality, or `embed` would raise.
+        """
+        where = None if modality is None else _modality(modality)
+        config = PerturbationConfig(
+            kind=kind,
+            modality=where,
+            fold=fold,
+            together=together,
+            batch_size=batch_size,
+        )
+        chosen = gene_lookup.positions(self._stored.vocabulary, genes)
+        source, regime = self._align(data, counts)
+        return perturbation.run(
+            self._stored,
+            source,
+            regime,
+            chosen,
+            config,
+            cell_names=data.obs_names,
+            progress=progress,
+        )
+
+    def gene_importance(
+        self,
+        data: MuData | AnnData,
+        *,
+        label: str | None = None,
+        counts: CountChoice = "auto",
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> GeneImportance:
+        """What each gene adds to the logit of each cell type: gradient × input.
+
+            model.gene_importance(mdata).top_genes(5)
+
+        See `explanation.importance` for what it is, and `embed` for the other
+        arguments.
+
+        Args:
+            label: column of obs with the types to average over; cells of types that
+                the model does not know are left out. None takes the types that the
+                model gives them.
+
+        Raises:
+            InputError: the model was only pre-trained, there is no such column or no
+                type in it that the model knows, or `embed` would raise.
+        """
+        explanation.require_classes(self._stored)
+        types = None if label is None else self._types(data, label)
+        source, regime = self._align(data, counts)
+        return explanation.importance(
+            self._stored,
+            source,
+            regime,
+            types=types,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def gene_neighbours(
+        self, genes: Sequence[str] | str, modality: Modality | str = "rna", k: int = 10
+    ) -> pd.DataFrame:
+        """The genes that are most alike to the model, by cosine of token embeddings.
+
+        Args:
+            genes: symbols or IDs.
+            modality: whose tokens: "rna" or "atac".
+            k: neighbours of each gene.
+
+        Returns:
+            gene_id, symbol, rank from 1, neighbour_id, neighbour, cosine.
+
+        Raises:
+            InputError: genes or a modality that the model lacks, or k below 1.
+        """
+        chosen = gene_lookup.positions(self._stored.vocabulary, genes)
+        return explanation.neighbours(self._stored, chosen, _modality(modality), k)
+
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.
 
@@ -205,6 +329,14 @@ class CellModel:
     def _prepare(
         self, data: MuData | AnnData, counts_are: CountChoice
     ) -> tuple[BatchBuilder, Regime, np.ndarray]:
+        """Counts to batches of the model's genes."""
+        source, regime = self._align(data, counts_are)
+        builder = trained.builder_for(source, self._stored.config)
+        return builder, regime, np.arange(source.num_cells)
+
+    def _align(
+        self, data: MuData | AnnData, counts_are: CountChoice
+    ) -> tuple[ArraySource, Regime]:
         """Counts to bins of the model's genes."""
         vocabulary = self._stored.vocabulary
         fitted = dataclasses.replace(
@@ -230,8 +362,22 @@ class CellModel:
             },
             **{f"{m}_present": cells.present[m] for m in known},
         )
-        builder = trained.builder_for(source, self._stored.config)
-        return builder, trained.regime_of(tuple(known)), np.arange(source.num_cells)
+        return source, trained.regime_of(tuple(known))
+
+    def _types(self, data: MuData | AnnData, label: str) -> Int[np.ndarray, " cells"]:
+        """Class of each cell by a column of obs; −1 where the model has no such."""
+        obs = merge_obs(data, split_modalities(data))
+        if label not in obs:
+            known = ", ".join(obs.columns[:10])
+            raise InputError("label", f"obs has no column {label!r}", f"Have: {known}")
+        types = pd.Index(self.classes).get_indexer(obs[label].astype(str))
+        if (types < 0).all():
+            raise InputError(
+                f"obs[{label!r}]",
+                "holds no type that the model knows",
+                f"Name them as in model.classes: {', '.join(self.classes[:5])}",
+            )
+        return types
 
 
 def _modality(name: Modality | str) -> Modality:

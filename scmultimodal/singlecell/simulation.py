@@ -62,7 +62,8 @@ def simulate_multiome(
     Returns:
         MuData {"rna", "atac"} with int32 counts. `obs`: cell_type, batch. `rna.var`:
         the annotation (`simulated_genes`); `atac.var`: chrom, start, end.
-        `uns["links"]`: peak, gene_id, distance_bp; `uns["simulated"]`: the settings.
+        `uns["links"]`: peak, gene_id, distance_bp; `uns["markers"]`: cell_type,
+        gene_id; `uns["simulated"]`: the settings.
 
     Raises:
         InputError: for sizes out of range.
@@ -96,6 +97,13 @@ def simulate_multiome(
     mdata = join_modalities({"rna": rna, "atac": atac})
     mdata.obs = obs.copy()
     mdata.uns["links"] = _link_table(genes, peaks, gene_of_peak)
+    kind, gene = np.nonzero(markers)
+    mdata.uns["markers"] = pd.DataFrame(
+        {
+            "cell_type": obs["cell_type"].cat.categories.to_numpy(object)[kind],
+            "gene_id": genes["gene_id"].to_numpy()[gene],
+        }
+    )
     mdata.uns["simulated"] = settings
     return mdata
 

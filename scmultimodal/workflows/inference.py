@@ -12,6 +12,9 @@ from scmultimodal.data.sampling import sequential_batches
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.modality import Regime
 
+_MOST_BATCHES, _MOST_NUMBERS = 16, 2**24
+"""Of a block: 64 MB of float32, where a batch is not larger."""
+
 
 def over_cells(
     function: Callable[[CellBatch], jax.Array],
@@ -48,3 +51,16 @@ def over_cells(
     position = np.empty_like(order)
     position[np.argsort(cells, kind="stable")] = np.argsort(order, kind="stable")
     return values[position]
+
+
+def blocks(count: int, width: int, batch_size: int) -> list[slice]:
+    """Parts of many rows, in whole batches, that `over_cells` may return at once.
+
+    Args:
+        count: rows in all.
+        width: numbers of a row.
+        batch_size: cells per call.
+    """
+    batches = max(1, min(_MOST_BATCHES, _MOST_NUMBERS // (width * batch_size)))
+    size = batches * batch_size
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -6,7 +6,11 @@ from scmultimodal import cli
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "prepare", "inspect", "finetune", "prepare-ranking", "convert"]
+    "command",
+    [
+        *("demo", "prepare", "inspect", "finetune", "perturb", "explain"),
+        *("prepare-ranking", "convert"),
+    ],
 )
 def test_help_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stopped:

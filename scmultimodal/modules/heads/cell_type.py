@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Real
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.ops import masking
@@ -45,6 +47,15 @@ class CellTypeHeadConfig:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
 
+class Dials(NamedTuple):
+    """How much of each value is read: see `modules.value_dials`."""
+
+    values: Mapping[str, Float[Array, "cells tokens"]]
+    """By modality, 1 where nothing is changed."""
+    tokens_fade: bool
+    """Whether a token whose values are dialled to zero is as good as none."""
+
+
 class CellTypeHead(hk.Module):
     """Convolution of width 1 to one channel, then an MLP over the genes.
 
@@ -71,6 +82,7 @@ class CellTypeHead(hk.Module):
         batch: CellBatch,
         *,
         is_training: bool,
+        dials: Dials | None = None,
     ) -> Float[Array, "cells classes"]:
         """Returns the logits of the cell types."""
         dim = tokens.shape[-1]
@@ -81,7 +93,9 @@ class CellTypeHead(hk.Module):
         if not self.config.silent_genes:
             hidden = jnp.where(_shown(batch), hidden, 0)
         if self.config.by_value:
-            hidden *= _largest(batch).astype(hidden.dtype)
+            hidden *= _largest(batch, dials).astype(hidden.dtype)
+        elif dials is not None and (dials.tokens_fade or not self.config.silent_genes):
+            hidden *= _there(batch, dials)
         if batch.token_mask is not None:
             hidden = cell_encoder.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
@@ -95,16 +109,18 @@ class CellTypeHead(hk.Module):
         logits = hk.Linear(self.config.num_classes, name="logits")(hidden)
         if not self.config.skip:
             return logits
-        return logits + self._skipped(batch)
+        return logits + self._skipped(batch, dials)
 
     @hk.transparent
-    def _skipped(self, batch: CellBatch) -> Float[Array, "cells classes"]:
+    def _skipped(
+        self, batch: CellBatch, dials: Dials | None
+    ) -> Float[Array, "cells classes"]:
         """A linear map of the bins of each modality, with a weight for each gene."""
         shape, logits = (self.num_genes, self.config.num_classes), []
         for modality in MODALITIES:
             if (values := getattr(batch, modality)) is None:
                 continue
-            values = values.astype(jnp.float32)
+            values = _dialled(values.astype(jnp.float32), modality, dials)
             if batch.gene_ids is not None:
                 values = cell_encoder.scatter_to_genes(
                     values, batch.gene_ids, batch.token_mask, self.num_genes
@@ -121,7 +137,29 @@ def _shown(batch: CellBatch) -> Bool[Array, "cells tokens"]:
     return _largest(batch) > 0
 
 
-def _largest(batch: CellBatch) -> Integer[Array, "cells tokens"]:
+def _largest(
+    batch: CellBatch, dials: Dials | None = None
+) -> Real[Array, "cells tokens"]:
     """The value of each token in the modality that has more of it."""
-    values = [v for m in MODALITIES if (v := getattr(batch, m)) is not None]
+    values = [
+        _dialled(v, m, dials)
+        for m in MODALITIES
+        if (v := getattr(batch, m)) is not None
+    ]
     return functools.reduce(jnp.maximum, values)
+
+
+def _there(batch: CellBatch, dials: Dials) -> Float[Array, "cells tokens"]:
+    """Whether some modality shows a token: 1 less the chance that none does."""
+    absent = [
+        1 - _dialled((v > 0).astype(jnp.float32), m, dials)
+        for m in MODALITIES
+        if (v := getattr(batch, m)) is not None
+    ]
+    return 1 - functools.reduce(jnp.multiply, absent)
+
+
+def _dialled(
+    values: Real[Array, "cells tokens"], modality: str, dials: Dials | None
+) -> Real[Array, "cells tokens"]:
+    return values if dials is None else values * dials.values.get(modality, 1)
