@@ -25,8 +25,10 @@ from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training import hosts
 from scmultimodal.workflows import (
+    comparison,
     curves,
     dry_run,
+    judged,
     presets,
     pretrain,
     provenance,
@@ -86,5 +88,8 @@ def run(study: Study) -> None:
     )
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
+    held_out = judged.cells(store, store.split("validation"))
+    judged.write(study.out, {"validation": held_out})
     curves.draw(study.out, {"pre-training": study.out})
+    comparison.write_page(study.out)
     print(f"model {study.out / 'model'}")

@@ -17,6 +17,7 @@ import tyro
 from experiments.study import GenomeStudyConfig
 from scmultimodal.schemas import configs
 from scmultimodal.workflows import (
+    comparison,
     curves,
     dry_run,
     genome_presets,
@@ -62,4 +63,5 @@ def run(study: Study) -> None:
     print(f"\nHidden k-mers of held-out windows of {study.fasta.name}")
     print(kmer_pretrain.format_losses(found.losses))
     curves.draw(study.out, {"masked k-mers": study.out})
+    comparison.write_page(study.out)
     print(f"model   {study.out / 'model'}")

@@ -24,6 +24,8 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
+
 from experiments.genome_model import data, out_of_fold, variants
 from experiments.genome_model.data import RIDGE, PeakSet
 from scmultimodal.data import atomic
@@ -33,7 +35,7 @@ from scmultimodal.genome.composition import FEATURES
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import provenance
+from scmultimodal.workflows import comparison, judged, provenance
 from scmultimodal.workflows.ranking_config import EncoderTraining
 
 LINES = (*FEATURES, RIDGE)
@@ -95,7 +97,7 @@ def run(study: Study) -> None:
     if study.only_folds:
         print("folds trained; without --only-folds the grid is judged")
         return
-    summary = {}
+    summary, examples = {}, {}
     for kind, spans in loaded.spans.items():
         results = ranking_summary.judge(
             scores[kind], spans.values, spans.group, over=("gc", RIDGE)
@@ -111,7 +113,10 @@ def run(study: Study) -> None:
         )
         print(f"figure  {picture}")
         summary[kind] = [result.as_row() for result in results]
+        examples[kind] = judged.spans(spans, np.arange(spans.num_spans))
     atomic.write_text(study.out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    judged.write(study.out, examples)
+    comparison.write_page(study.out)
     print(f"summary {study.out / 'summary.json'}")
 
 

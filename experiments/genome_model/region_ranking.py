@@ -28,8 +28,10 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import (
+    comparison,
     curves,
     dry_run,
+    judged,
     provenance,
     ranking,
 )
@@ -93,6 +95,7 @@ def run(study: Study) -> None:
     model = ranking.run(spans, numbers, study.out, start=start)
     builder = ranking.make_builder(spans, numbers, model)
     name, summary = f"{study.head}, {study.ranking.encoder}", {}
+    examples = {}
     for split in ("validation", "test"):
         rows = spans.split(split)
         if not len(rows):
@@ -108,15 +111,18 @@ def run(study: Study) -> None:
             over=("gc", RIDGE),
         )
         summary[split] = [result.as_row() for result in results]
+        examples[split] = judged.spans(spans, rows)
         print(f"\n{len(rows):,} {split} spans of {study.data.name}, {kind}")
         print(ranking_summary.format_table(results))
     if hosts.is_main():
         text = json.dumps(summary, indent=1) + "\n"
         atomic.write_text(study.out / "summary.json", text)
+    judged.write(study.out, examples)
     trainings = {"ranking": study.out}
     if loaded.signal is not None:
         trainings = {"signal": study.out / "signal", **trainings}
     curves.draw(study.out, trainings)
+    comparison.write_page(study.out)
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")
 
 

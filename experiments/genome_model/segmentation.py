@@ -35,9 +35,11 @@ from scmultimodal.evaluation import segmentation as evaluation
 from scmultimodal.schemas import configs
 from scmultimodal.training import hosts
 from scmultimodal.workflows import (
+    comparison,
     curves,
     dry_run,
     genome_presets,
+    judged,
     provenance,
     segmentation,
 )
@@ -102,7 +104,10 @@ def run(study: Study) -> None:
     if hosts.is_main():
         text = json.dumps(summary, indent=1) + "\n"
         atomic.write_text(study.out / "summary.json", text)
+    parts = {split: store.split(split) for split in ("validation", "test")}
+    judged.write(study.out, {n: judged.bases(store, p) for n, p in parts.items()})
     curves.draw(study.out, {"segmentation": study.out})
+    comparison.write_page(study.out)
     print(f"\nmodel   {study.out / 'model'}\nsummary {study.out / 'summary.json'}")
 
 

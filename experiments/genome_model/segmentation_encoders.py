@@ -50,7 +50,9 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.metrics import FILE, read_metrics
 from scmultimodal.weights.genome_model import StoredGenomeModel
 from scmultimodal.workflows import (
+    comparison,
     genome_presets,
+    judged,
     kmer_pretrain,
     provenance,
     ranking,
@@ -139,6 +141,8 @@ def run(study: Study) -> None:
     )
     text = json.dumps(element_summary.as_json(summary), indent=1) + "\n"
     atomic.write_text(study.out / "summary.json", text)
+    judged.write(study.out, {"test": judged.bases(store, store.split("test"))})
+    comparison.write_page(study.out)
     print(f"\nfigure  {picture}\nsummary {study.out / 'summary.json'}")
 
 

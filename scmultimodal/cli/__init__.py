@@ -16,6 +16,7 @@ from scmultimodal.cli.dna import (
 from scmultimodal.cli.explain import Explain, Perturb, run_explain, run_perturb
 from scmultimodal.cli.inspect import Inspect, run_inspect
 from scmultimodal.cli.prepare import Prepare, run_prepare
+from scmultimodal.cli.report import Report, run_report
 from scmultimodal.cli.segmentation import (
     PrepareSegmentation,
     ScoreVariants,
@@ -46,6 +47,7 @@ Command = (
     | Annotated[Segment, _subcommand(Segment)]
     | Annotated[ScoreVariants, _subcommand(ScoreVariants)]
     | Annotated[Convert, _subcommand(Convert)]
+    | Annotated[Report, _subcommand(Report)]
 )
 
 
@@ -76,4 +78,5 @@ _RUNNERS = {
     Segment: run_segment,
     ScoreVariants: run_score_variants,
     Convert: run_convert,
+    Report: run_report,
 }

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import html
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -23,6 +24,8 @@ REFERENCE_MODELS = (
     "naive_bayes",
 )
 """Models whose rows are marked as what the others must beat."""
+FACTS = "report.json"
+"""Beside every page that is given facts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,12 +38,14 @@ class Table:
         caption: a sentence above it.
         bold: (row, column) positions to print bold.
         marked: positions of the rows to shade.
+        signed: names of the columns whose numbers are differences.
     """
 
     frame: pd.DataFrame
     caption: str = ""
     bold: frozenset[tuple[int, int]] = frozenset()
     marked: frozenset[int] = frozenset()
+    signed: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,8 +73,10 @@ def write_report(
     summary: Mapping[str, Any],
     sections: Iterable[Section],
     banner: str = "",
+    facts: Mapping[str, Any] | None = None,
+    page: str = "index.html",
 ) -> Path:
-    """Writes `index.html` with all pictures inside, and the pictures beside it.
+    """Writes a page with all pictures inside, and the pictures beside it.
 
     Args:
         folder: where to write; made if needed.
@@ -78,6 +85,8 @@ def write_report(
             A mapping or a sequence as a value is listed.
         sections: the body, in order.
         banner: a loud line on top, for example that the data are simulated.
+        facts: what the page says, as JSON: `report.json` beside it.
+        page: file name of the page.
 
     Returns:
         The path of the page.
@@ -96,9 +105,12 @@ def write_report(
     for name, content in pictures.items():
         atomic.write_bytes(folder / name, content)
     style = resources.files(__package__).joinpath("report.css").read_text("utf-8")
-    page = PAGE.format(title=_escape(title), style=style, body="\n".join(body))
-    atomic.write_text(folder / "index.html", page)
-    return folder / "index.html"
+    text = PAGE.format(title=_escape(title), style=style, body="\n".join(body))
+    if facts is not None:
+        content = json.dumps(facts, indent=1, allow_nan=False, default=str) + "\n"
+        atomic.write_text(folder / FACTS, content)
+    atomic.write_text(folder / page, text)
+    return folder / page
 
 
 def results_table(results: Sequence[Result], caption: str = "") -> Table:
@@ -167,7 +179,7 @@ def _table(table: Table) -> str:
     for row, values in enumerate(frame.itertuples(index=False, name=None)):
         cells = []
         for column, (value, side) in enumerate(zip(values, sides, strict=True)):
-            text = _escape(_show(value))
+            text = _escape(_show(value, signed=frame.columns[column] in table.signed))
             if (row, column - shift) in table.bold:
                 text = f"<b>{text}</b>"
             cells.append(f'<td class="{side}">{text}</td>')
@@ -197,13 +209,13 @@ def _picture(picture: Picture, pictures: dict[str, bytes]) -> str:
     )
 
 
-def _show(value: Any) -> str:
+def _show(value: Any, *, signed: bool = False) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
-        return "–" if np.isnan(value) else f"{value:.3f}"
+        return "–" if np.isnan(value) else f"{value:{'+' if signed else ''}.3f}"
     return "–" if value is None else str(value)
 
 

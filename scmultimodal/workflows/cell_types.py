@@ -24,6 +24,7 @@ from scmultimodal.weights import export
 from scmultimodal.workflows import (
     finetune,
     judge,
+    judged,
     prepare,
     pretrain,
     provenance,
@@ -124,9 +125,14 @@ def run(
     for regime in regimes:
         tuned[regime] = _finetune(store, model, config, regime, out)
         with stage(f"judge {regime}") as found:
-            judged = judge.run(store, regime, tuned[regime], seed=config.finetune.seed)
-            found.append(f"{len(judged.cells):,} test cells")
-        judgements[regime] = judged
+            result = judge.run(store, regime, tuned[regime], seed=config.finetune.seed)
+            found.append(f"{len(result.cells):,} test cells")
+        judgements[regime] = result
+    tested = {
+        str(regime): judged.types(store, judgement.cells, judgement.predictions)
+        for regime, judgement in judgements.items()
+    }
+    judged.write(out, tested)
     main = regimes[-1]
     export.save(tuned[main][OURS], out / "model")
     results = tuple(r for j in judgements.values() for r in j.results)
@@ -150,7 +156,6 @@ def run(
             judgements=judgements,
             models={"pre-trained": model, "fine-tuned": tuned[main][OURS]},
             shown=main,
-            command=command,
             summary=scores,
         )
     return Outcome(summary=scores, results=results, report=report)

@@ -26,7 +26,7 @@ from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import genome_model
 from scmultimodal.weights.genome_model import GenomeModelConfig, StoredGenomeModel
-from scmultimodal.workflows import dry_run, genome_inference, provenance
+from scmultimodal.workflows import dry_run, genome_inference, judged, provenance
 
 _VALIDATION, _TABLE = 1, 2
 """Streams of random numbers beside that of the training."""
@@ -140,7 +140,7 @@ def run(
 
         windows = sampler(shown)
         # Read before the training does: a genome serves one thread at a time.
-        judged = sampler(held_out).tokens(
+        validated = sampler(held_out).tokens(
             (config.seed, 0, _VALIDATION), config.validation_windows
         )
         table = windows.tokens((config.seed, 0, _TABLE), config.table_windows)
@@ -150,7 +150,7 @@ def run(
                 step, config.batch_size, share
             ),
             validation_batches=lambda share: _in_order(
-                judged, config.batch_size, share
+                validated, config.batch_size, share
             ),
             config=loop.LoopConfig(
                 num_steps=config.steps,
@@ -171,7 +171,7 @@ def run(
             describe="pre-train on k-mers",
         )
     last = [r for r in result.history if r["split"] == "validation"][-1]
-    losses = {"model": last["hidden_loss"], **_of_tables(table, judged, tokenizer)}
+    losses = {"model": last["hidden_loss"], **_of_tables(table, validated, tokenizer)}
     model = genome_inference.with_reference(
         GenomeModelConfig(
             encoder=config.shape,
@@ -189,6 +189,7 @@ def run(
     if hosts.is_main():
         genome_model.save(model, out / "model")
         atomic.write_text(out / "losses.json", json.dumps(losses, indent=1) + "\n")
+        judged.write(out, {"validation": judged.windows(validated)})
     return Pretrained(model=model, losses=losses)
 
 

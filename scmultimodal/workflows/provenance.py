@@ -1,13 +1,19 @@
-"""Which code and which data a result comes from."""
+"""Which code and which data a result comes from, and what ran it where."""
 
+import collections
+import datetime
 import hashlib
 import importlib.metadata
 import json
+import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 import scmultimodal
@@ -18,6 +24,9 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
 
 PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
+RUN = ("command", "started", "environment")
+"""What `of_run` tells: it may differ when a run goes on."""
+CONFIG = "config.json"
 
 
 def of_code() -> dict[str, Any]:
@@ -27,6 +36,27 @@ def of_code() -> dict[str, Any]:
         "revision": git_revision(),
         "versions": {p: importlib.metadata.version(p) for p in PACKAGES},
     }
+
+
+def of_run() -> dict[str, Any]:
+    """Command line, when it began, and the machine: Python, system, devices."""
+    program, *arguments = sys.orig_argv
+    devices = collections.Counter(device.device_kind for device in jax.devices())
+    return {
+        "command": shlex.join([Path(program).name, *arguments]),
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "environment": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "devices": dict(devices),
+        },
+    }
+
+
+def of_folder(out: Path) -> dict[str, Any]:
+    """What `write_config` wrote of code and run, without the settings."""
+    config = json.loads((out / CONFIG).read_text())
+    return {name: config[name] for name in (*of_code(), *RUN)}
 
 
 def of_model(store: Store, **fields: Any) -> dict[str, Any]:
@@ -50,7 +80,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     Raises:
         InputError: no resuming is wanted, or the first setting that differs.
     """
-    path = out / "config.json"
+    path = out / CONFIG
     if not path.is_file() or not any(out.glob("**/checkpoints/*")):
         return
     if not resume:
@@ -60,7 +90,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     difference = configs.first_difference(
         json.loads(path.read_text()),
         _as_json({**of_code(), **config}),
-        ignore={*of_code(), "command", "resume", "running"},
+        ignore={*of_code(), *RUN, "resume", "running"},
     )
     if difference is not None:
         name, old, new = difference
@@ -72,12 +102,15 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def write_config(out: Path, config: Mapping[str, Any]) -> None:
-    """Writes `config.json`: all that a run depends on. One host of many does."""
+    """Writes `config.json`: all that a run depends on. One host of many does.
+
+    What `config` says of the command takes the place of what `of_run` says.
+    """
     if not hosts.is_main():
         return
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**of_code(), **_as_json(config)}, indent=1)
-    atomic.write_text(out / "config.json", text + "\n")
+    text = json.dumps({**of_code(), **of_run(), **_as_json(config)}, indent=1)
+    atomic.write_text(out / CONFIG, text + "\n")
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:

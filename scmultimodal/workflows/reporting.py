@@ -1,15 +1,12 @@
 """The page of a cell-type run: pictures, tables, and what was run."""
 
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
-import scmultimodal
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import classification, figures, projection, report
 from scmultimodal.evaluation.figures.confusion import confusion_order
@@ -29,18 +26,16 @@ def write(
     judgements: Mapping[Regime, Judgement],
     models: Mapping[str, export.StoredModel],
     shown: Regime,
-    command: str,
     summary: Mapping[str, Any],
 ) -> Path:
     """Draws the pictures and writes `report/index.html`.
 
     Args:
-        out: the run folder; metrics are read from it.
+        out: the run folder; metrics and what was run are read from it.
         store: the prepared dataset.
         judgements: what each regime came to.
         models: whose embeddings to show, by a word for each.
         shown: the regime they are shown in.
-        command: that repeats the run.
         summary: content of `summary.json`.
 
     Returns:
@@ -64,20 +59,23 @@ def write(
         _curves(folder, out, note),
         _data(folder, store, summary, note),
     ]
+    ran = provenance.of_folder(out)
     return report.write_report(
         folder,
         title=f"Cell types of {summary['dataset']}",
         summary={
-            "command": command,
-            "revision": provenance.git_revision() or "unknown",
-            "scmultimodal": scmultimodal.__version__,
-            "jax": f"{jax.__version__} on {jax.default_backend()}",
-            "python": platform.python_version(),
+            "command": ran["command"],
+            "began": ran["started"],
+            "revision": ran["revision"] or "unknown",
+            "scmultimodal": ran["scmultimodal"],
+            **ran["environment"],
+            "packages": ran["versions"],
             "seed": summary["seed"],
             "cells": summary["split"],
             "left out": summary["left_out"] or "none",
         },
         sections=sections,
+        facts={**ran, **summary},
         banner="Simulated data: nothing on this page is biology." if note else "",
     )
 

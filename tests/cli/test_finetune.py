@@ -221,6 +221,17 @@ def test_finetune_end_to_end(inputs, finished, capsys):
     assert {"umap_pre_trained_batch.png", "curves_pretraining.png"} <= pictures
     assert {f"confusion_{m}_scmultimodal.png" for m in ("rna", "atac")} <= pictures
     assert "logistic_regression" in page
+    facts = json.loads((finished / "report" / "report.json").read_text())
+    assert facts["results"] == summary["results"]
+    config = json.loads((finished / "config.json").read_text())
+    for told in ("command", "revision", "versions", "environment"):
+        assert facts[told] == config[told]
+    assert str(facts["environment"]["python"]) in page
+    judged = json.loads((finished / "judged.json").read_text())
+    assert {part: facts["examples"] for part, facts in judged.items()} == dict.fromkeys(
+        ("rna", "atac", "multiome"), 60
+    )
+    assert "scmultimodal" in judged["rna"]["by_class"]
     vectors = CellModel.load(finished).embed(builders.simulated_cells())
     assert vectors.shape == (300, 32)
     assert np.isfinite(vectors).all()

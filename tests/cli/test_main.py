@@ -9,7 +9,7 @@ from scmultimodal import cli
     "command",
     [
         *("demo", "prepare", "inspect", "finetune", "perturb", "explain"),
-        *("prepare-ranking", "convert"),
+        *("prepare-ranking", "convert", "report"),
     ],
 )
 def test_help_shows_examples(capsys, command):

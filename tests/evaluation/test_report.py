@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import json
 import re
 
 import pandas as pd
@@ -157,6 +158,35 @@ def test_a_named_index_is_the_first_column(tmp_path):
     assert page.words("th") == ["class", "support"]
     assert page.words("td") == ["Ast"]
     assert page.words("b") == ["1,200"]
+
+
+def test_facts_are_beside_a_page_of_any_name(tmp_path):
+    path = report.write_report(
+        tmp_path,
+        title="Run",
+        summary={},
+        sections=[],
+        facts={"command": "x", "folder": tmp_path},
+        page="report.html",
+    )
+    assert path == tmp_path / "report.html"
+    facts = json.loads((tmp_path / "report.json").read_text())
+    assert facts == {"command": "x", "folder": str(tmp_path)}
+
+
+def test_differences_carry_their_sign(tmp_path):
+    frame = pd.DataFrame(
+        {"a": [0.5, 0.25], "± a": [float("nan"), 0.25]},
+        index=pd.Index(["x", "y"], name="run"),
+    )
+    table = report.Table(frame=frame, signed=frozenset({"± a"}))
+    path = report.write_report(
+        tmp_path,
+        title="Run",
+        summary={},
+        sections=[report.Section(title="Runs", tables=[table])],
+    )
+    assert Page(path).words("td") == ["x", "0.500", "–", "y", "0.250", "+0.250"]
 
 
 @pytest.mark.parametrize(

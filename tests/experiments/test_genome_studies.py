@@ -169,6 +169,10 @@ def test_a_run_ranks_judges_and_leaves_its_model(tracks, tmp_path, capsys):
     judged = sum(row["full_order"]["num_values"] for row in summary["test"][:1])
     assert 0 < judged <= len(spans.split("test"))
     assert (out / "curves.png").stat().st_size > 10_000
+    facts = json.loads((out / "report" / "report.json").read_text())
+    parts = {part["part"]: part for part in facts["results"]["ranking"]["parts"]}
+    assert parts["test"]["examples"]["run"]
+    assert (out / "report" / "index.html").exists()
 
 
 @pytest.mark.parametrize("study", ["region_ranking", "kmer_pretraining"])
@@ -298,6 +302,10 @@ def test_kmers_are_learnt_from_a_fasta(tracks, tmp_path, capsys):
     assert set(losses) == {"model", "unigram", "unigram by GC"}
     assert genome_model.load(out).config.scorer is None
     assert (out / "curves.png").stat().st_size > 10_000
+    facts = json.loads((out / "report" / "report.json").read_text())
+    (part,) = facts["results"]["kmers"]["parts"]
+    values = {score["model"]: score["values"]["loss"] for score in part["scores"]}
+    assert values == {"the model": losses.pop("model"), **losses}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,10 @@ def test_a_run_segments_judges_and_leaves_its_model(store, tmp_path, capsys):
     assert "every base once, logistic regression" in shown
     assert GenomeModel.load(out).segment("ACGTN" * 30).shape == (150, 14)
     assert (out / "curves.png").stat().st_size > 10_000
+    facts = json.loads((out / "report" / "report.json").read_text())
+    parts = {part["part"]: part for part in facts["results"]["segmentation"]["parts"]}
+    assert parts["test"]["examples"]["run"]
+    assert (out / "report" / "index.html").exists()
 
 
 @pytest.mark.usefixtures("lightly_compiled")

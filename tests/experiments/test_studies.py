@@ -162,6 +162,11 @@ def test_a_tiny_pretraining_leaves_its_run_folder(tmp_path, capsys):
     assert model.config.encoder.num_genes == store.num_genes
     assert model.config.encoder.path.dim == 8
     assert (out / "curves.png").stat().st_size > 10_000
+    facts = json.loads((out / "report" / "report.json").read_text())
+    (part,) = facts["results"]["pretraining"]["parts"]
+    assert part["scores"][0]["values"]["loss"] > 0
+    assert part["examples"]["run"]
+    assert facts["runs"][0]["environment"]["devices"]
 
     assert train.main([*run, "--resume", "never"]) == 2
     assert "has a checkpoint, and resume is 'never'" in capsys.readouterr().err

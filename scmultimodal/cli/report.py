@@ -1,0 +1,43 @@
+"""The command `report`: a page of one run, or of several side by side."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one page that compares runs, with its pictures and a JSON beside it.
+
+    What was run, by which command, where and for how long; the settings that differ;
+    scores beside those of baselines, the best bold, and the difference to the first
+    run; learning curves; scores class by class. Runs that were judged on other examples
+    are shown, and said not to be comparable. Runs of several kinds (cell types, region
+    ranking, segmentation, pre-training) have a section for each kind. One run alone
+    has its page made anew.
+
+    Examples:
+        scmultimodal report runs/demo runs/best --out runs/demo-against-best
+        scmultimodal report runs/ranking --out runs/ranking-page
+    """
+
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")
+    ]
+    """Run folders: what a command or a study wrote by --out."""
+    out: Path
+    """Folder to make: report.html, report.json and pictures."""
+    overwrite: bool = False
+    """Replace a report that stands at --out."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+def run_report(command: Report) -> None:
+    """`scmultimodal report`."""
+    from scmultimodal.workflows import comparison
+
+    page = comparison.run(command.runs, command.out, overwrite=command.overwrite)
+    print(f"report  {page}\nfacts   {command.out / 'report.json'}")
