@@ -97,7 +97,7 @@ $(SETUP): pyproject.toml $(PINS)
 		echo "Making $(VENV) with $$found"; \
 		$$found -m venv --clear $(VENV); }
 	$(PIP) --constraint $(PINS) pip hatchling editables
-	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,log,scale,tracks]' \
+	$(PIP) --constraint $(PINS) --no-build-isolation --editable '.[eval,integration,log,scale,tracks]' \
 		--group dev
 	@touch $@
 
@@ -107,5 +107,5 @@ $(SETUP): pyproject.toml $(PINS)
 $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
 	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
 	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
-		--no-build-isolation --editable '.[eval,log,scale,tracks,parity]' flax
+		--no-build-isolation --editable '.[eval,integration,log,scale,tracks,parity]' flax
 	@touch $@

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.evaluation import sets
 from experiments.evaluation.sets import SetName
+from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import Regime
+from scmultimodal.singlecell.recipe import RecipeConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,11 +20,15 @@ class Case:
         name: the labelled set.
         regime: the modalities shown.
         seed: of the split, and of all that is trained on it.
+        across_batches: whole batches are held out.
+        cells: so many of the set's cells, drawn by the seed; None takes all.
     """
 
     name: SetName
     regime: Regime
     seed: int
+    across_batches: bool = False
+    cells: int | None = None
 
     def of(self, regime: Regime) -> "Case":
         """The same cells, shown otherwise."""
@@ -29,15 +36,32 @@ class Case:
 
     def settings(self) -> dict[str, Any]:
         """What a result depends on."""
-        return {"set": self.name, "regime": str(self.regime), "seed": self.seed}
+        whole = {"set": self.name, "regime": str(self.regime), "seed": self.seed}
+        further = {"across_batches": self.across_batches, "cells": self.cells}
+        return whole | {name: value for name, value in further.items() if value}
+
+    def store(self, recipe: RecipeConfig, folder: Path) -> Store:
+        """The prepared cells, under the folder of results."""
+        return sets.prepared(
+            self.name,
+            recipe,
+            self.seed,
+            folder,
+            across_batches=self.across_batches,
+            cells=self.cells,
+        )
 
 
 def every(
-    names: Sequence[SetName], regimes: Sequence[Regime], seeds: Sequence[int]
+    names: Sequence[SetName],
+    regimes: Sequence[Regime],
+    seeds: Sequence[int],
+    *,
+    cells: int | None = None,
 ) -> list[Case]:
     """All cases that the sets can serve."""
     return [
-        Case(name=name, regime=regime, seed=seed)
+        Case(name=name, regime=regime, seed=seed, cells=cells)
         for name in names
         for regime in regimes
         if regime in sets.regimes(name)

@@ -66,7 +66,7 @@ def entries(case: Case, folder: Path) -> list[Entry]:
             job=classifiers.trained(case, ATTENDING, folder),
         ),
         Entry(row={"model": "best-ensemble"}, job=together),
-        *_rows(simple, baselines),
+        *rows_of(simple, baselines),
     ]
 
 
@@ -96,11 +96,12 @@ def fused_entries(case: Case, folder: Path) -> list[Entry]:
         Entry(row={"model": RNA_ALONE}, job=alone),
         Entry(row={"model": "RNA and ATAC networks, fused late"}, job=late),
         Entry(row={"model": "one network of both paths"}, job=both),
-        *_rows(simple, BASELINES),
+        *rows_of(simple, BASELINES),
     ]
 
 
-def _rows(simple: Job, names: Iterable[str]) -> list[Entry]:
+def rows_of(simple: Job, names: Iterable[str]) -> list[Entry]:
+    """Of the simple classifiers, each in a row."""
     return [
         Entry(row={"model": name}, job=simple, within=(name, "test")) for name in names
     ]

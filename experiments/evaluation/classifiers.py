@@ -40,7 +40,7 @@ def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
     config = dataclasses.replace(preset.pretrain, seed=case.seed)
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         pretrain.run(store, config, place)
         shutil.rmtree(place / "checkpoints")
         return {}
@@ -79,7 +79,7 @@ def trained(
     shape = dataclasses.replace(preset.pretrain, seed=seed)
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         begun = export.load(needed[0]) if needed else pretrain.untrained(store, shape)
         model = finetune.run(
             store, begun, config, case.regime, place, from_scratch=not needed
@@ -110,7 +110,7 @@ def simple(case: Case, preset: Preset, folder: Path) -> Job:
     """All simple baselines, on the counts of the same cells; one file each."""
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         scores = {}
         results = judge.baseline_results(store, case.regime, seed=case.seed)
         if case.regime is Regime.ATAC:
@@ -171,7 +171,7 @@ def ensemble(
     needs = (*members, *(voice.job for voice in voices))
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         own = [_read(path) for path in needed[: len(members)]]
         others = [
             _read(path / voice.folder)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from experiments.evaluation import classifiers, sets, vectors
+from experiments.evaluation import classifiers, vectors
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import Entry, Section
@@ -95,7 +95,7 @@ def _simple(case: Case, per_type: int | None, folder: Path) -> Job:
     }
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, BEST.recipe, case.seed, folder)
+        store = case.store(BEST.recipe, folder)
         found = {name: vectors.read(p) for name, p in zip(needs, needed, strict=True)}
         return _judge(store, case, per_type, found)
 

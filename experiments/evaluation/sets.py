@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from mudata import MuData
 from scipy import sparse
 
@@ -62,19 +63,46 @@ def missing(name: SetName) -> str | None:
     return f"{VARIABLE} has no {lacking[0]}" if lacking else None
 
 
-def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> Store:
+def prepared(
+    name: SetName,
+    recipe: RecipeConfig,
+    seed: int,
+    folder: Path,
+    *,
+    across_batches: bool = False,
+    cells: int | None = None,
+) -> Store:
     """A set as a prepared dataset, split by the seed; made where it is not there.
+
+    Args:
+        name: of the set.
+        recipe: how counts become bins.
+        seed: of the split, and of the draw of `cells`.
+        folder: that prepared sets are kept in.
+        across_batches: the split holds out whole batches.
+        cells: so many of them; None, or more than there are, takes all. Sets that are
+            read from files are taken whole alone.
 
     Raises:
         InputError, DataUnavailableError: its files are missing or damaged.
     """
     numbers = json.dumps(configs.to_json(recipe), sort_keys=True).encode()
     short = hashlib.sha256(numbers).hexdigest()[:8]
-    out = folder / "data" / f"{name}-{seed}-{short}"
+    chosen = "-batches" if across_batches else ""
+    chosen += "" if cells is None else f"-{cells}"
+    out = folder / "data" / f"{name}-{seed}{chosen}-{short}"
     if (out / manifest.FILE_NAME).is_file():
         return Store.open(out)
-    config = PrepareConfig(recipe=recipe, label=LABEL, batch=BATCH, seed=seed)
+    config = PrepareConfig(
+        recipe=recipe,
+        label=LABEL,
+        batch=BATCH,
+        split_by=BATCH if across_batches else None,
+        seed=seed,
+    )
     if name in _FILES:
+        if cells is not None:
+            raise InputError("cells", f"is {cells}", f"Leave it out for {name}")
         return _from_files(name, config, out)
     if name == "simulated":
         data = _simulated(seed)
@@ -83,6 +111,9 @@ def prepared(name: SetName, recipe: RecipeConfig, seed: int, folder: Path) -> St
         data, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
     if name == "mouse_cortex_without_mis":
         data = data[data.obs[LABEL] != MIXED].copy()
+    if cells is not None and cells < data.n_obs:
+        rows = np.random.default_rng(seed).permutation(data.n_obs)[:cells]
+        data = data[np.sort(rows)].copy()
     facts = {"name": name, "simulated": name == "simulated"}
     return prepare.run(data, genes, config, out, provenance=facts)
 

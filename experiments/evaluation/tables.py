@@ -21,6 +21,8 @@ Row = dict[str, Any]
 """What makes the row, then METRIC, METRIC_by_seed, METRIC_gain, METRIC_gain_half_width;
 None where the metric was not measured."""
 
+Texts = tuple[list[str], list[tuple[str, ...]]]
+"""Heads, and rows of cells."""
 SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 """Of classifiers."""
 
@@ -54,6 +56,7 @@ class Section:
         reference: the model that gains are taken over; None shows no gains.
         pivot: the part of a row that has a column for each of its values.
         head: of such a column.
+        cells: of each set, drawn by the seed, unless told otherwise; None takes all.
     """
 
     about: str
@@ -65,6 +68,7 @@ class Section:
     reference: str | None = None
     pivot: str | None = None
     head: Callable[[Any], str] = str
+    cells: int | None = None
 
 
 def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
@@ -129,10 +133,19 @@ def markdown(section: Section, rows: Sequence[Row]) -> str:
 
     A row that begins as the one above it leaves that out.
     """
+    heads, body = cells(section, rows)
+    named = len(section.keys)
+    rules = ["---"] * named + ["---:"] * (len(heads) - named)
+    lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(rules)}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
+
+
+def cells(section: Section, rows: Sequence[Row]) -> Texts:
+    """The heads of the table, and its cells."""
     return (_wide if section.pivot else _long)(section, rows)
 
 
-def _long(section: Section, rows: Sequence[Row]) -> str:
+def _long(section: Section, rows: Sequence[Row]) -> Texts:
     heads, body = list(section.keys), []
     for title in section.metrics.values():
         heads += [title, "gain"] if section.reference else [title]
@@ -143,10 +156,10 @@ def _long(section: Section, rows: Sequence[Row]) -> str:
             if section.reference:
                 cells.append(_gain(section, row, metric))
         body.append((_names(section, row), cells))
-    return _lines(heads, len(section.keys), body)
+    return heads, _without_repeats(body)
 
 
-def _wide(section: Section, rows: Sequence[Row]) -> str:
+def _wide(section: Section, rows: Sequence[Row]) -> Texts:
     assert section.pivot is not None
     columns = list(dict.fromkeys(row[section.pivot] for row in rows))
     heads = [*section.keys, *map(section.head, columns)]
@@ -155,27 +168,23 @@ def _wide(section: Section, rows: Sequence[Row]) -> str:
         text = " / ".join(_value(row[metric]) for metric in section.metrics)
         groups.setdefault(_names(section, row), {})[row[section.pivot]] = text
     body = [(n, [found.get(c, "") for c in columns]) for n, found in groups.items()]
-    return _lines(heads, len(section.keys), body)
+    return heads, _without_repeats(body)
 
 
 def _names(section: Section, row: Row) -> tuple[str, ...]:
     return tuple(str(row[key]).replace("_", " ") for key in section.keys)
 
 
-def _lines(
-    heads: Sequence[str],
-    named: int,
+def _without_repeats(
     body: Sequence[tuple[tuple[str, ...], Sequence[str]]],
-) -> str:
-    rules = ["---"] * named + ["---:"] * (len(heads) - named)
-    lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(rules)}|"]
-    above: tuple[str, ...] = ()
-    for names, cells in body:
-        same = names[:-1] == above[:-1] and bool(above)
-        shown = (("",) * (named - 1) + names[-1:]) if same else names
-        lines.append("| " + " | ".join([*shown, *cells]) + " |")
-        above = names
-    return "\n".join(lines)
+) -> list[tuple[str, ...]]:
+    found, above = [], ()
+    for names, values in body:
+        same = bool(above) and names[:-1] == above
+        shown = ("",) * len(above) + names[-1:] if same else names
+        found.append((*shown, *values))
+        above = names[:-1]
+    return found
 
 
 def _value(value: float | None) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import sparse
 
-from experiments.evaluation import jobs, sets
+from experiments.evaluation import jobs
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from scmultimodal.data.store import Store
@@ -24,7 +24,7 @@ def frozen(case: Case, preset: Preset, folder: Path, *, start: Job) -> Job:
     """Of a pre-trained model that has seen no label."""
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         model, cells = export.load(needed[0]), _cells(store, case)
         return _keep(place, store, cells, judge.embed(store, model, case.regime, cells))
 
@@ -40,7 +40,7 @@ def components(case: Case, preset: Preset, folder: Path, *, number: int = 50) ->
     """Of log1p values, or of both modalities' side by side: what PCA and LSI give."""
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = sets.prepared(case.name, preset.recipe, case.seed, folder)
+        store = case.store(preset.recipe, folder)
         cells = _cells(store, case)
         train = np.flatnonzero(np.isin(cells, store.split("train")))
         scaled = [

@@ -3,7 +3,13 @@
 import numpy as np
 from jaxtyping import Float, Integer
 
+from scmultimodal.evaluation import extra
 from scmultimodal.schemas.errors import InputError
+
+with extra.required():
+    from sklearn.cross_decomposition import CCA
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
 _AT_ONCE = 1_024
 """Cells whose distances to all others are in memory together."""
@@ -63,6 +69,48 @@ def transfer_labels(
         nearest = np.argpartition(distances, votes - 1, axis=1)[:, :votes]
         found.append(np.eye(num_classes)[labels[nearest]].mean(1))
     return np.concatenate(found)
+
+
+def transfer_by_regression(
+    reference: Float[np.ndarray, "reference dim"],
+    labels: Integer[np.ndarray, " reference"],
+    query: Float[np.ndarray, "query dim"],
+    *,
+    num_classes: int,
+    penalty: float,
+) -> Float[np.ndarray, "query classes"]:
+    """What logistic regression on one modality says of cells seen by the other.
+
+    Args:
+        reference, labels, query, num_classes: as `transfer_labels`.
+        penalty: C; no labelled cell of the other modality is there to choose it.
+    """
+    found = np.zeros((len(query), num_classes))
+    with threadpool_limits(1):
+        model = LogisticRegression(C=penalty, max_iter=2_000).fit(reference, labels)
+        found[:, model.classes_] = model.predict_proba(query)
+    return found
+
+
+def canonical_variates(
+    first: Float[np.ndarray, "cells dim"],
+    second: Float[np.ndarray, "cells width"],
+    train: Integer[np.ndarray, " train"],
+    *,
+    number: int,
+) -> tuple[Float[np.ndarray, "cells variates"], Float[np.ndarray, "cells variates"]]:
+    """Both modalities in one space by canonical correlation of paired training cells.
+
+    Args:
+        first: components of one modality.
+        second: of the other, of the same cells.
+        train: the cells it is fitted on.
+        number: of variates, at most.
+    """
+    number = min(number, first.shape[1], second.shape[1])
+    with threadpool_limits(1):
+        model = CCA(number, max_iter=2_000).fit(first[train], second[train])
+        return model.transform(first, second)
 
 
 def _squared_distances(

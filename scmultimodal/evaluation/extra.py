@@ -1,4 +1,4 @@
-"""One sentence for whoever lacks the `eval` extra."""
+"""One sentence for whoever lacks an extra."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from scmultimodal.schemas.errors import InputError
 
 
 @contextlib.contextmanager
-def required() -> Iterator[None]:
-    """Wraps imports of scikit-learn, matplotlib and umap-learn.
+def required(name: str = "eval") -> Iterator[None]:
+    """Wraps imports of what an extra brings.
 
     Raises:
         InputError: one of them is not installed.
@@ -19,5 +19,5 @@ def required() -> Iterator[None]:
         raise InputError(
             "scmultimodal.evaluation",
             f"{error.name} is not installed",
-            "Run: pip install 'scmultimodal[eval]'",
+            f"Run: pip install 'scmultimodal[{name}]'",
         ) from error

@@ -87,7 +87,7 @@ def score(
     )
 
 
-def mean_profile(measured: Values, num_cells: int) -> Values:
+def mean_profile(measured: Values, num_cells: int) -> Float[np.ndarray, "others genes"]:
     """The mean of the training cells, for every cell."""
     return np.repeat(measured.mean(0, keepdims=True), num_cells, axis=0)
 

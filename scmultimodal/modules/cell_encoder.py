@@ -15,7 +15,6 @@ from scmultimodal.ops import exact_attention
 from scmultimodal.schemas.batches import TOKENS, Array, CellBatch, Tokens
 from scmultimodal.schemas.modality import MODALITIES
 
-
 Rows = Float[Array, "cells rows dim"]
 Present = Bool[Array, " cells"]
 Joint = Literal["mean", "concatenate", "cross_attention"]

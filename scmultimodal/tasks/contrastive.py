@@ -6,7 +6,6 @@ holds for the other. Sources: CLIP (Radford et al. 2021, arXiv:2103.00020), scCL
 
 import dataclasses
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float

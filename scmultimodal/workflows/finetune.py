@@ -1,7 +1,7 @@
 """Cell-type fine-tuning of a pre-trained model, or training from scratch."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,8 @@ class FinetuneConfig:
             all.
         self_training: shows the other training cells too, with the type that naive
             Bayes gives them by expectation maximisation (`naive_bayes.fit_em`).
+        without_types: types whose cells are not shown in training or validation, to
+            see what becomes of a type that was not learned.
         epochs: passes over the training cells; the best on validation is kept.
         min_steps: updates at least: as many more passes as that takes.
         batch_size: cells of a batch over all devices.
@@ -70,6 +72,7 @@ class FinetuneConfig:
     cell_vector_weight: float = 0.0
     labels_per_type: int | None = None
     self_training: bool = False
+    without_types: tuple[str, ...] = ()
     epochs: int = 20
     min_steps: int = 0
     batch_size: int = 256
@@ -158,7 +161,9 @@ def run(
         train_batches=lambda step, share: builder.build(
             sampler.batch(step), regime, step=step, with_labels=True, share=share
         ),
-        validation_batches=lambda share: _validation(store, builder, regime, share),
+        validation_batches=lambda share: _validation(
+            store, builder, regime, config, share
+        ),
         config=loop.LoopConfig(
             num_steps=steps,
             seed=config.seed,
@@ -197,14 +202,29 @@ def run(
     )
 
 
-def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
+def cells_of(
+    store: Store, split: str, regime: Regime, *, without: Collection[str] = ()
+) -> np.ndarray:
     """Labelled cells of a split that have all modalities of a regime.
 
+    Args:
+        store: prepared dataset with labels.
+        split: "train", "validation" or "test".
+        regime: the modalities.
+        without: types that are left out.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a type is none of the dataset's.
     """
+    if unknown := set(without) - set(store.label_names):
+        raise InputError(
+            store.path,
+            f"has no type {min(unknown)!r}",
+            f"name some of {', '.join(store.label_names)}",
+        )
     cells = store.split(split)
     keep = store.labels[cells] >= 0
+    keep &= ~np.isin(np.array(store.label_names)[store.labels[cells]], list(without))
     for modality in regime.modalities:
         keep &= store.present(modality)[cells]
     if not keep.any():
@@ -218,7 +238,10 @@ def cells_of(store: Store, split: str, regime: Regime) -> np.ndarray:
 
 def labelled_cells(store: Store, regime: Regime, per_type: int | None) -> np.ndarray:
     """The training cells whose label is shown, however often it is asked."""
-    cells = cells_of(store, "train", regime)
+    return _choose(store, cells_of(store, "train", regime), per_type)
+
+
+def _choose(store: Store, cells: np.ndarray, per_type: int | None) -> np.ndarray:
     return few_shot.choose(store.labels, cells, per_type, seed=0)
 
 
@@ -226,10 +249,10 @@ def _shown(
     store: Store, regime: Regime, config: FinetuneConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """The cells to train on, and the label that each cell of the store is to have."""
-    known = labelled_cells(store, regime, config.labels_per_type)
+    cells = cells_of(store, "train", regime, without=config.without_types)
+    known = _choose(store, cells, config.labels_per_type)
     if not config.self_training:
         return known, store.labels
-    cells = cells_of(store, "train", regime)
     joint = sparse.hstack([store.rows(m, cells) for m in regime.modalities], "csr")
     shown = np.where(np.isin(cells, known), store.labels[cells], -1)
     model = naive_bayes.fit_em(joint, shown, len(store.label_names))
@@ -276,9 +299,13 @@ def _optimizer(config: FinetuneConfig, steps: int, layers: int) -> OptimizerConf
 
 
 def _validation(
-    store: Store, builder: BatchBuilder, regime: Regime, share: Share
+    store: Store,
+    builder: BatchBuilder,
+    regime: Regime,
+    config: FinetuneConfig,
+    share: Share,
 ) -> Iterable[CellBatch]:
     lengths = builder.lengths(regime)
-    cells = cells_of(store, "validation", regime)
+    cells = cells_of(store, "validation", regime, without=config.without_types)
     for rows in sequential_batches(cells, 256, lengths=lengths):
         yield builder.build(rows, regime, with_labels=True, share=share)

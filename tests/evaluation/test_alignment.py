@@ -50,3 +50,29 @@ def test_transfer_is_scikit_learns_vote():
     np.testing.assert_allclose(found, np.column_stack([theirs, np.zeros(50)]))
     few = alignment.transfer_labels(reference[:5], labels[:5], query, num_classes=3)
     np.testing.assert_allclose(few, np.tile(np.eye(3)[labels[:5]].mean(0), (50, 1)))
+
+
+def test_variates_of_a_shared_cause_lie_together():
+    rng = np.random.default_rng(0)
+    cause = rng.normal(size=(300, 2))
+    first, second = (
+        cause @ rng.normal(size=(2, width)) + 0.02 * rng.normal(size=(300, width))
+        for width in (5, 4)
+    )
+    found = alignment.canonical_variates(first, second, np.arange(200), number=2)
+    rest = [variates[200:] for variates in found]
+    assert alignment.foscttm(*rest).mean() < 0.1
+    assert alignment.foscttm(first[200:, :4], second[200:]).mean() > 0.3
+
+
+def test_regression_goes_over():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 2], 30)
+    reference = labels[:, None] + 0.1 * rng.normal(size=(60, 3))
+    query = np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])
+    found = alignment.transfer_by_regression(
+        reference, labels, query, num_classes=4, penalty=1.0
+    )
+    assert found.argmax(1).tolist() == [0, 2]
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert not found[:, [1, 3]].any()

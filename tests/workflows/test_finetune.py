@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from scmultimodal.data.sampling import WHOLE
 from scmultimodal.evaluation import naive_bayes
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
-from scmultimodal.data.sampling import WHOLE
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.workflows import finetune, judge, pretrain

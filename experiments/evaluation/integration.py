@@ -1,0 +1,68 @@
+"""Integration: types kept apart and batches mixed, on the test cells of each split.
+
+Ours are vectors of models that saw no label and no batch: of one modality by count
+splitting, of both by contrastive alignment. Beside them components (of RNA, of ATAC,
+of both side by side), as they are and with batches brought together by Harmony.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.evaluation import classifiers, sets, vectors
+from experiments.evaluation.cases import Case
+from experiments.evaluation.jobs import Job
+from experiments.evaluation.tables import Entry, Section
+from scmultimodal.evaluation import integration
+from scmultimodal.schemas import configs
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.workflows import finetune
+from scmultimodal.workflows.presets import ALIGNED, BEST
+
+MODELS = ("frozen", "frozen_harmony", "components", "components_harmony")
+
+
+def entries(case: Case, folder: Path) -> list[Entry]:
+    """Ours and components, before and after Harmony."""
+    own = _job(case, folder)
+    return [Entry(row={"model": m}, job=own, within=(m,)) for m in MODELS]
+
+
+def _job(case: Case, folder: Path) -> Job:
+    preset = ALIGNED if case.regime is Regime.MULTIOME else BEST
+    start = classifiers.pretraining(case, preset, folder)
+    needs = [
+        vectors.frozen(case, preset, folder, start=start),
+        vectors.components(case, preset, folder),
+    ]
+
+    def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
+        store = case.store(preset.recipe, folder)
+        rows = finetune.cells_of(store, "test", case.regime)
+        own, components = (vectors.read(path)[rows] for path in needed)
+        own = (own - own.mean(0)) / (own.std(0) + 1e-6)
+        batches = np.unique(store.obs[sets.BATCH].to_numpy()[rows], return_inverse=True)
+        found = {"frozen": own, "components": components}
+        found |= {
+            f"{name}_harmony": integration.harmony(one, batches[1], seed=case.seed)
+            for name, one in found.items()
+        }
+        scores = integration.score(
+            found, store.labels[rows], batches[1], before=components
+        )
+        return {name: configs.to_json(one) for name, one in scores.items()}
+
+    return Job(
+        section="integration", settings=case.settings(), compute=compute, needs=needs
+    )
+
+
+SECTION = Section(
+    about="scib-metrics of test cells: types apart, batches mixed; gains over "
+    "components",
+    entries=entries,
+    metrics={"biology": "biology", "batches": "batches", "total": "total"},
+    reference="components",
+)

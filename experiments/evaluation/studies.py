@@ -1,0 +1,193 @@
+"""The paper's own studies, each on 2,000 cells: what one choice does, all else equal.
+
+Every row pre-trains by masked bins and fine-tunes with the numbers of `small`, more
+passes for fewer cells; test cells are judged. Logistic regression stands beside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.evaluation import classifiers, jobs
+from experiments.evaluation.cases import Case
+from experiments.evaluation.jobs import Job
+from experiments.evaluation.tables import Entry, Section
+from experiments.evaluation.variants import vary
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.training.metrics import read_metrics
+from scmultimodal.workflows import pretrain
+from scmultimodal.workflows.presets import SMALL, Preset
+
+CELLS = 2_000
+BASE = vary(
+    SMALL,
+    {
+        "finetune.epochs": 12,
+        "finetune.cell_vector_weight": 0.0,
+        "finetune.optimizer.learning_rate": 2e-3,
+    },
+)
+Changes = Mapping[str, Any]
+
+_BINNING: Mapping[str, Changes] = {
+    name: {"recipe.strategy": name}
+    for name in ("gene_normalized", "quantile", "absolute", "counts")
+}
+_JOINT: Mapping[str, Changes] = {
+    name: {"pretrain.joint": name}
+    for name in ("mean", "concatenate", "cross_attention")
+}
+_HEADS: Mapping[str, Changes] = {
+    "512, 100 (the study's)": {},
+    "linear": {"finetune.hidden": ()},
+    "low rank, 8": {"finetune.hidden": (8,)},
+    "512, 100 at a tenth of the rate": {"finetune.head_rate": 0.1},
+}
+_ENCODER: Mapping[str, Changes] = {
+    "trained": {},
+    "trained, layer by layer (.5)": {"finetune.layer_decay": 0.5},
+    "frozen": {"finetune.frozen": True},
+}
+
+
+def _compare(variants: Mapping[str, Changes]) -> Callable[[Case, Path], list[Entry]]:
+    """Entries of presets that differ in these numbers."""
+
+    def entries(case: Case, folder: Path) -> list[Entry]:
+        found = [
+            Entry(row={"model": name}, job=_classifier(case, vary(BASE, c), folder))
+            for name, c in variants.items()
+        ]
+        return [*found, _beside(case, folder)]
+
+    return entries
+
+
+def _encoders(case: Case, folder: Path) -> list[Entry]:
+    """How much of the encoder learns, and the control without pre-training."""
+    scratch = classifiers.trained(case, BASE, folder)
+    return [
+        *_compare(_ENCODER)(case, folder)[:-1],
+        Entry(row={"model": "from scratch"}, job=scratch),
+        _beside(case, folder),
+    ]
+
+
+def _modalities(case: Case, folder: Path) -> list[Entry]:
+    """Table 4.2: what pre-training has seen, by what fine-tuning sees."""
+    mixings: dict[str, Changes] = {"mixed": {}}
+    if case.regime is not Regime.MULTIOME:
+        mixings[f"{case.regime} alone"] = {"pretrain.mixing": {case.regime: 1.0}}
+    found = [
+        Entry(
+            row={"model": f"pre-trained on {name}"},
+            job=_classifier(case, vary(BASE, c), folder),
+        )
+        for name, c in mixings.items()
+    ]
+    scratch = classifiers.trained(case, BASE, folder)
+    return [
+        *found,
+        Entry(row={"model": "not pre-trained"}, job=scratch),
+        _beside(case, folder),
+    ]
+
+
+def _classifier(case: Case, preset: Preset, folder: Path) -> Job:
+    start = classifiers.pretraining(case, preset, folder)
+    return classifiers.trained(case, preset, folder, start=start)
+
+
+def _beside(case: Case, folder: Path) -> Entry:
+    return Entry(
+        row={"model": "logistic_regression"},
+        job=classifiers.simple(case, BASE, folder),
+        within=("logistic_regression", "test"),
+    )
+
+
+ORDERS = ("fixed", "per_cell", "dynamic")
+STEPS, EVERY = 120, 20
+
+
+def _orders(case: Case, folder: Path) -> list[Entry]:
+    """Loss of masked bins of validation cells as pre-training goes on (Fig. 4.3)."""
+    found = []
+    for order in ORDERS:
+        changes = {
+            "pretrain.tokens": "all",
+            "pretrain.feature_order": order,
+            "pretrain.buckets": None,
+            "pretrain.mixing": {case.regime: 1.0},
+            "pretrain.steps": STEPS,
+            "pretrain.evaluate_every": EVERY,
+            "pretrain.seed": case.seed,
+        }
+        job = _curve(case, vary(BASE, changes), folder)
+        for step in range(EVERY, STEPS + 1, EVERY):
+            row = {"model": order, "step": step}
+            found.append(Entry(row=row, job=job, within=(str(step),)))
+    return found
+
+
+def _curve(case: Case, preset: Preset, folder: Path) -> Job:
+    def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
+        store = case.store(preset.recipe, folder)
+        pretrain.run(store, preset.pretrain, place)
+        return {
+            str(record["step"]): {"loss": record["loss"]}
+            for record in read_metrics(place / "metrics.jsonl")
+            if record["split"] == "validation"
+        }
+
+    return Job(
+        section="curves",
+        settings={
+            **case.settings(),
+            "recipe": jobs.numbers(preset.recipe),
+            "pretrain": jobs.numbers(preset.pretrain),
+        },
+        compute=compute,
+    )
+
+
+def _section(about: str, entries: Callable[[Case, Path], list[Entry]], reference: str):
+    return Section(about=about, entries=entries, reference=reference, cells=CELLS)
+
+
+FEATURE_ORDER = Section(
+    about="feature order: nats for a masked bin of validation cells, by step",
+    entries=_orders,
+    regimes=(Regime.RNA,),
+    metrics={"loss": "nats"},
+    pivot="step",
+    head=lambda step: f"step {step}",
+    cells=CELLS,
+)
+BINNING = _section(
+    "how values are binned; gains over the study's way",
+    _compare(_BINNING),
+    "gene_normalized",
+)
+MODALITIES = _section(
+    "pre-training modality by fine-tuning modality; gains over none",
+    _modalities,
+    "not pre-trained",
+)
+JOINT = Section(
+    about="how the outputs of the two paths become one; gains over the mean",
+    entries=_compare(_JOINT),
+    regimes=(Regime.MULTIOME,),
+    reference="mean",
+    cells=CELLS,
+)
+HEADS = _section(
+    "heads that cannot do the work alone; gains over the study's",
+    _compare(_HEADS),
+    "512, 100 (the study's)",
+)
+ENCODER = _section(
+    "encoder trained, layer by layer, frozen, or not pre-trained; gains over trained",
+    _encoders,
+    "trained",
+)

@@ -1,0 +1,214 @@
+"""Sections beside cell types: what they ask for, and their arithmetic."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.evaluation import __main__ as command
+from experiments.evaluation import (
+    ablations,
+    attention,
+    imputation,
+    integration,
+    links,
+    pictures,
+    sets,
+    studies,
+    tables,
+    transfer,
+    unassigned,
+)
+from experiments.evaluation.cases import Case
+from experiments.evaluation.variants import vary
+from scmultimodal import datasets
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.workflows import judge, prepare, pretrain
+from scmultimodal.workflows.presets import BEST, PRESETS
+from tests import builders
+
+TINY = {
+    "pretrain.steps": 3,
+    "pretrain.buckets": (40,),
+    "pretrain.path.num_layers": 0,
+    "finetune.epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Small simulated cells as `best` takes them."""
+    return _prepared("simulated", BEST.recipe, 0, tmp_path_factory.mktemp("sections"))
+
+
+def _prepared(name, recipe, seed, out, *, across_batches=False, cells=None):
+    data = builders.simulated_cells(num_cells=240, num_genes=40)
+    config = prepare.PrepareConfig(
+        recipe=recipe,
+        label=sets.LABEL,
+        batch=sets.BATCH,
+        seed=seed,
+    )
+    genes = datasets.simulated_genes(data)
+    place = out / "data" / f"{name}-{seed}-{recipe.strategy}"
+    if place.exists():
+        return sets.Store.open(place)
+    facts = {"name": name, "simulated": True}
+    return prepare.run(data, genes, config, place, provenance=facts)
+
+
+@pytest.mark.parametrize("name", command.SECTIONS)
+def test_what_a_section_asks_for(name, tmp_path):
+    """Rows differ, and so do the results they are read from; numbers are fields."""
+    section = command.SECTIONS[name]
+    for regime in section.regimes:
+        case = Case(name="simulated", regime=regime, seed=1, cells=section.cells)
+        entries = section.entries(case, tmp_path)
+        rows = [tuple(entry.row.items()) for entry in entries]
+        assert len(set(rows)) == len(rows)
+        results = {(entry.job.key, entry.within) for entry in entries}
+        assert len(results) == len(rows)
+        if section.reference is not None:
+            assert section.reference in {entry.row["model"] for entry in entries}
+        other = section.entries(dataclasses.replace(case, seed=2), tmp_path)
+        keys = ({entry.job.key for entry in found} for found in (entries, other))
+        assert not set.intersection(*keys)
+
+
+def test_sections_and_their_names():
+    names = command.SectionName.__args__
+    assert set(names) == set(command.SECTIONS)
+    assert len(names) == len(command.SECTIONS)
+
+
+def test_a_varied_preset():
+    changed = vary(BEST, {"pretrain.path.dim": 7, "finetune.epochs": 2})
+    assert changed.pretrain.path.dim == 7
+    assert changed.finetune.epochs == 2
+    assert changed.pretrain.path.num_layers == BEST.pretrain.path.num_layers
+    assert BEST.finetune.epochs != 2
+
+
+def test_types_are_found_where_the_modalities_lie_together(store):
+    """The truth as vectors of both finds all, noise about as much as chance."""
+    truth = np.eye(len(store.label_names))[store.labels].astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(2, *truth.shape)).astype(np.float32)
+    known = transfer.judge_all(store, (truth, truth), seed=0)
+    lost = transfer.judge_all(store, (truth, noise[0]), seed=0)
+    for part in transfer.PARTS:
+        assert set(known[part]) == {
+            *transfer.OURS,
+            "canonical_correlation",
+            "logistic_regression",
+            "standardised_logistic_regression",
+            "naive_bayes_with_labels",
+        }
+        for name in transfer.OURS:
+            assert known[part][name]["accuracy"] == 1
+            assert lost[part][name]["accuracy"] < 0.8
+        assert known[part][transfer.OURS[0]]["foscttm"] < 0.2
+        assert 0.35 < lost[part][transfer.OURS[0]]["foscttm"] < 0.65
+        assert known[part]["naive_bayes_with_labels"]["accuracy"] > 0.5
+
+
+def test_one_modality_is_told_from_the_other(store):
+    """Baselines by their order, and ours as the model has it."""
+    config = vary(imputation.ALIGNED, TINY).pretrain
+    model = pretrain.untrained(store, config)
+    found = imputation.judge_all(store, model, Modality.RNA, seed=0)
+    for part in imputation.PARTS:
+        scores = found[part]
+        assert set(scores) == set(imputation.MODELS)
+        assert scores["mean_profile"]["gene_pearson"] == 0
+        assert scores["mean_of_true_type"]["gene_pearson"] > 0.05
+        assert scores["ridge"]["gene_pearson"] > 0.05
+        # It begins about the mean of the training cells, as shares of counts.
+        assert scores["best"]["cell_pearson"] > 0.3
+        other = scores["best_of_another_cell"]["gene_pearson"]
+        assert other < scores["mean_of_true_type"]["gene_pearson"]
+
+
+def test_expected_log1p_of_poisson_counts():
+    rates = np.array([0.0, 0.3, 5.0, 80.0])
+    drawn = np.random.default_rng(0).poisson(rates, (200_000, 4))
+    np.testing.assert_allclose(
+        imputation.expected_log1p(rates), np.log1p(drawn).mean(0), atol=0.005
+    )
+
+
+def test_refusal_by_hand():
+    """A threshold of .8 is right nine times in ten on validation."""
+    validation = np.array([[0.9, 0.1]] * 9 + [[0.2, 0.8]] + [[0.4, 0.6]] * 5)
+    labels = {
+        "validation": np.array([0] * 9 + [0] + [0] * 5),
+        "test": np.array([0, 0, 1, 2, 2]),
+    }
+    test = np.array([[0.9, 0.1], [0.7, 0.3], [0.15, 0.85], [0.6, 0.4], [0.95, 0.05]])
+    found = unassigned.scores(
+        {"validation": validation, "test": test}, labels, labels["test"] == 2
+    )
+    assert found == {
+        "auroc": pytest.approx((3 + 0) / 6),
+        "refused": 0.5,
+        "called": pytest.approx(2 / 3),
+        "accuracy": 1.0,
+    }
+
+
+def test_types_left_out(store):
+    chosen = {unassigned.left_out(store, Regime.RNA, seed=seed) for seed in range(9)}
+    assert len(chosen) > 1
+    assert all(len(types) == 1 for types in chosen)
+    with pytest.raises(InputError, match="has no type 'unheard'"):
+        judge.finetune.cells_of(store, "train", Regime.RNA, without=["unheard"])
+
+
+@pytest.mark.parametrize("pivot", [None, "step"])
+def test_pictures(tmp_path, pivot):
+    section = dataclasses.replace(studies.BINNING, pivot=pivot)
+    rows = [
+        {"set": "a", "modality": m, "model": name, "step": step}
+        | {"accuracy": 0.5, "accuracy_by_seed": [0.4, 0.6]}
+        | {"macro_f1": None, "macro_f1_by_seed": [None, None]}
+        for m in ("rna", "atac")
+        for name in ("one", "gene_normalized")
+        for step in ((1, 2) if pivot else (1,))
+    ]
+    path = pictures.draw(section, rows, tmp_path / "picture.png")
+    assert path.stat().st_size > 5_000
+
+
+@pytest.mark.long
+def test_all_sections_run(tmp_path, monkeypatch):
+    """On small cells, a step or so each; every table and picture is written."""
+    monkeypatch.setattr(sets, "prepared", _prepared)
+    monkeypatch.setattr(
+        sets,
+        "_simulated",
+        lambda seed: builders.simulated_cells(num_cells=240, num_genes=40),
+    )
+    for module in (ablations, imputation, integration, transfer, unassigned):
+        for name in ("BEST", "ALIGNED"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, vary(getattr(module, name), TINY))
+    monkeypatch.setattr(links, "PRESET", vary(links.PRESET, TINY))
+    monkeypatch.setattr(studies, "BASE", vary(studies.BASE, TINY))
+    monkeypatch.setattr(studies, "STEPS", 2)
+    monkeypatch.setattr(studies, "EVERY", 1)
+    monkeypatch.setattr(attention, "SMALL", vary(attention.SMALL, TINY))
+    monkeypatch.setattr(attention, "STEPS", 2)
+    wanted = set(command.SECTIONS) - {"cell_types", "multiome", "few_shot", "batches"}
+    arguments = ["--sets", "simulated", "--seeds", "0", "--out", str(tmp_path)]
+    assert not command.main([*arguments, "--sections", *sorted(wanted)])
+    for name in wanted:
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        assert found["rows"]
+        assert (tmp_path / "figures" / f"{name}.png").exists()
+        assert tables.markdown(command.SECTIONS[name], found["rows"])
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_presets_by_name():
+    assert PRESETS["aligned"].pretrain.contrastive_weight > 0
