@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import sparse
+from scipy import sparse, special
 
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
@@ -25,6 +25,7 @@ class Judgement:
     Attributes:
         results: scores on the test cells, ours first.
         predictions: by model, the class of each test cell.
+        probabilities: by model, those of all classes.
         labels: the true class of each test cell.
         cells: the test cells.
         notes: by model, what validation chose.
@@ -32,6 +33,7 @@ class Judgement:
 
     results: tuple[Result, ...]
     predictions: Mapping[str, Int[np.ndarray, " cells"]]
+    probabilities: Mapping[str, Float[np.ndarray, "cells classes"]]
     labels: Int[np.ndarray, " cells"]
     cells: Int[np.ndarray, " cells"]
     notes: Mapping[str, str]
@@ -55,14 +57,15 @@ def run(
     cells = finetune.cells_of(store, "test", regime)
     labels = store.labels[cells]
     num_classes = len(store.label_names)
-    predictions = {
-        name: predict(store, model, regime, cells).argmax(1)
+    probabilities = {
+        name: special.softmax(predict(store, model, regime, cells), axis=1)
         for name, model in models.items()
     }
     notes = dict.fromkeys(models, "best epoch by validation accuracy")
     for result in baseline_results(store, regime, seed=seed):
-        predictions[result.name] = result.predictions
+        probabilities[result.name] = result.probabilities
         notes[result.name] = f"{result.parameter} = {result.value:.3g} by validation"
+    predictions = {name: found.argmax(1) for name, found in probabilities.items()}
     scores = {
         name: classification.score(labels, predicted, num_classes)
         for name, predicted in predictions.items()
@@ -72,6 +75,7 @@ def run(
             Result(model=name, modality=regime, scores=s) for name, s in scores.items()
         ),
         predictions=predictions,
+        probabilities=probabilities,
         labels=labels,
         cells=cells,
         notes=notes,

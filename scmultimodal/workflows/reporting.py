@@ -17,6 +17,7 @@ from scmultimodal.workflows import judge, provenance
 from scmultimodal.workflows.judge import Judgement
 
 OURS, BASELINE = "scmultimodal", "logistic_regression"
+SIMPLE = (BASELINE, "naive_bayes")
 
 
 def write(
@@ -129,6 +130,18 @@ def _confusions(
         figures.confusion(matrix, names, path, title, order=order, note=note)
         caption = f"{title}: share of each true type (row) called each type (column)."
         pictures.append(report.Picture(path=path, caption=caption))
+    path = figures.calibration_curves(
+        {name: judgement.probabilities[name] for name in (OURS, *SIMPLE)},
+        judgement.labels,
+        folder / f"calibration_{regime}.png",
+        title=f"calibration, {regime}",
+        note=note,
+    )
+    caption = (
+        "Left: how often a call is right by how sure it was; on the line both are the "
+        "same. Right: accuracy where the least sure cells are left unassigned."
+    )
+    pictures.append(report.Picture(path=path, caption=caption))
     table = classification.class_table(
         judgement.labels, judgement.predictions[OURS], names
     )

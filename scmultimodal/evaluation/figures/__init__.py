@@ -14,6 +14,7 @@ from scmultimodal.evaluation.figures.bars import (
     bin_histogram,
     results_bars,
 )
+from scmultimodal.evaluation.figures.calibration import calibration_curves
 from scmultimodal.evaluation.figures.confusion import confusion
 from scmultimodal.evaluation.figures.curves import learning_curves
 from scmultimodal.evaluation.figures.scatter import umap_grid, umap_scatter
@@ -22,6 +23,7 @@ from scmultimodal.evaluation.figures.style import palette
 __all__ = [
     "band_coverage",
     "bin_histogram",
+    "calibration_curves",
     "confusion",
     "learning_curves",
     "palette",
