@@ -23,6 +23,9 @@ FROM_SCRATCH: Mapping[str, Mapping[str, Any]] = {
     },
     "tokens that do not weigh by value": {"finetune.by_value": False},
     "the skip begins at zero": {"finetune.naive_bayes": 0.0},
+    "the skip begins at .15 of naive Bayes": {"finetune.naive_bayes": 0.15},
+    "the skip begins at .5 of naive Bayes": {"finetune.naive_bayes": 0.5},
+    "the skip begins at naive Bayes": {"finetune.naive_bayes": 1.0},
     "no skip": {"finetune.naive_bayes": 0.0, "finetune.skip": False},
     "no token dropout": {"finetune.token_dropout": 0.0},
     "half of the counts hidden, for token dropout": {
@@ -79,5 +82,5 @@ SECTION = Section(
     about="parts of `best` changed one at a time: validation cells, gains over it",
     entries=entries,
     regimes=(Regime.RNA, Regime.ATAC),
-    reference="best",
+    references=("best",),
 )

@@ -75,5 +75,5 @@ SECTION = Section(
     "the gene alone",
     entries=entries,
     metrics={"accuracy": "accuracy", "loss": "nats"},
-    reference=_name(0),
+    references=(_name(0),),
 )

@@ -28,5 +28,5 @@ SECTION = Section(
     "regression",
     entries=entries,
     regimes=(Regime.RNA, Regime.ATAC),
-    reference="logistic_regression",
+    references=("logistic_regression",),
 )

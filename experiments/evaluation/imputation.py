@@ -175,5 +175,5 @@ SECTION = Section(
         "gene_auroc": "AUROC of detection",
     },
     keys=("set", "told", "model"),
-    reference="ridge",
+    references=("ridge",),
 )

@@ -64,5 +64,5 @@ SECTION = Section(
     "components",
     entries=entries,
     metrics={"biology": "biology", "batches": "batches", "total": "total"},
-    reference="components",
+    references=("components",),
 )

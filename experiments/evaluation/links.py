@@ -127,5 +127,5 @@ SECTION = Section(
         "top": "first",
     },
     keys=("set", "model"),
-    reference="correlation",
+    references=("correlation",),
 )

@@ -35,7 +35,7 @@ def _dots(section: Section, rows: Sequence[Row], metric: str, axes) -> None:
     """Models one below the other, in the order of the table."""
     shown = [row for row in rows if row[metric] is not None]
     for place, row in enumerate(shown):
-        other = row["model"] == section.reference
+        other = row["model"] in section.references
         colour = style.COLOURS[1] if other else style.COLOURS[0]
         by_seed = row[f"{metric}_by_seed"]
         axes.plot(by_seed, [place] * len(by_seed), "o", color=colour, alpha=0.4, ms=4)

@@ -152,7 +152,7 @@ def _curve(case: Case, preset: Preset, folder: Path) -> Job:
 
 
 def _section(about: str, entries: Callable[[Case, Path], list[Entry]], reference: str):
-    return Section(about=about, entries=entries, reference=reference, cells=CELLS)
+    return Section(about=about, entries=entries, references=(reference,), cells=CELLS)
 
 
 FEATURE_ORDER = Section(
@@ -178,7 +178,7 @@ JOINT = Section(
     about="how the outputs of the two paths become one; gains over the mean",
     entries=_compare(_JOINT),
     regimes=(Regime.MULTIOME,),
-    reference="mean",
+    references=("mean",),
     cells=CELLS,
 )
 HEADS = _section(

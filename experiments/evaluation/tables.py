@@ -18,8 +18,9 @@ from experiments.evaluation.jobs import Job
 from scmultimodal.schemas.modality import Regime
 
 Row = dict[str, Any]
-"""What makes the row, then METRIC, METRIC_by_seed, METRIC_gain, METRIC_gain_half_width;
-None where the metric was not measured."""
+"""What makes the row, then METRIC, METRIC_by_seed, METRIC_half_width, and METRIC_gains
+by reference, each with mean and half_width (None where it was not measured), and the
+revisions of the code that measured it."""
 
 Texts = tuple[list[str], list[tuple[str, ...]]]
 """Heads, and rows of cells."""
@@ -53,7 +54,7 @@ class Section:
         metrics: what is shown, with the heads of its columns.
         extra: metrics that are kept and not shown.
         keys: what of a row is shown.
-        reference: the model that gains are taken over; None shows no gains.
+        references: the models that gains are taken over.
         pivot: the part of a row that has a column for each of its values.
         head: of such a column.
         cells: of each set, drawn by the seed, unless told otherwise; None takes all.
@@ -65,7 +66,7 @@ class Section:
     metrics: Mapping[str, str] = dataclasses.field(default_factory=lambda: SCORES)
     extra: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("set", "modality", "model")
-    reference: str | None = None
+    references: tuple[str, ...] = ()
     pivot: str | None = None
     head: Callable[[Any], str] = str
     cells: int | None = None
@@ -86,7 +87,11 @@ def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
         key: [_at(records[e.job.key]["result"], e.within) for e in group]
         for key, group in asked.items()
     }
-    return [_row(section, key, found) for key in found]
+    revisions = {
+        key: sorted({str(records[e.job.key].get("revision")) for e in group})
+        for key, group in asked.items()
+    }
+    return [_row(section, key, found) | {"revisions": revisions[key]} for key in found]
 
 
 def _at(result: Mapping[str, Any], within: Sequence[str]) -> Mapping[str, Any]:
@@ -101,23 +106,32 @@ def _row(
     found: Mapping[tuple[tuple[str, Any], ...], Sequence[Mapping[str, Any]]],
 ) -> Row:
     row: Row = {**dict(key), "seeds": len(found[key])}
-    beside = tuple((n, section.reference if n == "model" else v) for n, v in key)
     for metric in (*section.metrics, *section.extra):
         values = [result.get(metric) for result in found[key]]
-        others = [result.get(metric) for result in found.get(beside, ())]
-        gains = [
-            value - other
-            for value, other in zip(values, others, strict=False)
-            if value is not None and other is not None
-        ]
+        gains = {}
+        for reference in section.references:
+            beside = tuple((n, reference if n == "model" else v) for n, v in key)
+            others = [result.get(metric) for result in found.get(beside, ())]
+            gains[reference] = _mean(
+                [
+                    value - other
+                    for value, other in zip(values, others, strict=False)
+                    if value is not None and other is not None
+                ]
+            )
+        own = _mean([] if None in values else values)
         row |= {
-            metric: None if None in values else statistics.mean(values),
+            metric: own["mean"],
             f"{metric}_by_seed": values,
-            f"{metric}_half_width": None if None in values else half_width(values),
-            f"{metric}_gain": statistics.mean(gains) if gains else None,
-            f"{metric}_gain_half_width": half_width(gains),
+            f"{metric}_half_width": own["half_width"],
+            f"{metric}_gains": gains,
         }
     return row
+
+
+def _mean(values: Sequence[float]) -> dict[str, float | None]:
+    mean = statistics.mean(values) if values else None
+    return {"mean": mean, "half_width": half_width(values)}
 
 
 def half_width(values: Sequence[float], *, level: float = 0.95) -> float | None:
@@ -148,13 +162,13 @@ def cells(section: Section, rows: Sequence[Row]) -> Texts:
 def _long(section: Section, rows: Sequence[Row]) -> Texts:
     heads, body = list(section.keys), []
     for title in section.metrics.values():
-        heads += [title, "gain"] if section.reference else [title]
+        over = [f"over {_words(name)}" for name in section.references]
+        heads += [title, *over]
     for row in rows:
         cells = []
         for metric in section.metrics:
             cells.append(_value(row[metric]))
-            if section.reference:
-                cells.append(_gain(section, row, metric))
+            cells += [_gain(row, metric, name) for name in section.references]
         body.append((_names(section, row), cells))
     return heads, _without_repeats(body)
 
@@ -172,7 +186,11 @@ def _wide(section: Section, rows: Sequence[Row]) -> Texts:
 
 
 def _names(section: Section, row: Row) -> tuple[str, ...]:
-    return tuple(str(row[key]).replace("_", " ") for key in section.keys)
+    return tuple(_words(row[key]) for key in section.keys)
+
+
+def _words(value: Any) -> str:
+    return str(value).replace("_", " ")
 
 
 def _without_repeats(
@@ -195,9 +213,9 @@ def _value(value: float | None) -> str:
     return sign + f"{abs(value):.3f}".removeprefix("0")
 
 
-def _gain(section: Section, row: Row, metric: str) -> str:
-    gain, half = row[f"{metric}_gain"], row[f"{metric}_gain_half_width"]
-    if row["model"] == section.reference or gain is None:
+def _gain(row: Row, metric: str, reference: str) -> str:
+    gain, half = (row[f"{metric}_gains"][reference][n] for n in ("mean", "half_width"))
+    if row["model"] == reference or gain is None:
         return ""
     text = ("+" if gain >= 0 else "−") + _value(abs(gain))
     return text if half is None else f"{text} ± {_value(half)}"

@@ -160,5 +160,5 @@ SECTION = Section(
     regimes=(Regime.MULTIOME,),
     metrics={**SCORES, "foscttm": "FOSCTTM"},
     keys=("set", "model"),
-    reference="standardised_logistic_regression",
+    references=("standardised_logistic_regression",),
 )

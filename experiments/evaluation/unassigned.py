@@ -162,5 +162,5 @@ SECTION = Section(
         "accuracy": "right",
     },
     keys=("set", "model"),
-    reference="logistic_regression",
+    references=("logistic_regression",),
 )
