@@ -23,7 +23,7 @@ FROM_SCRATCH: Mapping[str, Mapping[str, Any]] = {
     },
     "tokens that do not weigh by value": {"finetune.by_value": False},
     "the skip begins at zero": {"finetune.naive_bayes": 0.0},
-    "the skip begins at .15 of naive Bayes": {"finetune.naive_bayes": 0.15},
+    "the skip begins at .3 of naive Bayes": {"finetune.naive_bayes": 0.3},
     "the skip begins at .5 of naive Bayes": {"finetune.naive_bayes": 0.5},
     "the skip begins at naive Bayes": {"finetune.naive_bayes": 1.0},
     "no skip": {"finetune.naive_bayes": 0.0, "finetune.skip": False},
@@ -37,6 +37,7 @@ FROM_SCRATCH: Mapping[str, Mapping[str, Any]] = {
     "the cell's vector learns types, too": {"finetune.cell_vector_weight": 1.0},
     "running mean of the weights": {"finetune.optimizer.average": 0.99},
     "the head at a tenth of the rate": {"finetune.head_rate": 0.1},
+    "tokens that know the cell's depth": {"pretrain.depth": True},
     "one layer of FAVOR+": {"pretrain.path.num_layers": 1},
     "two layers of FAVOR+": {"pretrain.path.num_layers": 2},
     "one layer of exact attention": {

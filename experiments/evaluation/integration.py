@@ -1,8 +1,9 @@
 """Integration: types kept apart and batches mixed, on the test cells of each split.
 
-Ours are vectors of models that saw no label and no batch: of one modality by count
-splitting, of both by contrastive alignment. Beside them components (of RNA, of ATAC,
-of both side by side), as they are and with batches brought together by Harmony.
+Ours are vectors of models that saw no label: of one modality by count splitting, of
+both by contrastive alignment too; `adversary` was told the batches, to keep them out.
+Beside them components (of RNA, of ATAC, of both side by side), and either with batches
+brought together by Harmony.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from experiments.evaluation import classifiers, sets, vectors
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import Entry, Section
+from experiments.evaluation.variants import vary
 from scmultimodal.evaluation import integration
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import finetune
 from scmultimodal.workflows.presets import ALIGNED, BEST
 
-MODELS = ("frozen", "frozen_harmony", "components", "components_harmony")
+OURS = ("frozen", "frozen_adversary")
+MODELS = (*OURS, "frozen_harmony", "components", "components_harmony")
 
 
 def entries(case: Case, folder: Path) -> list[Entry]:
@@ -32,22 +35,25 @@ def entries(case: Case, folder: Path) -> list[Entry]:
 
 def _job(case: Case, folder: Path) -> Job:
     preset = ALIGNED if case.regime is Regime.MULTIOME else BEST
-    start = classifiers.pretraining(case, preset, folder)
+    misled = vary(preset, {"pretrain.adversary": 1.0})
+    starts = [classifiers.pretraining(case, p, folder) for p in (preset, misled)]
     needs = [
-        vectors.frozen(case, preset, folder, start=start),
+        *(vectors.frozen(case, preset, folder, start=start) for start in starts),
         vectors.components(case, preset, folder),
     ]
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(preset.recipe, folder)
         rows = finetune.cells_of(store, "test", case.regime)
-        own, components = (vectors.read(path)[rows] for path in needed)
-        own = (own - own.mean(0)) / (own.std(0) + 1e-6)
+        *own, components = (vectors.read(path)[rows] for path in needed)
+        own = [(one - one.mean(0)) / (one.std(0) + 1e-6) for one in own]
         batches = np.unique(store.obs[sets.BATCH].to_numpy()[rows], return_inverse=True)
-        found = {"frozen": own, "components": components}
+        found = dict(zip((*OURS, "components"), (*own, components), strict=True))
         found |= {
-            f"{name}_harmony": integration.harmony(one, batches[1], seed=case.seed)
-            for name, one in found.items()
+            f"{name}_harmony": integration.harmony(
+                found[name], batches[1], seed=case.seed
+            )
+            for name in ("frozen", "components")
         }
         scores = integration.score(
             found, store.labels[rows], batches[1], before=components

@@ -34,6 +34,9 @@ class CellEncoderConfig:
             study's); a linear map of both, "concatenate"; or the mean after the tokens
             of each path have attended to those of the other, "cross_attention". Where a
             cell lacks a modality, all but "concatenate" leave the other as it is.
+        depth: tells every token how much the encoder sees of its cell: the logarithm
+            of the sum of its values (scFoundation's source depth, Hao et al. 2024,
+            doi:10.1038/s41592-024-02305-7).
     """
 
     num_genes: int
@@ -43,6 +46,7 @@ class CellEncoderConfig:
         default_factory=performer.PerformerConfig
     )
     joint: Joint = "mean"
+    depth: bool = False
 
     def __post_init__(self):
         for field in ("num_genes", "num_bins"):
@@ -174,8 +178,9 @@ class CellEncoder(hk.Module):
             if batch.token_mask is not None:
                 counted &= batch.token_mask
             path = performer.Performer(config.path, name=f"{modality}_performer")
+            tokens = self._embedding(modality)(values, batch.gene_ids)
             errors[modality] = path.approximation_errors(
-                self._embedding(modality)(values, batch.gene_ids), counted
+                self._with_depth(modality, tokens, values, batch), counted
             )
         return errors
 
@@ -202,9 +207,28 @@ class CellEncoder(hk.Module):
         if config.tokens == "static_zeros":
             zeros = jnp.zeros((1, config.num_genes), values.dtype)
             silent = (embed(zeros, None), batch.gene_ids)
+        tokens = self._with_depth(name, embed(values, batch.gene_ids), values, batch)
         return performer.Performer(config.path, name=f"{name}_performer")(
-            embed(values, batch.gene_ids), batch.token_mask, at, silent
+            tokens, batch.token_mask, at, silent
         )
+
+    @hk.transparent
+    def _with_depth(
+        self,
+        name: str,
+        tokens: Float[Array, "cells tokens dim"],
+        values: Integer[Array, "cells tokens"],
+        batch: CellBatch,
+    ) -> Float[Array, "cells tokens dim"]:
+        """Tokens that know how much is seen: masked values and padding are not."""
+        if not self.config.depth:
+            return tokens
+        seen = values <= self.config.num_bins
+        if batch.token_mask is not None:
+            seen &= batch.token_mask
+        total = jnp.where(seen, values, 0).sum(1, dtype=jnp.float32)
+        linear = hk.Linear(self.config.path.dim, name=f"{name}_depth")
+        return tokens + linear(jnp.log1p(total)[:, None, None])
 
 
 def average_present(

@@ -27,6 +27,7 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.tasks.batch_adversary import BatchAdversary, BatchAdversaryConfig
 from scmultimodal.tasks.combined import Combined
 from scmultimodal.tasks.contrastive import Contrastive, ContrastiveConfig
 from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
@@ -51,6 +52,7 @@ class PretrainConfig:
     Attributes:
         path: shape of each of the two paths.
         joint: how the outputs of the two paths become one; see `CellEncoderConfig`.
+        depth: tells tokens how much is seen of their cell; see there.
         tokens: "all" genes; the union of a cell's "nonzero" ones; or these beside
             "static_zeros", the silent genes as all cells share them.
         feature_order: of the genes, where tokens are all genes.
@@ -66,6 +68,8 @@ class PretrainConfig:
             profile of a batch, by the vectors of each path alone.
         temperature: that its cosines are divided by.
         modality_dropout: of a cell with both modalities, how often one is not shown.
+        adversary: strength of a gradient that keeps a cell's batch (`obs["batch"]`) out
+            of its vector; 0 lets it be.
         decoder: what tells counts from the cell's vector.
         mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or the
             weights of those that there are to be; a modality that is in none of them
@@ -84,6 +88,7 @@ class PretrainConfig:
 
     path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
     joint: Joint = "mean"
+    depth: bool = False
     tokens: Tokens = "all"
     feature_order: FeatureOrder = "fixed"
     buckets: tuple[int, ...] | None = None
@@ -95,6 +100,7 @@ class PretrainConfig:
     modality_dropout: float = 0.5
     contrastive_weight: float = 0.0
     temperature: float = 0.1
+    adversary: float = 0.0
     decoder: CountDecoderConfig = dataclasses.field(default_factory=CountDecoderConfig)
     mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
     dataset_weights: Mapping[str, float] | None = None
@@ -117,6 +123,8 @@ class PretrainConfig:
             raise InputError(
                 "weights", f"are {weights}", "Give one above 0, and none below"
             )
+        if self.adversary < 0:
+            raise InputError("adversary", f"is {self.adversary}", "Give 0 or more")
 
 
 def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
@@ -198,6 +206,7 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
         np.resize(chosen, config.batch_size),
         regime,
         share=parallel.share_of_host(),
+        with_labels=bool(config.adversary),
     )
     paths = np.mean([len(regime.modalities) for regime in cells])
     return dry_run.plan(
@@ -224,6 +233,8 @@ def make_task(store: Store, config: PretrainConfig) -> Task:
     }
     asked = {n: (make, weight) for n, (make, weight) in makers.items() if weight}
     tasks = {n: (make(store, config), weight) for n, (make, weight) in asked.items()}
+    if config.adversary:
+        tasks["adversary"] = (_adversary(store, config), 1.0)
     if len(tasks) == 1:
         return next(iter(tasks.values()))[0]
     return Combined(tasks)
@@ -256,6 +267,32 @@ def _contrastive(store: Store, config: PretrainConfig) -> Contrastive:
     )
 
 
+def _adversary(store: Store, config: PretrainConfig) -> BatchAdversary:
+    return BatchAdversary(
+        BatchAdversaryConfig(
+            encoder=encoder_config(store, config),
+            num_batches=int(_batches(store).max()) + 1,
+            strength=config.adversary,
+        )
+    )
+
+
+def _batches(store: Store) -> np.ndarray:
+    """Code of each cell's batch.
+
+    Raises:
+        InputError: the dataset tells no batches, or only one.
+    """
+    names = store.obs["batch"].astype(str) if "batch" in store.obs else None
+    if names is None or names.nunique() < 2:
+        raise InputError(
+            store.path,
+            "tells no batches, or one, and adversary is above 0",
+            "prepare it with --batch COLUMN, or give --adversary 0",
+        )
+    return np.unique(names.to_numpy(), return_inverse=True)[1].astype(np.int32)
+
+
 def masked_bins(store: Store, config: PretrainConfig) -> MaskedReconstruction:
     """The study's objective."""
     return MaskedReconstruction(
@@ -275,13 +312,14 @@ def encoder_config(store: Store, config: PretrainConfig) -> CellEncoderConfig:
         tokens=config.tokens,
         path=config.path,
         joint=config.joint,
+        depth=config.depth,
     )
 
 
 def make_builder(store: Store, config: PretrainConfig) -> BatchBuilder:
     """Makes batches of a prepared dataset."""
     return BatchBuilder(
-        StoreSource(store),
+        StoreSource(store, _batches(store) if config.adversary else None),
         store.num_genes,
         tokens=config.tokens,
         feature_order=config.feature_order,
@@ -343,7 +381,9 @@ def mixed_batches(
     def batch(step: int, share: Share = WHOLE) -> CellBatch:
         regime, turn = pattern.plan(step)
         cells = samplers[regime].batch(turn)
-        return builder.build(cells, regime, step=step, share=share)
+        return builder.build(
+            cells, regime, step=step, share=share, with_labels=bool(config.adversary)
+        )
 
     return batch
 
@@ -421,6 +461,8 @@ def _validation(
         for regime, chosen in cells.items():
             lengths = builder.lengths(regime)
             for rows in sequential_batches(chosen, config.batch_size, lengths=lengths):
-                yield builder.build(rows, regime, share=share)
+                yield builder.build(
+                    rows, regime, share=share, with_labels=bool(config.adversary)
+                )
 
     return batches if cells else None

@@ -101,6 +101,37 @@ def test_other_joint_embeddings(joint, num_tokens):
     assert (others.max() > 1e-4) == (joint == "cross_attention")
 
 
+@pytest.mark.parametrize("num_tokens", [None, 9])
+def test_tokens_that_know_the_depth(num_tokens):
+    """Without attention a token sees no other, but for how much there is of them."""
+    config = builders.encoder_config(GENES, num_layers=0)
+    batch = builders.cell_batch(num_genes=GENES, num_tokens=num_tokens)
+    more = batch.rna.copy()
+    more[:, 0] = 5
+    hidden = batch.rna.copy()
+    hidden[:, 0] = config.mask_value
+    padded = batch.rna.copy()
+    padded[:, -1] = 3
+    for depth in (False, True):
+        network = cell_encoder.build_encoder(dataclasses.replace(config, depth=depth))
+        apply, params, state = initialise(network, batch)
+
+        def moved(rna, apply=apply, params=params, state=state):
+            found = [
+                np.asarray(apply(params, state, None, batch.replace(rna=r))[0].tokens)
+                for r in (batch.rna, rna)
+            ]
+            return np.abs(found[1] - found[0]).max(-1)[:, 1:-1]
+
+        changed = batch.rna[:, 0] < 5
+        assert (moved(more)[changed] > 1e-4).all() == depth
+        assert (moved(hidden)[batch.rna[:, 0] > 0] > 1e-4).all() == depth
+        if num_tokens:
+            ends = ~batch.token_mask[:, -1]
+            assert ends.any()
+            assert not moved(padded)[ends].any()
+
+
 def test_cross_attention_of_chosen_tokens():
     """The same rows as when all are asked for."""
     config = dataclasses.replace(

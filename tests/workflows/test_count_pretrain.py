@@ -129,3 +129,24 @@ def test_a_model_of_masked_bins_cannot_impute(tmp_path):
 def test_nothing_to_learn_is_refused(weights):
     with pytest.raises(InputError, match="Give one above 0"):
         PretrainConfig(mask_weight=weights[0], count_weight=weights[1])
+
+
+def test_batches_kept_out_of_the_vector(store, tmp_path):
+    """The adversary is given the batches of the cells, and a dataset must have some."""
+    config = dataclasses.replace(CONFIG, steps=2, adversary=0.5, mask_weight=0.0)
+    plain = dataclasses.replace(store, obs=store.obs.drop(columns="batch"))
+    with pytest.raises(InputError, match="tells no batches, or one"):
+        pretrain.make_task(plain, config)
+    codes = np.arange(store.num_cells) % 3
+    obs = store.obs.assign(batch=[f"batch {code}" for code in codes])
+    mixed = dataclasses.replace(store, obs=obs)
+    builder = pretrain.make_builder(mixed, config)
+    batch = pretrain.mixed_batches(mixed, builder, config)(0)
+    real = np.asarray(batch.cell_mask)
+    np.testing.assert_array_equal(batch.label[real], codes[batch.cell_index[real]])
+    pretrain.run(mixed, config, tmp_path / "run")
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert 0 <= records[-1]["batch_accuracy"] <= 1
+    assert records[-1]["adversary_loss"] > 0
+    with pytest.raises(InputError, match=r"adversary: is -1"):
+        dataclasses.replace(CONFIG, adversary=-1.0)
