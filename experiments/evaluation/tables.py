@@ -160,16 +160,16 @@ def cells(section: Section, rows: Sequence[Row]) -> Texts:
 
 
 def _long(section: Section, rows: Sequence[Row]) -> Texts:
-    heads, body = list(section.keys), []
-    for title in section.metrics.values():
-        over = [f"over {_words(name)}" for name in section.references]
-        heads += [title, *over]
-    for row in rows:
-        cells = []
-        for metric in section.metrics:
-            cells.append(_value(row[metric]))
-            cells += [_gain(row, metric, name) for name in section.references]
-        body.append((_names(section, row), cells))
+    columns: dict[tuple[str, str], list[str]] = {}
+    for metric, title in section.metrics.items():
+        columns[metric, title] = [_value(row[metric]) for row in rows]
+        for name in section.references:
+            gains = [_gain(row, metric, name) for row in rows]
+            if any(gains):
+                columns[metric, f"over {_words(name)}"] = gains
+    heads = [*section.keys, *(head for _, head in columns)]
+    cells = zip(*columns.values(), strict=True)
+    body = [(_names(section, r), one) for r, one in zip(rows, cells, strict=True)]
     return heads, _without_repeats(body)
 
 
