@@ -100,7 +100,7 @@ class Evaluation:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of split, parameters and batches; every one is a run of its own."""
     cells: int | None = None
-    """So many cells of each set; by default all, and 2,000 for the studies."""
+    """So many cells of each set; by default all, and 2,000 for the paper's studies."""
     out: Path = Path("runs/evaluation")
     """Where prepared cells, trained models and results are kept."""
     results: Path | None = None
@@ -120,6 +120,8 @@ def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
     if evaluation.readme is not None:
         for name in evaluation.sections:
             readme.check(evaluation.readme, name)
+    if len(set(evaluation.seeds)) < len(evaluation.seeds):
+        raise InputError("seeds", f"are {evaluation.seeds}", "Give each once")
     for name in evaluation.sets:
         if missing := sets.missing(name):
             print(f"skipped {name}: {missing}")

@@ -36,9 +36,14 @@ class Case:
 
     def settings(self) -> dict[str, Any]:
         """What a result depends on."""
-        whole = {"set": self.name, "regime": str(self.regime), "seed": self.seed}
+        return {**self.store_settings(), "regime": str(self.regime)}
+
+    def store_settings(self) -> dict[str, Any]:
+        """What the prepared cells depend on, beside the recipe."""
         further = {"across_batches": self.across_batches, "cells": self.cells}
-        return whole | {name: value for name, value in further.items() if value}
+        return {"set": self.name, "seed": self.seed} | {
+            name: value for name, value in further.items() if value
+        }
 
     def store(self, recipe: RecipeConfig, folder: Path) -> Store:
         """The prepared cells, under the folder of results."""

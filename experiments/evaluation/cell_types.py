@@ -119,7 +119,7 @@ SECTION = Section(
     entries=entries,
     regimes=(Regime.RNA, Regime.ATAC),
     extra=("mcc", "calibration_error"),
-    references=("logistic_regression", "naive_bayes"),
+    references=("logistic_regression", "naive_bayes", "best"),
 )
 
 MULTIOME = Section(

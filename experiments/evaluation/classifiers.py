@@ -48,8 +48,7 @@ def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
     return Job(
         section="pretraining",
         settings={
-            "set": case.name,
-            "seed": case.seed,
+            **case.store_settings(),
             "recipe": jobs.numbers(preset.recipe),
             "pretrain": jobs.numbers(config),
         },

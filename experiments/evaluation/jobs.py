@@ -57,7 +57,8 @@ class Job:
 def numbers(config: Any) -> dict[str, Any]:
     """A configuration for a job's settings: what is not at its default.
 
-    So an option that is added later, and off, leaves results where they are.
+    So an option that is added later, and off, leaves results where they are. A default
+    that changes goes unnoticed: remove the folder then, as after a change of code.
     """
     found = {}
     for field in dataclasses.fields(config):
@@ -83,6 +84,7 @@ def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a kept result is damaged, or two jobs are the same.
     """
+    provenance.git_revision()  # Of the code as it is loaded now.
     keys = [job.key for job in jobs]
     if twice := {key for key in keys if keys.count(key) > 1}:
         first = jobs[keys.index(min(twice))]

@@ -50,11 +50,15 @@ def _job(case: Case, folder: Path) -> Job:
         store = case.store(PRESET.recipe, folder)
         genes = _chosen(store, seed=case.seed)
         found = {
-            "best": _closed(store, export.load(needed[0]), genes),
-            "untrained": _closed(store, pretrain.untrained(store, config), genes),
+            "best": _closed(store, export.load(needed[0]), genes, seed=case.seed),
+            "untrained": _closed(
+                store, pretrain.untrained(store, config), genes, seed=case.seed
+            ),
             "correlation": _correlation(store, genes),
         }
-        own = genes[:, None] == np.arange(store.num_genes)
+        judged = np.all([np.isfinite(e).all(1) for e in found.values()], axis=0)
+        found = {name: effects[judged] for name, effects in found.items()}
+        own = genes[judged][:, None] == np.arange(store.num_genes)
         return {
             name: dataclasses.asdict(links.link_recovery(effects, own))
             for name, effects in found.items()
@@ -80,10 +84,11 @@ def _chosen(store: Store, *, seed: int) -> np.ndarray:
 
 
 def _closed(
-    store: Store, model: export.StoredModel, genes: np.ndarray
+    store: Store, model: export.StoredModel, genes: np.ndarray, *, seed: int
 ) -> Float[np.ndarray, "perturbed genes"]:
     """Minus the log fold change of the RNA that is expected of cells by their ATAC."""
-    cells = finetune.cells_of(store, "test", Regime.MULTIOME)[:CELLS]
+    cells = finetune.cells_of(store, "test", Regime.MULTIOME)
+    cells = np.sort(np.random.default_rng(seed).permutation(cells)[:CELLS])
     source = ArraySource(None, store.rows(Modality.ATAC, cells))
     found = perturbation.run(
         model,

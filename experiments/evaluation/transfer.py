@@ -30,8 +30,6 @@ from scmultimodal.workflows.presets import ALIGNED
 PARTS = ("validation", "test")
 OURS = ("frozen_nearest_neighbours", "frozen_logistic_regression")
 COMPONENTS, CORRELATED = 50, 20
-PENALTY = 0.1
-"""C of logistic regression on vectors: no labelled ATAC cell is there to choose it."""
 
 Pair = tuple[Float[np.ndarray, "cells dim"], Float[np.ndarray, "cells dim"]]
 """Vectors of RNA and of ATAC, in one space."""
@@ -69,7 +67,7 @@ def job(case: Case, folder: Path) -> Job:
         section="transfer",
         settings={
             **case.settings(),
-            "penalty": PENALTY,
+            "penalties": "chosen on the RNA of validation cells",
             "components": COMPONENTS,
             "correlated": CORRELATED,
         },
@@ -80,50 +78,40 @@ def job(case: Case, folder: Path) -> Job:
 
 def judge_all(store: Store, ours: Pair, *, seed: int) -> dict[str, Any]:
     """By part and model: how well types, and partners, are found."""
-    cells = {
-        part: finetune.cells_of(store, part, Regime.MULTIOME)
-        for part in ("train", *PARTS)
-    }
-    train, labels, number = cells["train"], store.labels, len(store.label_names)
-    ours = _standard(ours, train)
-    everyone = np.arange(store.num_cells)
-    counts = {m: judge.values(store, m, everyone) for m in MODALITIES}
+    parts = [finetune.cells_of(store, p, Regime.MULTIOME) for p in ("train", *PARTS)]
+    chosen = np.concatenate(parts)
+    bounds = np.cumsum([0, *map(len, parts)])
+    train, *rest = map(np.arange, bounds[:-1], bounds[1:])
+    split = SplitIndices(train=train, **dict(zip(PARTS, rest, strict=True)))
+    labels, number = store.labels[chosen], len(store.label_names)
+    known = {"num_classes": number}
+    counts = {m: judge.values(store, m, chosen) for m in MODALITIES}
     scaled = {m: log1p_at_median_depth(counts[m], train) for m in MODALITIES}
-    variates = _correlated(scaled, train, seed)
-    split, known = SplitIndices(**cells), {"num_classes": number}
-    chosen = baselines.logistic_regression(
-        scaled[Modality.RNA], labels, split, **known, seed=seed
-    )
-    ceiling = baselines.naive_bayes(counts[Modality.ATAC], labels, split, **known)
     rna, atac = (scaled[m].toarray() for m in MODALITIES)
+    own = _standard((ours[0][chosen], ours[1][chosen]), train)
     pairs = {
-        OURS[1]: (ours, PENALTY),
-        "logistic_regression": ((rna, atac), chosen.value),
-        "standardised_logistic_regression": (
-            _standard((rna, atac), train),
-            chosen.value / 100,
-        ),
+        OURS[1]: own,
+        "logistic_regression": (rna, atac),
+        "standardised_logistic_regression": _standard((rna, atac), train),
     }
     said = {
-        name: alignment.transfer_by_regression(
-            reference[train], labels[train], query, penalty=penalty, **known
-        )
-        for name, ((reference, query), penalty) in pairs.items()
+        name: _by_regression(pair, labels, split, number, seed)
+        for name, pair in pairs.items()
     }
-    spaces = {OURS[0]: ours, "canonical_correlation": _standard(variates, train)}
+    variates = _standard(_correlated(scaled, train, seed), train)
+    spaces = {OURS[0]: own, "canonical_correlation": variates}
     for name, (reference, query) in spaces.items():
         said[name] = alignment.transfer_labels(
             reference[train], labels[train], query, **known
         )
+    ceiling = baselines.naive_bayes(counts[Modality.ATAC], labels, split, **known)
+    by_labels = {
+        "validation": ceiling.validation_probabilities,
+        "test": ceiling.probabilities,
+    }
     found: dict[str, dict[str, Any]] = {}
-    for part, rows in cells.items():
-        if part == "train":
-            continue
+    for part, rows in zip(PARTS, rest, strict=True):
         calls = {name: chances[rows].argmax(1) for name, chances in said.items()}
-        by_labels = {
-            "validation": ceiling.validation_probabilities,
-            "test": ceiling.probabilities,
-        }
         calls["naive_bayes_with_labels"] = by_labels[part].argmax(1)
         found[part] = {
             name: configs.to_json(classification.score(labels[rows], called, number))
@@ -133,6 +121,23 @@ def judge_all(store: Store, ours: Pair, *, seed: int) -> dict[str, Any]:
             distances = alignment.foscttm(*(vectors[rows] for vectors in pair))
             found[part][name]["foscttm"] = float(distances.mean())
     return found
+
+
+def _by_regression(
+    pair: Pair, labels: np.ndarray, split: SplitIndices, number: int, seed: int
+) -> Float[np.ndarray, "cells classes"]:
+    """Taught on RNA, its penalty chosen by the RNA of validation cells."""
+    reference, query = pair
+    chosen = baselines.logistic_regression(
+        reference, labels, split, num_classes=number, seed=seed
+    )
+    return alignment.transfer_by_regression(
+        reference[split.train],
+        labels[split.train],
+        query,
+        num_classes=number,
+        penalty=chosen.value,
+    )
 
 
 def _correlated(scaled: Any, train: np.ndarray, seed: int) -> Pair:

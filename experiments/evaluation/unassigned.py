@@ -98,6 +98,7 @@ def _job(case: Case, folder: Path) -> Job:
             "shape": jobs.numbers(BEST.pretrain),
             "finetune": jobs.numbers(config),
             "accuracy": ACCURACY,
+            "min_cells": MIN_CELLS,
         },
         compute=compute,
     )

@@ -185,6 +185,12 @@ def require_classes(model: export.StoredModel) -> None:
             "it was only pre-trained and knows no cell types",
             "fine-tune it with `scmultimodal finetune`",
         )
+    if model.config.encoder.depth:
+        raise InputError(
+            "model",
+            "its tokens know the depth of their cell, which no gene's share is told of",
+            "take one trained without --depth",
+        )
 
 
 def _gradient_times_input(

@@ -36,16 +36,16 @@ class FinetuneConfig:
         dropout: rate in the head.
         silent_genes: whether the head reads silent genes where they are tokens.
         token_dropout: share of a cell's values hidden in training.
-        thinning: share of a cell's single counts hidden in training; its bins are to be
-            counts.
+        thinning: share of a cell's single counts hidden in training; needs bins that
+            are counts.
         by_value: the head weighs what a token says by its value.
         skip: adds a linear map of the value bins to the logits.
         naive_bayes: that map begins as so much of naive Bayes' log-likelihoods.
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         labels_per_type: training cells of each type whose label is shown; None shows
             all.
-        self_training: shows the other training cells too, with the type that naive
-            Bayes gives them by expectation maximisation (`naive_bayes.fit_em`).
+        self_training: shows training cells without a label too, with the type that
+            naive Bayes gives them by expectation maximisation (`naive_bayes.fit_em`).
         without_types: types whose cells are not shown in training or validation, to
             see what becomes of a type that was not learned.
         epochs: passes over the training cells; the best on validation is kept.
@@ -53,7 +53,7 @@ class FinetuneConfig:
         batch_size: cells of a batch over all devices.
         frozen: trains the head alone.
         layer_decay: each layer of the encoder learns at so much of the rate of the one
-            above it, the embeddings below the first.
+            above it, the embeddings below the first; the top one at the full rate.
         head_rate: of the head, as a share of the learning rate.
         resume: "auto" goes on where the folder has a checkpoint.
         seed: of the head, of batches and of dropout.
@@ -88,6 +88,8 @@ class FinetuneConfig:
 
     def __post_init__(self):
         """Raises InputError for values out of range."""
+        if not 0 <= self.thinning < 1:
+            raise InputError("thinning", f"is {self.thinning}", "Give 0 up to below 1")
         for name in ("layer_decay", "head_rate"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise InputError(name, f"is {value}", "Give a share above 0, up to 1")
@@ -134,6 +136,7 @@ def run(
             cell_vector_weight=config.cell_vector_weight,
         )
     )
+    _check_thinning(store, config)
     cells, labels = _shown(store, regime, config)
     builder = trained.builder_for(StoreSource(store, labels), start.config)
     sampler = EpochSampler(
@@ -202,6 +205,16 @@ def run(
     )
 
 
+def _check_thinning(store: Store, config: FinetuneConfig) -> None:
+    strategy = store.vocabulary.recipe["strategy"]
+    if config.thinning and strategy != "counts":
+        raise InputError(
+            store.path,
+            f"has bins by the strategy {strategy!r}, and thinning is {config.thinning}",
+            "prepare it with --recipe.strategy counts, or give --finetune.thinning 0",
+        )
+
+
 def cells_of(
     store: Store, split: str, regime: Regime, *, without: Collection[str] = ()
 ) -> np.ndarray:
@@ -253,12 +266,21 @@ def _shown(
     known = _choose(store, cells, config.labels_per_type)
     if not config.self_training:
         return known, store.labels
+    cells = _with_unlabelled(store, regime, cells)
     joint = sparse.hstack([store.rows(m, cells) for m in regime.modalities], "csr")
     shown = np.where(np.isin(cells, known), store.labels[cells], -1)
     model = naive_bayes.fit_em(joint, shown, len(store.label_names))
     labels = store.labels.copy()
     labels[cells] = np.where(shown < 0, model.predict(joint).argmax(1), shown)
     return cells, labels
+
+
+def _with_unlabelled(store: Store, regime: Regime, cells: np.ndarray) -> np.ndarray:
+    """Training cells, and those of which no label is known."""
+    others = store.split("train")
+    others = others[store.labels[others] < 0]
+    has = [store.present(modality)[others] for modality in regime.modalities]
+    return np.sort(np.concatenate([cells, others[np.all(has, axis=0)]]))
 
 
 def _with_naive_bayes(
@@ -284,13 +306,13 @@ def _optimizer(config: FinetuneConfig, steps: int, layers: int) -> OptimizerConf
     rates: list[tuple[str, float]] = []
     if config.frozen:
         rates = [(r"cell_encoder/.*", 0.0)]
-    elif config.layer_decay != 1:
+    elif config.layer_decay != 1 and layers:
         decays = [config.layer_decay**depth for depth in range(layers + 1)]
         rates = [
             (rf"cell_encoder/.*layer_{layer}/.*", decays[layers - 1 - layer])
             for layer in range(layers)
         ]
-        rates += [(r"cell_encoder/.*_embedding.*", decays[layers])]
+        rates += [(r"cell_encoder/.*_(embedding|depth).*", decays[layers])]
     if config.head_rate != 1:
         rates += [(r"cell_type_head/.*", config.head_rate)]
     if not rates:

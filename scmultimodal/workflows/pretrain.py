@@ -65,7 +65,8 @@ class PretrainConfig:
             cell's vector; above 0 it needs bins by the strategy "counts".
         kept_share: of those counts, the share that it does see.
         contrastive_weight: of the loss of telling which RNA belongs to which ATAC
-            profile of a batch, by the vectors of each path alone.
+            profile, by the vectors of each path alone, among the cells of a batch that
+            are on one device: more devices make it easier.
         temperature: that its cosines are divided by.
         modality_dropout: of a cell with both modalities, how often one is not shown.
         adversary: strength of a gradient that keeps a cell's batch (`obs["batch"]`) out

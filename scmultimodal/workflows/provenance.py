@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -127,9 +128,13 @@ def digest(*arrays: np.ndarray) -> str:
     return found.hexdigest()
 
 
+@functools.cache
 def git_revision() -> str | None:
-    """Revision of the source tree that runs, with "+" where it was changed."""
-    folder = Path(__file__).parent
+    """Revision of the source tree that runs, with "+" where it was changed.
+
+    As it was when first asked: code that is loaded does not change with a commit.
+    """
+    folder = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -138,7 +143,8 @@ def git_revision() -> str | None:
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        code = ("scmultimodal", "experiments")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *code)
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

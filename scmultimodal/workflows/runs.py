@@ -21,7 +21,11 @@ SUMMARY = "summary.json"
 OURS = "the model"
 """The one model of a run, whatever its run calls it."""
 NOT_SETTINGS = {"scmultimodal", "revision", "out", "debug", *provenance.RUN}
-NO_MEASURES = {"step", "split", "seconds", "learning_rate", "grad_norm"}
+NO_MEASURES = {
+    *("step", "split", "seconds", "learning_rate", "grad_norm"),
+    # Of an adversary: what is better for it is worse for the model.
+    *("batch_accuracy", "adversary_loss"),
+}
 _SCORES = ("accuracy", "mcc", "macro_f1", "weighted_f1")
 
 
@@ -331,7 +335,8 @@ KINDS: Mapping[str, Kind] = {
         scores=_nothing,
         metrics=("loss",),
         text="Validation cells at the last step. Losses of different objectives (see "
-        "mask_weight, count_weight and mask_share) are different things.",
+        "mask_weight, count_weight, contrastive_weight, adversary and mask_share) are "
+        "different things.",
     ),
 }
 

@@ -72,9 +72,19 @@ def test_what_a_section_asks_for(name, tmp_path):
         assert len(results) == len(rows)
         models = {entry.row["model"] for entry in entries}
         assert models.issuperset(section.references)
-        other = section.entries(dataclasses.replace(case, seed=2), tmp_path)
-        keys = ({entry.job.key for entry in found} for found in (entries, other))
-        assert not set.intersection(*keys)
+        for change in ({"seed": 2}, {"cells": 77}, {"across_batches": True}):
+            if name == "batches" and "across_batches" in change:
+                continue
+            other = section.entries(dataclasses.replace(case, **change), tmp_path)
+            keys = ({*_keys([e.job for e in found])} for found in (entries, other))
+            assert not set.intersection(*keys)
+
+
+def _keys(jobs):
+    """Of jobs, and of all that they need."""
+    for job in jobs:
+        yield job.key
+        yield from _keys(job.needs)
 
 
 def test_sections_and_their_names():

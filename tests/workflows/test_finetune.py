@@ -125,6 +125,8 @@ def test_rates_by_layer(store):
     config = FinetuneConfig(layer_decay=0.5, head_rate=0.1)
     rates = finetune._optimizer(config, 100, 2).rates
     assert [rate for _, rate in rates] == [0.5, 1.0, 0.25, 0.1, 1.0]
+    none = finetune._optimizer(FinetuneConfig(layer_decay=0.5), 100, 0).rates
+    assert none == FinetuneConfig().optimizer.rates
     start = pretrain.untrained(store, builders.small_pretraining())
     head = {"cell_type_head/logits": {"w": np.zeros((2, 2))}}
     build_optimizer(
@@ -134,3 +136,27 @@ def test_rates_by_layer(store):
     )
     with pytest.raises(InputError, match="layer_decay: is 0"):
         FinetuneConfig(layer_decay=0.0)
+
+
+def test_cells_without_a_label_are_taught_too(store):
+    """By self-training, whether labels were hidden or never known."""
+    train = store.split("train")
+    obs = store.obs.copy()
+    unknown = train[::3]
+    obs.iloc[unknown, obs.columns.get_loc("label")] = np.nan
+    partly = dataclasses.replace(store, obs=obs)
+    assert (partly.labels[unknown] < 0).all()
+    config = FinetuneConfig(self_training=True)
+    cells, labels = finetune._shown(partly, Regime.MULTIOME, config)
+    np.testing.assert_array_equal(cells, np.sort(train))
+    assert (labels[cells] >= 0).all()
+    assert (labels[unknown] == store.labels[unknown]).mean() > 0.8
+    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig())
+    assert set(plain) == set(train) - set(unknown)
+
+
+def test_thinning_needs_counts(store, tmp_path):
+    with pytest.raises(InputError, match=r"strategy '.*', and thinning is 0\.2"):
+        run(store, tmp_path / "run", thinning=0.2)
+    with pytest.raises(InputError, match=r"thinning: is 1\.0"):
+        FinetuneConfig(thinning=1.0)
