@@ -64,9 +64,14 @@ def every(
     *,
     cells: int | None = None,
 ) -> list[Case]:
-    """All cases that the sets can serve."""
+    """All cases that the sets can serve; `cells` of those that can be drawn from."""
     return [
-        Case(name=name, regime=regime, seed=seed, cells=cells)
+        Case(
+            name=name,
+            regime=regime,
+            seed=seed,
+            cells=cells if sets.can_draw(name) else None,
+        )
         for name in names
         for regime in regimes
         if regime in sets.regimes(name)

@@ -52,6 +52,11 @@ def regimes(name: SetName) -> tuple[Regime, ...]:
     return (Regime.ATAC,) if name == "granja" else tuple(Regime)
 
 
+def can_draw(name: SetName) -> bool:
+    """Whether some cells of a set can be taken alone; sets of files are taken whole."""
+    return name not in _FILES
+
+
 def missing(name: SetName) -> str | None:
     """Which file of a set is not there and cannot be downloaded; None where all are."""
     if name not in _FILES:

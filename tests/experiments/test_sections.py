@@ -10,6 +10,7 @@ from experiments.evaluation import __main__ as command
 from experiments.evaluation import (
     ablations,
     attention,
+    cases,
     imputation,
     integration,
     links,
@@ -222,3 +223,11 @@ def test_all_sections_run(tmp_path, monkeypatch):
 
 def test_presets_by_name():
     assert PRESETS["aligned"].pretrain.contrastive_weight > 0
+
+
+def test_so_many_cells_are_drawn_where_they_can_be():
+    found = cases.every(["granja", "simulated"], list(Regime), [0], cells=50)
+    assert {(c.name, c.regime, c.cells) for c in found} == {
+        ("granja", Regime.ATAC, None),
+        *(("simulated", regime, 50) for regime in Regime),
+    }
