@@ -205,7 +205,11 @@ def test_a_table_for_people():
         "naive_bayes": {"mean": 0.02, "half_width": None},
     }
     row = {"set": "a", "modality": "rna", "accuracy": 0.5, "accuracy_gains": gains}
-    section = dataclasses.replace(cell_types.SECTION, metrics={"accuracy": "accuracy"})
+    section = dataclasses.replace(
+        cell_types.SECTION,
+        metrics={"accuracy": "accuracy"},
+        references=("logistic_regression", "naive_bayes"),
+    )
     text = tables.markdown(
         section, [row | {"model": "best"}, row | {"model": "logistic_regression"}]
     )
