@@ -23,7 +23,7 @@ FROM_SCRATCH: Mapping[str, Mapping[str, Any]] = {
     },
     "tokens that do not weigh by value": {"finetune.by_value": False},
     "the skip begins at zero": {"finetune.naive_bayes": 0.0},
-    "the skip begins at .3 of naive Bayes": {"finetune.naive_bayes": 0.3},
+    "the skip begins at .15 of naive Bayes": {"finetune.naive_bayes": 0.15},
     "the skip begins at .5 of naive Bayes": {"finetune.naive_bayes": 0.5},
     "the skip begins at naive Bayes": {"finetune.naive_bayes": 1.0},
     "no skip": {"finetune.naive_bayes": 0.0, "finetune.skip": False},
