@@ -29,4 +29,5 @@ SECTION = Section(
     entries=entries,
     regimes=(Regime.RNA, Regime.ATAC),
     references=("logistic_regression",),
+    across_batches=True,
 )

@@ -17,7 +17,7 @@ from scipy import special
 
 from experiments.evaluation import jobs, sets
 from experiments.evaluation.cases import Case
-from experiments.evaluation.jobs import Job
+from experiments.evaluation.jobs import Job, NothingToJudgeError
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import calibration, classification
 from scmultimodal.schemas import configs
@@ -178,6 +178,8 @@ def ensemble(
         ]
         mean = {part: np.mean([one[part] for one in own], 0) for part in PARTS}
         rows = finetune.cells_of(store, "validation", case.regime)
+        if any(len(one["validation"]) != len(rows) for one in (*own, *others)):
+            raise NothingToJudgeError("some cells lack a modality")
         truth, best, chosen = store.labels[rows], -1.0, (0.0,) * len(voices)
         for powers in itertools.product(SHARES, repeat=len(voices)):
             found = _multiply(mean, others, powers, "validation")

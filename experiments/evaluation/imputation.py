@@ -5,7 +5,6 @@ naive Bayes calls it from what is shown, and as it truly is) and ridge regressio
 components. The leak check: ours again, shown another cell's modality.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,15 +108,10 @@ def judge_all(
             "best_of_another_cell": ours[other],
         }
         found[part] = {
-            name: _known(imputation.score(values, measured[part]).means())
+            name: imputation.score(values, measured[part]).means()
             for name, values in predicted.items()
         }
     return found
-
-
-def _known(means: Mapping[str, float]) -> dict[str, float | None]:
-    """None where nothing could be judged: JSON has no NaN."""
-    return {name: v if math.isfinite(v) else None for name, v in means.items()}
 
 
 def _ours(

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.evaluation import classifiers, sets, vectors
 from experiments.evaluation.cases import Case
-from experiments.evaluation.jobs import Job
+from experiments.evaluation.jobs import Job, NothingToJudgeError
 from experiments.evaluation.tables import Entry, Section
 from experiments.evaluation.variants import vary
 from scmultimodal.evaluation import integration
@@ -45,6 +45,8 @@ def _job(case: Case, folder: Path) -> Job:
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(preset.recipe, folder)
         rows = finetune.cells_of(store, "test", case.regime)
+        if len(rows) < integration.MIN_CELLS:
+            raise NothingToJudgeError(f"{len(rows)} test cells")
         *own, components = (vectors.read(path)[rows] for path in needed)
         own = [(one - one.mean(0)) / (one.std(0) + 1e-6) for one in own]
         batches = np.unique(store.obs[sets.BATCH].to_numpy()[rows], return_inverse=True)

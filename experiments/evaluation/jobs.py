@@ -10,6 +10,7 @@ code changes is not: remove the folder after a change that moves numbers.
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,14 @@ from scmultimodal.workflows import provenance
 FILE = "result.json"
 
 
+class NothingToJudgeError(Exception):
+    """Raised by what a job computes where its cells cannot be judged so.
+
+    The message, which is kept, says why; the table leaves the rows out. A job that
+    needs one that was left out is left out too.
+    """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
     """One measurement.
@@ -33,7 +42,8 @@ class Job:
         section: the table it belongs to.
         settings: all that its result depends on; anything that JSON holds.
         compute: given the folder for its files and those of the jobs it needs, returns
-            the result; anything that JSON holds, without NaN.
+            the result; anything that JSON holds. NaN, of what could not be judged, is
+            kept as None.
         needs: jobs that are done before.
     """
 
@@ -79,7 +89,8 @@ def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
         folder: where results are kept.
 
     Returns:
-        For each job: section, settings, result, seconds, revision.
+        For each job: section, settings, result, seconds, revision. Where its cells
+        cannot be judged so, the result is None, and "why" says why.
 
     Raises:
         InputError: a kept result is damaged, or two jobs are the same.
@@ -115,16 +126,33 @@ def _compute(job: Job, folder: Path) -> None:
     start, place = time.perf_counter(), job.place(folder)
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    result = job.compute(place, [needed.place(folder) for needed in job.needs])
+    try:
+        for needed in job.needs:
+            if (why := _read(needed.place(folder) / FILE).get("why")) is not None:
+                raise NothingToJudgeError(why)
+        result = job.compute(place, [needed.place(folder) for needed in job.needs])
+        outcome = {"result": _known(dict(result))}
+    except NothingToJudgeError as error:
+        tqdm.tqdm.write(f"left out: {_words(job)}: {error}")
+        outcome = {"result": None, "why": str(error)}
     record = {
         "section": job.section,
         "settings": dict(job.settings),
-        "result": dict(result),
+        **outcome,
         "seconds": round(time.perf_counter() - start, 1),
         "revision": provenance.git_revision(),
     }
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     atomic.write_text(place / FILE, text)
+
+
+def _known(value: Any) -> Any:
+    """The same, with None for NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: _known(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _read(path: Path) -> dict[str, Any]:

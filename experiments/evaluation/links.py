@@ -17,7 +17,7 @@ from scipy import sparse
 
 from experiments.evaluation import classifiers
 from experiments.evaluation.cases import Case
-from experiments.evaluation.jobs import Job
+from experiments.evaluation.jobs import Job, NothingToJudgeError
 from experiments.evaluation.tables import Entry, Section
 from experiments.evaluation.variants import vary
 from scmultimodal.data.sources import ArraySource
@@ -49,6 +49,8 @@ def _job(case: Case, folder: Path) -> Job:
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(PRESET.recipe, folder)
         genes = _chosen(store, seed=case.seed)
+        if not len(genes):
+            raise NothingToJudgeError("no gene is shown in both modalities")
         found = {
             "best": _closed(store, export.load(needed[0]), genes, seed=case.seed),
             "untrained": _closed(

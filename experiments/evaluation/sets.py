@@ -57,6 +57,11 @@ def can_draw(name: SetName) -> bool:
     return name not in _FILES
 
 
+def has_batches(name: SetName) -> bool:
+    """Whether a set has enough batches to split by: some for each part."""
+    return name in ("mouse_cortex", "mouse_cortex_without_mis")
+
+
 def missing(name: SetName) -> str | None:
     """Which file of a set is not there and cannot be downloaded; None where all are."""
     if name not in _FILES:

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from experiments.evaluation import jobs
+from experiments.evaluation import jobs, sets
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from scmultimodal.schemas.modality import Regime
@@ -58,6 +58,7 @@ class Section:
         pivot: the part of a row that has a column for each of its values.
         head: of such a column.
         cells: of each set, drawn by the seed, unless told otherwise; None takes all.
+        across_batches: for sets alone that have batches to split by.
     """
 
     about: str
@@ -70,19 +71,30 @@ class Section:
     pivot: str | None = None
     head: Callable[[Any], str] = str
     cells: int | None = None
+    across_batches: bool = False
 
 
 def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
-    """Does what is not done yet; a row for each set, modality and model."""
+    """Does what is not done yet; a row for each set, modality and model.
+
+    Rows whose cells cannot be judged so are left out.
+    """
     asked: dict[tuple[tuple[str, Any], ...], list[Entry]] = {}
     for case in cases:
         if case.regime not in section.regimes:
+            continue
+        if section.across_batches and not sets.has_batches(case.name):
             continue
         for entry in section.entries(case, folder):
             row = {"set": case.name, "modality": str(case.regime), **entry.row}
             asked.setdefault(tuple(row.items()), []).append(entry)
     wanted = {e.job.key: e.job for group in asked.values() for e in group}
     records = dict(zip(wanted, jobs.run(list(wanted.values()), folder), strict=True))
+    asked = {
+        key: group
+        for key, group in asked.items()
+        if all(records[e.job.key]["result"] is not None for e in group)
+    }
     found = {
         key: [_at(records[e.job.key]["result"], e.within) for e in group]
         for key, group in asked.items()

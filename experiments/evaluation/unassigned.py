@@ -17,7 +17,7 @@ from scipy import special
 
 from experiments.evaluation import jobs, sets
 from experiments.evaluation.cases import Case
-from experiments.evaluation.jobs import Job
+from experiments.evaluation.jobs import Job, NothingToJudgeError
 from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, calibration
@@ -41,7 +41,11 @@ def entries(case: Case, folder: Path) -> list[Entry]:
 
 
 def left_out(store: Store, regime: Regime, *, seed: int) -> tuple[str, ...]:
-    """The types that are not shown: other ones for another seed."""
+    """The types that are not shown: other ones for another seed.
+
+    Raises:
+        NothingToJudgeError: none is large enough.
+    """
     cells = finetune.cells_of(store, "train", regime)
     sizes = np.bincount(store.labels[cells], minlength=len(store.label_names))
     large = [
@@ -49,6 +53,8 @@ def left_out(store: Store, regime: Regime, *, seed: int) -> tuple[str, ...]:
         for name, size in zip(store.label_names, sizes, strict=True)
         if size >= MIN_CELLS and name != sets.MIXED
     ]
+    if not large:
+        raise NothingToJudgeError(f"no type has {MIN_CELLS} training cells")
     number = max(1, len(store.label_names) // 10)
     return tuple(sorted(np.random.default_rng(seed).permutation(large)[:number]))
 

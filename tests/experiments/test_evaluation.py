@@ -8,6 +8,7 @@ import pytest
 
 from experiments.evaluation import __main__ as command
 from experiments.evaluation import (
+    batches,
     cell_types,
     classifiers,
     few_shot,
@@ -264,3 +265,54 @@ def test_numbers_of_a_job_are_those_that_are_not_defaults():
     assert jobs.numbers(FinetuneConfig()) == {}
     changed = FinetuneConfig(epochs=3, optimizer=OptimizerConfig())
     assert jobs.numbers(changed) == {"epochs": 3, "optimizer": {}}
+
+
+def _job(compute, *, needs=(), name="one"):
+    return jobs.Job(
+        section="made_up", settings={"name": name}, compute=compute, needs=needs
+    )
+
+
+def test_what_could_not_be_judged_is_kept_as_none(tmp_path):
+    job = _job(lambda *_: {"test": {"a": float("nan"), "b": [1.0, float("nan")]}})
+    for _ in range(2):
+        (record,) = jobs.run([job], tmp_path)
+        assert record["result"] == {"test": {"a": None, "b": [1.0, None]}}
+
+
+def test_cells_that_cannot_be_judged_have_no_row(tmp_path):
+    """Nor has what needs them; the reason is kept, and asked for once."""
+    asked = []
+
+    def refuse(*_):
+        asked.append(1)
+        raise jobs.NothingToJudgeError("three cells")
+
+    small = _job(refuse)
+    made = {
+        "small": small,
+        "upon it": _job(lambda *_: pytest.fail("done"), needs=(small,), name="two"),
+        "large": _job(lambda *_: {"test": {"accuracy": 1.0}}, name="three"),
+    }
+    section = tables.Section(
+        about="",
+        entries=lambda case, folder: [
+            tables.Entry(row={"model": name}, job=job) for name, job in made.items()
+        ],
+        metrics={"accuracy": "accuracy"},
+    )
+    case = Case(name="simulated", regime=Regime.RNA, seed=0)
+    for _ in range(2):
+        rows = tables.measure(section, [case], tmp_path)
+        assert [row["model"] for row in rows] == ["large"]
+    assert asked == [1]
+    (record,) = jobs.run([made["upon it"]], tmp_path)
+    assert record["why"] == "three cells"
+
+
+def test_sets_without_batches_are_not_split_by_them(tmp_path):
+    section = dataclasses.replace(
+        batches.SECTION, entries=lambda *_: pytest.fail("asked for")
+    )
+    case = Case(name="simulated", regime=Regime.RNA, seed=0)
+    assert tables.measure(section, [case], tmp_path) == []
