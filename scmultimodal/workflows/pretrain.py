@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from scmultimodal.data.loading import BatchBuilder, FeatureOrder
 from scmultimodal.data.mixing import Pattern
@@ -279,19 +280,19 @@ def _adversary(store: Store, config: PretrainConfig) -> BatchAdversary:
 
 
 def _batches(store: Store) -> np.ndarray:
-    """Code of each cell's batch.
+    """Code of each cell's batch; −1 where it is not known.
 
     Raises:
         InputError: the dataset tells no batches, or only one.
     """
-    names = store.obs["batch"].astype(str) if "batch" in store.obs else None
+    names = store.obs["batch"] if "batch" in store.obs else None
     if names is None or names.nunique() < 2:
         raise InputError(
             store.path,
             "tells no batches, or one, and adversary is above 0",
             "prepare it with --batch COLUMN, or give --adversary 0",
         )
-    return np.unique(names.to_numpy(), return_inverse=True)[1].astype(np.int32)
+    return pd.factorize(names, sort=True)[0].astype(np.int32)
 
 
 def masked_bins(store: Store, config: PretrainConfig) -> MaskedReconstruction:

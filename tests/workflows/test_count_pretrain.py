@@ -138,7 +138,9 @@ def test_batches_kept_out_of_the_vector(store, tmp_path):
     with pytest.raises(InputError, match="tells no batches, or one"):
         pretrain.make_task(plain, config)
     codes = np.arange(store.num_cells) % 3
-    obs = store.obs.assign(batch=[f"batch {code}" for code in codes])
+    codes[::5] = -1
+    names = [f"batch {code}" if code >= 0 else None for code in codes]
+    obs = store.obs.assign(batch=names)
     mixed = dataclasses.replace(store, obs=obs)
     builder = pretrain.make_builder(mixed, config)
     batch = pretrain.mixed_batches(mixed, builder, config)(0)
