@@ -46,15 +46,6 @@ def entries(case: Case, folder: Path) -> list[Entry]:
     baselines = (*BASELINES, *(PEAKS if case.regime is Regime.ATAC else ()))
     start = classifiers.pretraining(case, BEST, folder)
     members = _members(case, folder)
-    together = classifiers.ensemble(
-        case,
-        BEST,
-        folder,
-        members=members,
-        voices=[
-            Voice(name=name, job=simple, folder=name) for name in _VOICES[case.regime]
-        ],
-    )
     return [
         Entry(row={"model": "best"}, job=members[0]),
         Entry(
@@ -65,9 +56,20 @@ def entries(case: Case, folder: Path) -> list[Entry]:
             row={"model": "best, with attention"},
             job=classifiers.trained(case, ATTENDING, folder),
         ),
-        Entry(row={"model": "best-ensemble"}, job=together),
+        Entry(row={"model": "best-ensemble"}, job=together(case, folder)),
         *rows_of(simple, baselines),
     ]
+
+
+def together(case: Case, folder: Path) -> Job:
+    """`best-ensemble`: networks, and simple classifiers, of one modality."""
+    simple = classifiers.simple(case, BEST, folder)
+    voices = [
+        Voice(name=name, job=simple, folder=name) for name in _VOICES[case.regime]
+    ]
+    return classifiers.ensemble(
+        case, BEST, folder, members=_members(case, folder), voices=voices
+    )
 
 
 def fused_entries(case: Case, folder: Path) -> list[Entry]:

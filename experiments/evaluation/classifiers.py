@@ -171,9 +171,9 @@ def ensemble(
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(preset.recipe, folder)
-        own = [_read(path) for path in needed[: len(members)]]
+        own = [read(path) for path in needed[: len(members)]]
         others = [
-            _read(path / voice.folder)
+            read(path / voice.folder)
             for path, voice in zip(needed[len(members) :], voices, strict=True)
         ]
         mean = {part: np.mean([one[part] for one in own], 0) for part in PARTS}
@@ -237,6 +237,7 @@ def _keep(
     return result
 
 
-def _read(place: Path) -> dict[str, Probabilities]:
+def read(place: Path) -> dict[str, Probabilities]:
+    """Of every validation and every test cell, as a job has left them."""
     with np.load(place / FILE, allow_pickle=False) as found:
         return {part: found[part] for part in PARTS}

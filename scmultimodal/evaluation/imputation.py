@@ -6,10 +6,11 @@ any count. All baselines are fitted on training cells.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy import stats
+from scipy import optimize, stats
 
 from scmultimodal.evaluation import extra
 from scmultimodal.schemas.errors import InputError
@@ -105,10 +106,59 @@ def type_means(
         called: types of other cells; the mean profile where no training cell has it.
     """
     classes = max(int(labels.max()), int(called.max())) + 1
+    return _means_by_type(measured, labels, classes)[called]
+
+
+def likely_means(
+    measured: Values,
+    labels: Integer[np.ndarray, " cells"],
+    chances: Float[np.ndarray, "others classes"],
+) -> Float[np.ndarray, "others genes"]:
+    """For each cell the means of the types, weighed by how likely each is.
+
+    Args:
+        measured: training cells.
+        labels: their types.
+        chances: probabilities of the types for other cells; what is said for a type
+            without a training cell goes to the mean profile.
+    """
+    means = _means_by_type(measured, labels, chances.shape[1])
+    return (chances @ means).astype(measured.dtype)
+
+
+def _means_by_type(
+    measured: Values, labels: Integer[np.ndarray, " cells"], classes: int
+) -> Float[np.ndarray, "classes genes"]:
+    """The mean profile for types without a cell."""
     of_class = np.arange(classes)[:, None] == labels
     counts = of_class.sum(1, keepdims=True)
     means = of_class.astype(measured.dtype) @ measured / np.maximum(counts, 1)
-    return np.where(counts > 0, means, measured.mean(0))[called].astype(measured.dtype)
+    return np.where(counts > 0, means, measured.mean(0)).astype(measured.dtype)
+
+
+def combine(
+    validation: Sequence[Values],
+    truth: Values,
+    others: Sequence[Float[np.ndarray, "others genes"]],
+    *,
+    profile: Float[np.ndarray, " genes"],
+) -> Float[np.ndarray, "others genes"]:
+    """Adds up what several models say beside the mean profile, each times a weight.
+
+    Weights are not negative, and least in squared error on validation cells.
+
+    Args:
+        validation: predictions of validation cells, by model.
+        truth: values of the validation cells.
+        others: predictions of other cells, in the same order.
+        profile: mean of the training cells.
+    """
+    columns = [(values - profile).ravel() for values in validation]
+    weights, _ = optimize.nnls(
+        np.stack(columns, axis=1).astype(np.float64), (truth - profile).ravel()
+    )
+    parts = (w * (values - profile) for w, values in zip(weights, others, strict=True))
+    return (profile + sum(parts)).astype(truth.dtype)
 
 
 def ridge(

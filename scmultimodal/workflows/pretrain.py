@@ -285,7 +285,7 @@ def _batches(store: Store) -> np.ndarray:
     Raises:
         InputError: the dataset tells no batches, or only one.
     """
-    names = store.obs["batch"] if "batch" in store.obs else None
+    names = store.obs.get("batch", None)
     if names is None or names.nunique() < 2:
         raise InputError(
             store.path,

@@ -63,6 +63,38 @@ def test_type_means_by_hand():
     assert found.tolist() == [[5, 7], [2, 1], [3, 3], [3, 3]]
 
 
+def test_likely_means_by_hand():
+    measured = np.array([[1.0, 0.0], [3.0, 2.0], [5.0, 7.0]], np.float32)
+    chances = np.array([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    found = imputation.likely_means(measured, np.array([0, 0, 2]), chances)
+    assert found.tolist() == [[3.5, 4], [3, 3]]
+
+
+def test_models_are_added_up_by_what_they_are_worth():
+    """One has the truth at half its size, one the opposite, one noise."""
+    rng = np.random.default_rng(0)
+    profile, truth = rng.normal(size=20), rng.normal(size=(2, 50, 20))
+    noise = rng.normal(size=(2, 50, 20))
+    half, opposite, guessed = (
+        [profile + share * part for part in parts]
+        for share, parts in ((0.5, truth), (-1, truth), (1, noise))
+    )
+    models = list(zip(half, opposite, guessed, strict=True))
+    found = imputation.combine(
+        models[0], profile + truth[0], models[1], profile=profile
+    )
+    assert np.corrcoef((found - profile).ravel(), truth[1].ravel())[0, 1] > 0.99
+    exact = imputation.combine(
+        models[0][:2], profile + truth[0], models[1][:2], profile=profile
+    )
+    np.testing.assert_allclose(exact, profile + truth[1], atol=1e-6)
+    # Where none knows anything, the profile is left.
+    alone = imputation.combine(
+        models[0][1:2], profile + truth[0], models[1][1:2], profile=profile
+    )
+    np.testing.assert_allclose(alone, np.broadcast_to(profile, alone.shape))
+
+
 def test_ridge_tells_what_is_linear_and_takes_the_best_penalty():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(6, 20))
