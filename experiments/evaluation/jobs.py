@@ -1,7 +1,9 @@
 """Work that is done once: each job's result is kept under the hash of what it is.
 
     FOLDER/SECTION/HASH/result.json    beside whatever files the job leaves
+    FOLDER/SECTION/HASH.lock           held by the process that does it
 
+Several processes may share a folder: each job is done by one of them.
 A run that was ended goes on with the jobs that have no result. A job whose settings
 change, or those of one that it needs, has another hash, and is done anew; one whose
 code changes is not: remove the folder after a change that moves numbers.
@@ -19,6 +21,7 @@ from typing import Any
 
 import tqdm
 
+from experiments.evaluation import locks
 from scmultimodal.data import atomic
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import provenance
@@ -106,10 +109,18 @@ def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
     for job in jobs:
         _gather(job, folder, waiting)
     with tqdm.tqdm(total=len(waiting), desc="jobs", unit="job", disable=None) as bar:
-        for job in waiting.values():
-            bar.set_postfix_str(_words(job))
-            _compute(job, folder)
-            bar.update()
+        while waiting:
+            ready = [
+                job
+                for job in waiting.values()
+                if not any(needed.key in waiting for needed in job.needs)
+            ]
+            done = [job for job in ready if _take(job, folder, bar, wait=False)]
+            if not done:  # Others do all that could be done.
+                _take(ready[0], folder, bar, wait=True)
+                done = ready[:1]
+            for job in done:
+                del waiting[job.key]
     return [_read(job.place(folder) / FILE) for job in jobs]
 
 
@@ -120,6 +131,17 @@ def _gather(job: Job, folder: Path, waiting: dict[str, Job]) -> None:
     for needed in job.needs:
         _gather(needed, folder, waiting)
     waiting[job.key] = job
+
+
+def _take(job: Job, folder: Path, bar: tqdm.tqdm, *, wait: bool) -> bool:
+    """Does a job, unless another process does it; whether there is its result."""
+    place = job.place(folder)
+    with locks.held(place.with_suffix(".lock"), wait=wait) as mine:
+        if mine and not (place / FILE).is_file():
+            bar.set_postfix_str(_words(job))
+            _compute(job, folder)
+    bar.update(mine)
+    return mine
 
 
 def _compute(job: Job, folder: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from mudata import MuData
 from scipy import sparse
 
+from experiments.evaluation import locks
 from scmultimodal import datasets
 from scmultimodal.data import manifest
 from scmultimodal.data.store import Store
@@ -101,8 +102,20 @@ def prepared(
     chosen = "-batches" if across_batches else ""
     chosen += "" if cells is None else f"-{cells}"
     out = folder / "data" / f"{name}-{seed}{chosen}-{short}"
-    if (out / manifest.FILE_NAME).is_file():
-        return Store.open(out)
+    with locks.held(out.with_suffix(".lock"), wait=True):
+        if (out / manifest.FILE_NAME).is_file():
+            return Store.open(out)
+        return _prepare(name, recipe, seed, out, across_batches, cells)
+
+
+def _prepare(
+    name: SetName,
+    recipe: RecipeConfig,
+    seed: int,
+    out: Path,
+    across_batches: bool,
+    cells: int | None,
+) -> Store:
     config = PrepareConfig(
         recipe=recipe,
         label=LABEL,

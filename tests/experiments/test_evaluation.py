@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -316,3 +318,37 @@ def test_sets_without_batches_are_not_split_by_them(tmp_path):
     )
     case = Case(name="simulated", regime=Regime.RNA, seed=0)
     assert tables.measure(section, [case], tmp_path) == []
+
+
+def test_two_processes_share_the_work(tmp_path):
+    """One waits within its job for what only the other can do meanwhile."""
+    begun, ended, done = threading.Event(), threading.Event(), []
+
+    def first(*_):
+        done.append("first")
+        begun.set()
+        assert ended.wait(60)
+        return {"a": 1}
+
+    def second(*_):
+        done.append("second")
+        ended.set()
+        return {"a": 2}
+
+    work = [_job(first), _job(second, name="two")]
+    upon = _job(lambda *_: {"a": 3}, needs=work, name="three")
+
+    def other():
+        assert begun.wait(60)
+        return jobs.run([work[1], upon], tmp_path)
+
+    with futures.ThreadPoolExecutor() as pool:
+        results = [pool.submit(jobs.run, [*work, upon], tmp_path), pool.submit(other)]
+        one, two = ([record["result"]["a"] for record in r.result()] for r in results)
+    assert (one, two) == ([1, 2, 3], [2, 3])
+    assert done == ["first", "second"]
+
+
+def test_helpers_are_asked_for_by_number(tmp_path, capsys):
+    assert command.main(["--workers", "0", "--out", str(tmp_path)])
+    assert "workers: is 0. Give 1 or more" in capsys.readouterr().err
