@@ -5,10 +5,14 @@
     bmmc                      10x Multiome of bone marrow, 500 cells, RNA and ATAC
     granja                    scATAC-seq of bone marrow, 14,125 cells, lifted from hg19
     simulated                 made-up cells whose peaks follow their genes
+    zheng68k                  blood, RNA, 68,450 cells, 11 types, as scBERT gives it
+    bmmc_neurips              10x Multiome of bone marrow, 69,249 cells (GSE194122)
 
-`bmmc` and `granja` are read from the folder that SCMULTIMODAL_DATA names.
+The sets of `FILES` are read from the folder that SCMULTIMODAL_DATA names, and left out
+where it lacks them.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -35,27 +39,62 @@ from scmultimodal.workflows import prepare, prepare_files, runners
 from scmultimodal.workflows.prepare_config import PrepareConfig
 
 SetName = Literal[
-    "mouse_cortex", "mouse_cortex_without_mis", "bmmc", "granja", "simulated"
+    "mouse_cortex",
+    "mouse_cortex_without_mis",
+    "bmmc",
+    "granja",
+    "simulated",
+    "zheng68k",
+    "bmmc_neurips",
 ]
 MIXED = "Mis"
 """Label of the cells of mouse cortex that their authors could not name."""
 LABEL, BATCH = "cell_type", "batch"
-_GENES = "gene_annotation_hg38/CollapsedGeneBounds.hg38.intGENCODEv43.bed.gz"
-_FILES: dict[SetName, tuple[str, prepare_files.Kind]] = {
-    "bmmc": ("bmmc_multiome/bmmc_multiome_A.h5mu", "multiome"),
-    "granja": ("granja_bmmc_scatac/granja_bmmc_scatac.h5ad", "atac"),
+GENES = "gene_annotation_hg38/CollapsedGeneBounds.hg38.intGENCODEv43.bed.gz"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where a set is read from, under the folder of data.
+
+    Attributes:
+        path: of its counts, on hg38 unless there is a chain.
+        kind: of cells.
+        label: column of obs with the cell types.
+        batch: column of obs with the batches.
+        chain: from its assembly to hg38.
+    """
+
+    path: str
+    kind: prepare_files.Kind
+    label: str = LABEL
+    batch: str | None = BATCH
+    chain: str | None = None
+
+
+FILES: dict[SetName, Files] = {
+    "bmmc": Files(path="bmmc_multiome/bmmc_multiome_A.h5mu", kind="multiome"),
+    "granja": Files(
+        path="granja_bmmc_scatac/granja_bmmc_scatac.h5ad",
+        kind="atac",
+        chain="liftover/hg19ToHg38.over.chain.gz",
+    ),
+    "zheng68k": Files(
+        path="zheng68k/zheng68k.h5ad", kind="rna", label="celltype", batch=None
+    ),
+    "bmmc_neurips": Files(path="bmmc_neurips/bmmc_neurips.h5ad", kind="multiome"),
 }
-_CHAINS: dict[SetName, str] = {"granja": "liftover/hg19ToHg38.over.chain.gz"}
 
 
 def regimes(name: SetName) -> tuple[Regime, ...]:
     """What cells of a set can be judged by."""
-    return (Regime.ATAC,) if name == "granja" else tuple(Regime)
+    kind = FILES[name].kind if name in FILES else "multiome"
+    return {"rna": (Regime.RNA,), "atac": (Regime.ATAC,)}.get(kind, tuple(Regime))
 
 
 def can_draw(name: SetName) -> bool:
     """Whether some cells of a set can be taken alone; sets of files are taken whole."""
-    return name not in _FILES
+    return name not in FILES
 
 
 def has_batches(name: SetName) -> bool:
@@ -65,11 +104,11 @@ def has_batches(name: SetName) -> bool:
 
 def missing(name: SetName) -> str | None:
     """Which file of a set is not there and cannot be downloaded; None where all are."""
-    if name not in _FILES:
+    if name not in FILES:
         return None
     if not (folder := os.environ.get(VARIABLE)):
         return f"{VARIABLE} names no folder"
-    needed = [_FILES[name][0], _GENES, *filter(None, [_CHAINS.get(name)])]
+    needed = [FILES[name].path, GENES, *filter(None, [FILES[name].chain])]
     lacking = [path for path in needed if not (Path(folder) / path).is_file()]
     return f"{VARIABLE} has no {lacking[0]}" if lacking else None
 
@@ -123,7 +162,7 @@ def _prepare(
         split_by=BATCH if across_batches else None,
         seed=seed,
     )
-    if name in _FILES:
+    if name in FILES:
         if cells is not None:
             raise InputError("cells", f"is {cells}", f"Leave it out for {name}")
         return _from_files(name, config, out)
@@ -149,8 +188,8 @@ def peaks(name: SetName, store: Store) -> sparse.csr_matrix:
     """Counts of the peaks themselves [cells of the store, peaks], as published."""
     if name == "simulated":
         data = _simulated(store.manifest["provenance"]["prepare"]["seed"])
-    elif name in _FILES:
-        data = readers.read(Path(os.environ[VARIABLE]) / _FILES[name][0])
+    elif name in FILES:
+        data = readers.read(Path(os.environ[VARIABLE]) / FILES[name].path)
     else:
         data = datasets.mouse_cortex()
     atac = readers.split_modalities(data)[Modality.ATAC]
@@ -162,16 +201,15 @@ def peaks(name: SetName, store: Store) -> sparse.csr_matrix:
 
 def _from_files(name: SetName, config: PrepareConfig, out: Path) -> Store:
     root = Path(os.environ.get(VARIABLE, "."))
-    path, kind = _FILES[name]
-    chain = _CHAINS.get(name)
+    files = FILES[name]
     sources = prepare_files.Sources(
-        files=[(root / path, kind)],
-        annotation=root / _GENES,
-        chain=None if chain is None else root / chain,
+        files=[(root / files.path, files.kind)],
+        annotation=root / GENES,
+        chain=None if files.chain is None else root / files.chain,
     )
     return prepare_files.run(
         sources,
-        config,
+        dataclasses.replace(config, label=files.label, batch=files.batch),
         out,
         runner=runners.Here(),
         command=shlex.join(sys.argv),
