@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from scipy import special
 
 from experiments.evaluation import jobs, sets
@@ -30,6 +30,8 @@ FILE = "probabilities.npz"
 PARTS = ("validation", "test")
 SHARES = tuple(tenth / 10 for tenth in range(11))
 """Of an ensemble's simple members, the exponents that are tried."""
+TEMPERS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Powers that are tried to temper a classifier."""
 _LEAST = 1e-9
 
 Probabilities = Float[np.ndarray, "cells classes"]
@@ -90,7 +92,7 @@ def trained(
             part: special.softmax(judge.predict(store, model, case.regime, rows), 1)
             for part, rows in cells.items()
         }
-        return _keep(place, store, case, found)
+        return keep(place, store, case, found)
 
     return Job(
         section="classifiers",
@@ -122,7 +124,7 @@ def simple(case: Case, preset: Preset, folder: Path) -> Job:
                 "validation": result.validation_probabilities,
                 "test": result.probabilities,
             }
-            scores[result.name] = _keep(own, store, case, found)
+            scores[result.name] = keep(own, store, case, found)
             scores[result.name][result.parameter] = result.value
         return scores
 
@@ -156,6 +158,7 @@ def ensemble(
     *,
     members: Sequence[Job],
     voices: Sequence[Voice] = (),
+    tempered: bool = False,
 ) -> Job:
     """The mean of classifiers, times powers of what others say (a product of experts).
 
@@ -166,6 +169,9 @@ def ensemble(
         members: classifiers whose probabilities are averaged.
         voices: others of the same cells; what they say is raised to a power that is
             chosen on validation cells, by accuracy plus macro-F1.
+        tempered: the mean and each voice are first as sure of themselves as makes the
+            types of validation cells likeliest: of few labels some are far too sure,
+            some far too little.
     """
     needs = (*members, *(voice.job for voice in voices))
 
@@ -181,6 +187,8 @@ def ensemble(
         if any(len(one["validation"]) != len(rows) for one in (*own, *others)):
             raise NothingToJudgeError("some cells lack a modality")
         truth, best, chosen = store.labels[rows], -1.0, (0.0,) * len(voices)
+        if tempered:
+            mean, *others = (_temper(one, truth) for one in (mean, *others))
         for powers in itertools.product(SHARES, repeat=len(voices)):
             found = _multiply(mean, others, powers, "validation")
             scores = classification.score(
@@ -190,7 +198,7 @@ def ensemble(
                 best, chosen = value, powers
         final = {part: _multiply(mean, others, chosen, part) for part in PARTS}
         powers = {v.name: power for v, power in zip(voices, chosen, strict=True)}
-        return _keep(place, store, case, final) | {"powers": powers}
+        return keep(place, store, case, final) | {"powers": powers}
 
     return Job(
         section="ensembles",
@@ -198,10 +206,31 @@ def ensemble(
             **case.settings(),
             "members": len(members),
             "voices": [[voice.name, voice.folder] for voice in voices],
+            **({"tempered": TEMPERS} if tempered else {}),
         },
         compute=compute,
         needs=needs,
     )
+
+
+def _temper(
+    said: Mapping[str, Probabilities], truth: Integer[np.ndarray, " cells"]
+) -> dict[str, Probabilities]:
+    """The power of what a classifier says under which validation cells are likeliest.
+
+    Args:
+        said: by part.
+        truth: types of the validation cells.
+    """
+    logs = {p: np.log(np.maximum(one, _LEAST)) for p, one in said.items()}
+    own = logs["validation"]
+
+    def nats(power: float) -> float:
+        told = special.log_softmax(power * own, axis=1)
+        return -float(told[np.arange(len(truth)), truth].mean())
+
+    power = min(TEMPERS, key=nats)
+    return {p: special.softmax(power * one, axis=1) for p, one in logs.items()}
 
 
 def _multiply(
@@ -216,7 +245,7 @@ def _multiply(
     return special.softmax(logs, axis=1)
 
 
-def _keep(
+def keep(
     place: Path, store: Store, case: Case, found: Mapping[str, Probabilities]
 ) -> dict[str, Any]:
     """Writes probabilities; returns what they score on both parts."""

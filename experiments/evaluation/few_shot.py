@@ -1,9 +1,10 @@
 """Few labels: what 1, 5, 10, 50 labelled training cells of each type are enough for.
 
-With the labels alone: our network, logistic regression, naive Bayes. With the other
-training cells too, unlabelled: the network and naive Bayes by EM, and simple
-classifiers of vectors that were made without labels, ours and components. Whatever is
-chosen, an epoch or a penalty, is chosen on validation cells.
+With the labels alone: our network, logistic regression, naive Bayes, and all three
+together, each as sure of itself as validation cells say (of all labels,
+`best-ensemble`). With the other training cells too, unlabelled: the network and naive
+Bayes by EM, and simple classifiers of vectors that were made without labels, ours and
+components. Whatever is chosen, an epoch or a penalty, is chosen on validation cells.
 """
 
 import dataclasses
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from experiments.evaluation import classifiers, vectors
+from experiments.evaluation import cell_types, classifiers, vectors
 from experiments.evaluation.cases import Case
+from experiments.evaluation.classifiers import Voice
 from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data.store import Store
@@ -57,6 +59,9 @@ def entries(case: Case, folder: Path) -> list[Entry]:
                 for name in SIMPLE
             ),
         ]
+        whole = cell_types.together(case, folder)
+        mixed = whole if per_type is None else _together(case, per_type, folder)
+        found.append(Entry(row=row | {"model": "best-ensemble"}, job=mixed))
         if per_type is not None:
             taught = _network(per_type, self_training=True)
             found.append(
@@ -70,6 +75,19 @@ def entries(case: Case, folder: Path) -> list[Entry]:
             for name in UNLABELLED
         ]
     return found
+
+
+def _together(case: Case, per_type: int, folder: Path) -> Job:
+    """The network and what is simple, from the labels alone."""
+    simple = _simple(case, per_type, folder)
+    return classifiers.ensemble(
+        case,
+        BEST,
+        folder,
+        members=[classifiers.trained(case, _network(per_type), folder)],
+        voices=[Voice(name=name, job=simple, folder=name) for name in SIMPLE],
+        tempered=True,
+    )
 
 
 def _network(per_type: int | None, *, self_training: bool = False) -> Preset:
@@ -97,11 +115,11 @@ def _simple(case: Case, per_type: int | None, folder: Path) -> Job:
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(BEST.recipe, folder)
         found = {name: vectors.read(p) for name, p in zip(needs, needed, strict=True)}
-        return _judge(store, case, per_type, found)
+        return _judge(store, case, per_type, found, place)
 
     return Job(
         section="few_shot",
-        settings={**case.settings(), "per_type": per_type},
+        settings={**case.settings(), "per_type": per_type, "kept": SIMPLE},
         compute=compute,
         needs=tuple(needs.values()),
     )
@@ -112,8 +130,9 @@ def _judge(
     case: Case,
     per_type: int | None,
     found: dict[str, np.ndarray],
+    place: Path,
 ) -> dict[str, Any]:
-    """Scores on the test cells by model."""
+    """Scores on the test cells by model; keeps what the simple ones say."""
     rows = {
         part: finetune.cells_of(store, part, case.regime)
         for part in ("train", "validation", "test")
@@ -133,9 +152,16 @@ def _judge(
     scaled = [log1p_at_median_depth(block, rows["train"]) for block in counts]
     joint, values = (sparse.hstack(m, format="csr") for m in (counts, scaled))
     known = {"num_classes": len(store.label_names)}
+    simple = {
+        "logistic_regression": judged(values),
+        "naive_bayes": baselines.naive_bayes(joint, labels, split, **known),
+    }
+    for name, one in simple.items():
+        (place / name).mkdir()
+        said = {"validation": one.validation_probabilities, "test": one.probabilities}
+        classifiers.keep(place / name, store, case, said)
     results = {
-        "logistic_regression": judged(values).test,
-        "naive_bayes": baselines.naive_bayes(joint, labels, split, **known).test,
+        **{name: one.test for name, one in simple.items()},
         "naive_bayes_em": _by_em(joint, labels, rows["train"], split, **known),
     }
     for name, one in found.items():
