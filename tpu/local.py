@@ -1,18 +1,19 @@
-"""Runs a study as several hosts on this machine, one process each.
+"""Runs a study as several machines of a pod on this one, by the same startup script.
 
     python -m tpu run cell_model.pretraining --backend local --hosts 2 \\
         --devices-per-host 2 --out runs/two --steps 20
 
-The processes start as those of a pod do, so that what works here works there. Flags
-that are not of the launcher go to the study. What host 0 says is shown; what each says
-is in OUT/hosts/. Where hosts are killed, or end by asking for a restart, all are
-started again.
+What works here works there: code is packed and unpacked, every machine looks whether it
+is fit, meets the others, and starts the study again where it asks for it or was killed.
+Flags that are not of the launcher go to the study. What host 0 says is shown; what each
+says is in OUT/hosts/. A machine that dies as a whole is started again, as a cloud does.
 """
 
 import contextlib
 import dataclasses
+import json
+import math
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -20,17 +21,24 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from etils import epath
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
+from scmultimodal.workflows import provenance
+from tpu import jobs
+from tpu.jobs import Job
 
-PROGRAM = "experiments.train"
+STARTUP = Path(__file__).with_name("startup.sh")
+PROGRAM = jobs.PROGRAM
+POD = "local"
 LEEWAY = 60.0
-"""Seconds, beyond two heartbeats, that hosts have to end after the first has."""
+"""Seconds, beyond two heartbeats, that machines have to end after the first has."""
+_LOOK_EVERY = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +52,11 @@ class Run:
     backend: Literal["local"] = "local"
     """Where the hosts are."""
     hosts: int = 2
-    """Processes."""
+    """Machines, as processes."""
     devices_per_host: int = 1
     """CPU devices of each."""
     restarts: int = 3
-    """How often all are started again at most."""
+    """How often a host starts the study again at most, and dies at most."""
     heartbeat_seconds: float = 30.0
     """Silence after which a host counts as dead."""
     meeting_seconds: float = 300.0
@@ -63,10 +71,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How the process of a host ended: below 0 it was killed by that signal."""
+    """How a machine ended: below 0 it was killed by that signal."""
 
-    attempt: int
     host: int
+    life: int
     status: int
     seconds: float
 
@@ -82,130 +90,185 @@ class Ended:
 
 
 def run(command: Run, of_study: Sequence[str]) -> int:
-    """Starts the hosts, again where they ask for it; returns the last status."""
-    ended: list[Ended] = []
-    asked_to_end = threading.Event()
-    for attempt in range(1 + command.restarts):
-        ended += _attempt(command, of_study, attempt, asked_to_end)
-        status = _together([one.status for one in ended if one.attempt == attempt])
-        if status != Status.RESTART_ME or asked_to_end.is_set():
-            break
-        if attempt < command.restarts:
-            print("tpu: not all hosts came to the end; restarting", file=sys.stderr)
+    """Starts the machines, and again those that die; returns what they end with."""
+    out = command.out.absolute()
+    bucket = epath.Path(out / "pod")
+    job = Job(
+        words=(command.study, *of_study),
+        out=str(out),
+        code=jobs.push_code(bucket),
+        revision=provenance.git_revision(),
+        restarts=command.restarts,
+        heartbeat_seconds=command.heartbeat_seconds,
+        meeting_seconds=command.meeting_seconds,
+        pause=_LOOK_EVERY,
+        every=_LOOK_EVERY,
+        program=PROGRAM,
+        folder=os.getcwd(),
+    )
+    jobs.place(bucket, POD, job)
+    facts = _facts(command, bucket)
+    (out / "pod" / "pod.json").write_text(json.dumps(facts, indent=1))
+    (out / "hosts" / "ended.json").unlink(missing_ok=True)
+    coordinator = f"localhost:{meeting.free_port()}"
+    machines = [_Machine(command, out, coordinator, k) for k in range(command.hosts)]
+    with contextlib.ExitStack() as stack:
+        for machine in machines:
+            stack.callback(machine.kill)
+            machine.start()
+        stack.enter_context(_asked(machines))
+        stack.enter_context(_shown(out / "hosts" / "0.log"))
+        ended = _follow(command, machines)
     print(_table(ended))
-    return status
+    return _together([machine.status for machine in machines])
+
+
+def _facts(command: Run, bucket: epath.Path) -> dict[str, Any]:
+    """What the startup script is told; without a project there is nothing to delete."""
+    return {
+        "name": POD,
+        "project": "",
+        "zone": "",
+        "bucket": os.fspath(bucket),
+        "hosts": command.hosts,
+        "hosts_a_slice": command.hosts,
+        "devices_a_host": command.devices_per_host,
+        "deadline": int(time.time()) + 10 * 365 * 86_400,
+    }
+
+
+class _Machine:
+    """A process that starts as a machine of a pod does."""
+
+    def __init__(self, command: Run, out: Path, coordinator: str, host: int):
+        role = meeting.HostsConfig(
+            coordinator=coordinator, hosts=command.hosts, host=host
+        )
+        self.host, self.life, self.status = host, -1, 0
+        self.folder = out / "pod" / f"machine_{host}"
+        self.environment = {
+            **os.environ,
+            **role.environment(),
+            "SCMULTIMODAL_POD": str(out / "pod" / "pod.json"),
+            "SCMULTIMODAL_WORK": str(self.folder),
+            "SCMULTIMODAL_PYTHON": sys.executable,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(command.devices_per_host),
+        }
+
+    def start(self) -> None:
+        """Begins a life, in a process group of its own."""
+        self.life += 1
+        self.began = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "machine.log").open("ab") as said:
+            self.process = subprocess.Popen(
+                ["bash", str(STARTUP)],
+                env=self.environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ended(self) -> Ended | None:
+        """How this life ended; None where it goes on."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        self.status = status
+        return Ended(self.host, self.life, status, time.monotonic() - self.began)
+
+    def ask(self) -> None:
+        """To end, of the worker; the startup script has become it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """With all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _follow(command: Run, machines: Sequence[_Machine]) -> list[Ended]:
+    """Until all have ended; what dies as a whole is started again."""
+    running, found, deadline = list(machines), [], math.inf
+    while running:
+        for machine in list(running):
+            if (end := machine.ended()) is None:
+                continue
+            found.append(end)
+            late = time.monotonic() > deadline
+            if end.status < 0 and end.life < command.restarts and not late:
+                machine.kill()  # What it started may be left.
+                machine.start()
+                continue
+            running.remove(machine)
+            # Machines notice by themselves when one is gone; this is for one that
+            # cannot.
+            patience = 2 * command.heartbeat_seconds + LEEWAY
+            deadline = min(deadline, time.monotonic() + patience)
+        if time.monotonic() > deadline:
+            for machine in running:
+                machine.kill()
+        time.sleep(_LOOK_EVERY)
+    return sorted(found, key=lambda one: (one.host, one.life))
 
 
 def _together(statuses: Sequence[int]) -> int:
-    """What several hosts ask for: one that gave up would do so again."""
+    """What several machines ask for: one that gave up would do so again."""
     final = [s for s in statuses if s > 0 and s != Status.RESTART_ME]
     if final:
         return min(final)
     return Status.RESTART_ME if any(statuses) else Status.DONE
 
 
-def _attempt(
-    command: Run,
-    of_study: Sequence[str],
-    attempt: int,
-    asked_to_end: threading.Event,
-) -> list[Ended]:
-    """One life of all hosts."""
-    coordinator = f"localhost:{meeting.free_port()}"
-    words = [sys.executable, "-m", PROGRAM, command.study]
-    words += ["--out", str(command.out), *of_study]
-    started, ended = time.monotonic(), queue.SimpleQueue[Ended]()
-    with contextlib.ExitStack() as stack:
-        processes = []
-        for host in range(command.hosts):
-            said = stack.enter_context(_log(command.out, host))
-            process = subprocess.Popen(
-                words,
-                env=_environment(command, coordinator, host),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-            stack.callback(process.kill)
-            processes.append(process)
-
-            def follow(host: int = host, process=process, said=said) -> None:
-                _copy(process.stdout, [said, *([sys.stdout.buffer] * (host == 0))])
-                status, seconds = process.wait(), time.monotonic() - started
-                ended.put(Ended(attempt, host, status, seconds))
-
-            threading.Thread(target=follow, name=f"host {host}", daemon=True).start()
-        stack.enter_context(_forwarding(processes, asked_to_end))
-        found = [ended.get()]
-        # Hosts notice by themselves when one is gone; this is for one that cannot.
-        deadline = time.monotonic() + 2 * command.heartbeat_seconds + LEEWAY
-        with contextlib.suppress(queue.Empty):
-            while len(found) < command.hosts:
-                left = max(deadline - time.monotonic(), 0)
-                found.append(ended.get(timeout=left))
-        for process in processes:
-            process.kill()
-        while len(found) < command.hosts:
-            found.append(ended.get())
-    return sorted(found, key=lambda one: one.host)
-
-
-def _environment(command: Run, coordinator: str, host: int) -> dict[str, str]:
-    """That of a host."""
-    role = meeting.HostsConfig(
-        coordinator=coordinator,
-        hosts=command.hosts,
-        host=host,
-        heartbeat_seconds=command.heartbeat_seconds,
-        meeting_seconds=command.meeting_seconds,
-    )
-    devices = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(command.devices_per_host),
-    }
-    return {**os.environ, **role.environment(), **devices}
-
-
-def _log(out: Path, host: int) -> BinaryIO:
-    """Where all that a host says is kept."""
-    folder = out / "hosts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / f"host_{host}.log").open("ab")
-
-
-def _copy(said: BinaryIO, to: Sequence[BinaryIO]) -> None:
-    """Hands on what a process says, as it says it, until it says no more."""
-    while chunk := said.read1(65_536):  # pyright: ignore[reportAttributeAccessIssue]
-        for file in to:
-            file.write(chunk)
-            file.flush()
-
-
 @contextlib.contextmanager
-def _forwarding(
-    processes: Sequence[subprocess.Popen], asked_to_end: threading.Event
-) -> Iterator[None]:
-    """SIGTERM goes on to one host, which asks the others; Ctrl-C reaches all anyway."""
+def _shown(log: Path) -> Iterator[None]:
+    """Within it what is said in a file is shown, as it is said."""
+    ended = threading.Event()
+    start = log.stat().st_size if log.exists() else 0
 
-    def forward(signum, frame):
-        asked_to_end.set()
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signum)
+    def follow() -> None:
+        place = start
+        while True:
+            last = ended.wait(_LOOK_EVERY)
+            if log.exists():
+                content = log.read_bytes()
+                sys.stdout.buffer.write(content[place:])
+                sys.stdout.buffer.flush()
+                place = len(content)
+            if last:
                 return
 
-    previous = signal.signal(signal.SIGTERM, forward)
-    ignored = signal.signal(signal.SIGINT, lambda *_: None)
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
-        signal.signal(signal.SIGINT, ignored)
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _asked(machines: Sequence[_Machine]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C go on to the machines, which hand them to their studies."""
+
+    def forward(signum: int, frame: object) -> None:
+        for machine in machines:
+            machine.ask()
+
+    previous = {s: signal.signal(s, forward) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _table(ended: Sequence[Ended]) -> str:
-    lines = [f"{'attempt':>7} {'host':>5} {'seconds':>8}  ended"]
+    lines = [f"{'host':>5} {'life':>5} {'seconds':>8}  ended"]
     lines += [
-        f"{one.attempt:>7} {one.host:>5} {one.seconds:>8.1f}  {one.word}"
-        for one in ended
+        f"{one.host:>5} {one.life:>5} {one.seconds:>8.1f}  {one.word}" for one in ended
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -28,6 +29,8 @@ PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
 RUN = ("command", "started", "environment")
 """What `of_run` tells: it may differ when a run goes on."""
 CONFIG = "config.json"
+REVISION = "SCMULTIMODAL_REVISION"
+"""Environment variable that tells the revision of code without its history."""
 
 
 def of_code() -> dict[str, Any]:
@@ -132,8 +135,11 @@ def digest(*arrays: np.ndarray) -> str:
 def git_revision() -> str | None:
     """Revision of the source tree that runs, with "+" where it was changed.
 
+    What the environment names comes first: code that was unpacked has no history.
     As it was when first asked: code that is loaded does not change with a commit.
     """
+    if named := os.environ.get(REVISION):
+        return named
     folder = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:

@@ -1,7 +1,8 @@
 """Stands in for `experiments.train`: a host that ends as the file `plan` in --out says.
 
 A line of the plan is a life of all hosts: what each of them does, "0" to end with that
-status, "SIGKILL" to be killed by it, "wait" to end as it is asked to.
+status, "SIGKILL" to be killed by it, "machine" to lose the worker that started it,
+"wait" to end as it is asked to.
 """
 
 import os
@@ -21,6 +22,11 @@ def main() -> int:
     lives = out / f"lives_{host}"
     life = len(lives.read_text()) if lives.exists() else 0
     lives.write_text("x" * (life + 1))
+    everyone = [
+        out / f"lives_{k}" for k in range(int(os.environ["SCMULTIMODAL_HOSTS"]))
+    ]
+    while not all(path.exists() for path in everyone):
+        threading.Event().wait(0.02)  # Hosts meet before any of them ends.
     what = (out / "plan").read_text().splitlines()[life].split()[int(host)]
     if what == "wait":
         asked = threading.Event()
@@ -28,6 +34,9 @@ def main() -> int:
         (out / f"ready_{host}").touch()
         asked.wait(60)
         return 75
+    if what == "machine":
+        os.kill(os.getppid(), signal.SIGKILL)
+        threading.Event().wait(60)
     if what.startswith("SIG"):
         os.kill(os.getpid(), signal.Signals[what])
     return int(what)

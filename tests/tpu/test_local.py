@@ -1,6 +1,7 @@
 """The local launcher: it starts hosts, again where they ask for it, and reports."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -34,11 +35,11 @@ def test_hosts_get_their_roles_and_the_flags_of_the_study(launch, tmp_path):
         "0 0 0", "--hosts", "3", "--devices-per-host", "4", "--x", "1"
     )
     assert status == 0
-    expected = f"host 0 of 3: some.study --out {tmp_path} --x 1\ndevices 4\n"
+    expected = f"host 0 of 3: some.study --x 1 --out {tmp_path}\ndevices 4\n"
     assert expected in shown.replace("\r", "")
     assert "host 1 of 3" not in shown
     for host in range(3):
-        said = (tmp_path / "hosts" / f"host_{host}.log").read_text()
+        said = (tmp_path / "hosts" / f"{host}.log").read_text()
         assert said == expected.replace("host 0", f"host {host}")
     assert shown.count("0 done") == 3
 
@@ -46,12 +47,32 @@ def test_hosts_get_their_roles_and_the_flags_of_the_study(launch, tmp_path):
 def test_what_was_killed_or_asks_for_it_is_started_again(launch, tmp_path):
     status, shown = launch("SIGKILL 75\n75 0\n0 0", "--hosts", "2")
     assert status == 0
-    assert [line.split()[:2] for line in shown.splitlines()[-6:]] == [
-        [str(attempt), str(host)] for attempt in range(3) for host in range(2)
+    assert shown.count("0 done") == 2
+    lives = [(tmp_path / f"lives_{host}").read_text() for host in range(2)]
+    assert lives == ["xxx", "xx"]
+    said = (tmp_path / "pod" / "machine_0" / "startup.log").read_text()
+    ended = [line for line in said.splitlines() if "starting again" in line]
+    assert [line.split()[3] for line in ended] == ["-9;", "75;"]
+
+
+def test_a_machine_that_dies_is_started_again(launch, tmp_path):
+    """What it had started is ended first."""
+    status, shown = launch("machine\n0", "--hosts", "1")
+    assert status == 0
+    rows = [line.split(maxsplit=3) for line in shown.splitlines()[-2:]]
+    assert [(row[1], row[3]) for row in rows] == [
+        ("0", "killed by SIGKILL"),
+        ("1", "0 done"),
     ]
-    assert "killed by SIGKILL" in shown
-    assert shown.count("75 restart me") == 2
-    assert (tmp_path / "lives_1").read_text() == "xxx"
+    assert (tmp_path / "lives_0").read_text() == "xx"
+
+
+def test_what_has_ended_is_run_anew_when_asked_again(launch, tmp_path):
+    assert launch("0", "--hosts", "1")[0] == 0
+    assert launch("0\n0", "--hosts", "1")[0] == 0
+    assert (tmp_path / "lives_0").read_text() == "xx"
+    ended = json.loads((tmp_path / "hosts" / "ended.json").read_text())
+    assert (ended["status"], ended["why"]) == (0, "the study ended")
 
 
 def test_restarts_are_bounded(launch, tmp_path):
@@ -76,7 +97,8 @@ def test_a_host_that_does_not_end_after_the_others_is_killed(
 def test_a_host_that_gives_up_is_not_started_again(launch, tmp_path, plan, expected):
     status, _ = launch(f"{plan}\n0 0", "--hosts", "2")
     assert status == expected
-    assert (tmp_path / "lives_0").read_text() == "x"
+    host = plan.split().index(str(expected))
+    assert (tmp_path / f"lives_{host}").read_text() == "x"
 
 
 def until_there(path, launcher):
@@ -110,8 +132,8 @@ def test_asked_to_end_the_launcher_asks_a_host_and_starts_none(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["up"], "Verbs: run"),
-        ([], "Verbs: run"),
+        (["fly"], "Verbs: check, up"),
+        ([], "Verbs: check, up"),
     ],
 )
 def test_a_wrong_command_line_is_told(arguments, words, capsys):
@@ -239,9 +261,12 @@ def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
     assert subprocess.run(of_host, check=False).returncode == 0
     shown, _ = launcher.communicate(timeout=300)
     assert launcher.returncode == 0
-    *first, one, two = (line.split(maxsplit=3) for line in shown.splitlines()[-4:])
-    assert "killed by SIGKILL" in [row[3] for row in first]
-    assert [one[3], two[3]] == ["0 done", "0 done"]
+    assert [line.split(maxsplit=3)[3] for line in shown.splitlines()[-2:]] == [
+        "0 done",
+        "0 done",
+    ]
+    said = [log.read_text() for log in killed.glob("pod/machine_*/startup.log")]
+    assert sum("ended with -9; starting again" in one for one in said) == 1
     jax.tree.map(
         np.testing.assert_array_equal,
         builders.checkpoint_arrays(whole)[6],

@@ -1,0 +1,225 @@
+"""A machine of a pod: whether it is fit, who it is, and when it ends."""
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.training.meeting import HostsConfig
+from tpu import jobs, queued_resources, source, worker
+
+CODE = "c" * 64
+JOB = jobs.Job(words=("some.study",), out="", code=CODE, revision="r", restarts=2)
+FACTS = {
+    "name": "one",
+    "project": "",
+    "zone": "",
+    "hosts": 8,
+    "hosts_a_slice": 4,
+    "devices_a_host": 4,
+    "deadline": 2**40,
+}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """One of two, in a bucket of its own, with the code that is asked for."""
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    here = tmp_path / CODE
+    here.mkdir()
+    monkeypatch.chdir(here)
+    job = dataclasses.replace(JOB, out=str(tmp_path / "run"), pause=0.0)
+    jobs.place(worker.epath.Path(tmp_path / "bucket"), "one", job)
+    monkeypatch.setattr(worker, "_chips", lambda: ["/dev/accel0"] * 4)
+    return worker.Machine(
+        facts=FACTS | {"bucket": str(tmp_path / "bucket")},
+        job=job.as_json(),
+        role=HostsConfig(coordinator="here:1", hosts=2, host=1),
+        work=tmp_path,
+    )
+
+
+def test_a_machine_that_is_fit(machine, tmp_path):
+    worker.check(machine)
+    assert not list((tmp_path / "run" / "hosts").iterdir())
+
+
+def test_other_code_than_asked_for(machine, tmp_path):
+    """It names the machine: there may be a thousand."""
+    path = tmp_path / "bucket" / "pods" / "one" / "job.json"
+    path.write_text(json.dumps(machine.job | {"code": "d" * 64}))
+    with pytest.raises(InputError, match=r"^host 1 \(.*has code c{12}, .* for d{12}"):
+        worker.check(machine)
+    status, why = worker.work(machine)
+    assert status == 2
+    assert "host 1" in why
+
+
+def test_a_bucket_that_may_not_be_written(machine, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(InputError, match=r"cannot be written .*roles/storage"):
+        worker.check(machine)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "words"),
+    [
+        ("_chips", ["/dev/accel0"] * 3, "3 chips are seen, 4 expected"),
+        ("_holder", (7, "python"), r"process 7 \(python\) holds the chips"),
+    ],
+)
+def test_chips_that_are_not_free_may_be_later(
+    machine, monkeypatch, capfd, name, found, words
+):
+    """It looks again, as often as it may start, and does not give up for good."""
+    monkeypatch.setattr(worker, name, lambda: found)
+    with pytest.raises(worker.UnfitError, match=words):
+        worker.check(machine)
+    assert worker.work(machine) == (75, "started 3 times")
+    assert capfd.readouterr().err.count("worker: ") == 3
+    said = json.loads((machine.said / "1.json").read_text())
+    assert (said["phase"], said["attempt"]) == ("unfit", 2)
+
+
+def test_a_process_that_holds_a_chip_is_found(monkeypatch, tmp_path):
+    chip = tmp_path / "accel0"
+    chip.touch()
+    monkeypatch.setattr(worker, "_CHIPS", (str(chip),))
+    assert worker._holder() is None
+    with chip.open():
+        assert worker._holder() == (
+            os.getpid(),
+            Path("/proc/self/comm").read_text()[:-1],
+        )
+
+
+def test_hours_that_are_over(machine):
+    late = dataclasses.replace(machine, facts=machine.facts | {"deadline": 0})
+    assert worker.work(late) == (75, "the hours of the budget are over")
+
+
+def test_a_stop_is_taken_back_by_the_next_job(machine, tmp_path):
+    bucket = worker.epath.Path(tmp_path / "bucket")
+    (bucket / "pods" / "one" / "stop").touch()
+    assert worker.work(machine) == (75, "asked to stop")
+    jobs.place(bucket, "one", JOB)
+    assert not machine.is_asked_to_stop()
+
+
+@pytest.mark.parametrize(
+    ("slices", "host", "coordinator"),
+    [("", 2, "10.0.0.5:8476"), ("MEGASCALE_SLICE_ID: '1'\n", 6, "10.0.0.1:8476")],
+)
+def test_roles_by_metadata(monkeypatch, slices, host, coordinator):
+    """As Google Cloud names the machines of a slice, and slices of each other."""
+    first = "MEGASCALE_COORDINATOR_ADDRESS: '10.0.0.1:8080'\n" if slices else ""
+    answers = {
+        "agent-worker-number": "2",
+        "worker-network-endpoints": "unknown:unknown:10.0.0.5,unknown:unknown:10.0.0.6",
+        "tpu-env": f"TYPE: 'V4'\n{slices}{first}",
+    }
+    monkeypatch.setattr(
+        "urllib.request.urlopen",
+        lambda request, timeout: io.BytesIO(
+            answers[request.full_url.removeprefix(worker.METADATA)].encode()
+        ),
+    )
+    for name in ("COORDINATOR", "HOSTS", "HOST"):
+        monkeypatch.delenv(f"SCMULTIMODAL_{name}", raising=False)
+    found = worker._role(FACTS)
+    assert (found.host, found.hosts, found.coordinator) == (host, 8, coordinator)
+
+
+def test_the_same_job_has_the_same_name():
+    assert JOB.id == dataclasses.replace(JOB, code="e" * 64, restarts=9).id
+    assert JOB.id != dataclasses.replace(JOB, words=("some.study", "--x")).id
+    assert JOB.id.startswith("study-")
+
+
+def test_the_same_files_are_the_same_code(tmp_path):
+    """Whenever they are packed; as they are, not as they were committed."""
+    root = tmp_path / "clone"
+    root.mkdir()
+    (root / "a.sh").write_text("one")
+    (root / "a.sh").chmod(0o700)
+    (root / "not ours").write_text("x")
+    for words in (["init", "-q"], ["add", "a.sh"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    code, content = source.pack(root)
+    os.utime(root / "a.sh", (0, 0))
+    assert source.pack(root) == (code, content)
+    (tmp_path / "code.tar.gz").write_bytes(content)
+    shutil.unpack_archive(
+        tmp_path / "code.tar.gz", tmp_path / "unpacked", filter="data"
+    )
+    (found,) = (tmp_path / "unpacked").iterdir()
+    assert (found.name, found.read_text()) == ("a.sh", "one")
+    assert found.stat().st_mode & 0o111
+    (root / "a.sh").write_text("two")
+    assert source.pack(root)[0] != code
+    (root / "a.sh").unlink()
+    with pytest.raises(InputError, match=r"a\.sh: cannot be read .*`git rm` it"):
+        source.pack(root)
+    with pytest.raises(InputError, match="is no checkout of git"):
+        source.pack(tmp_path)
+
+
+def start(folder, *, work=None, **environment):
+    """The startup script on a machine without a cloud."""
+    return subprocess.run(
+        ["bash", str(queued_resources.STARTUP)],
+        env=os.environ
+        | {"SCMULTIMODAL_WORK": str(work or folder / "work")}
+        | {"SCMULTIMODAL_POD": str(folder / "pod.json")}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def pod_of(folder, *, deadline):
+    facts = FACTS | {"bucket": str(folder / "bucket"), "deadline": deadline}
+    (folder / "pod.json").write_text(json.dumps(facts | {"project": "p", "zone": "z"}))
+
+
+def test_damaged_code_is_not_run(tmp_path):
+    pod_of(tmp_path, deadline=2**40)
+    bucket = worker.epath.Path(tmp_path / "bucket")
+    jobs.place(bucket, "one", dataclasses.replace(JOB, out=str(tmp_path / "run")))
+    jobs.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
+    done = start(tmp_path, SCMULTIMODAL_PYTHON="/bin/false")
+    assert done.returncode == 2
+    assert "is not what its name says; push it again" in done.stdout
+    assert not (tmp_path / "work" / "code").exists()
+
+
+def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
+    pod_of(tmp_path, deadline=int(time.time()) - 1)
+    program = tmp_path / "bin" / "gcloud"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    done = start(tmp_path, PATH=path)
+    assert done.returncode == 0
+    assert (tmp_path / "asked").read_text() == (
+        "compute tpus queued-resources delete one --force --quiet --async "
+        "--project p --zone z "
+    )
+
+
+def test_the_startup_script_is_clean():
+    script = str(queued_resources.STARTUP)
+    program = str(Path(sys.executable).with_name("shellcheck"))
+    found = subprocess.run([program, script], capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (0, b"")

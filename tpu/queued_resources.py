@@ -1,0 +1,214 @@
+"""TPUs by Google Cloud's queued resources.
+
+A request queues for chips, and is their owner until it is deleted. Jobs run from the
+machines' startup script, so that a lost connection, or a laptop that is closed, changes
+nothing. Only flags of gcloud's general availability are used.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scmultimodal.schemas.errors import InputError
+from tpu.pod import Pod
+from tpu.shell import CommandError, Shell, pauses
+
+STARTUP = Path(__file__).with_name("startup.sh")
+QUEUING = ("ACCEPTED", "CREATING", "PROVISIONING", "WAITING_FOR_RESOURCES")
+ACTIVE = "ACTIVE"
+GONE = ("SUSPENDING", "SUSPENDED", "FAILED", "DELETING")
+"""Their chips are nobody's; the request must be deleted before it is made again."""
+ABSENT = "not there"
+LOOK_EVERY = 30.0
+"""Seconds between looks at a request."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QueuedResources:
+    """The requests of a pod.
+
+    Attributes:
+        pod: that is asked for.
+        shell: that runs gcloud.
+        since: seconds since 1970 at which the hours of the budget begin.
+    """
+
+    pod: Pod
+    shell: Shell
+    since: float = dataclasses.field(default_factory=time.time)
+
+    def state(self) -> str:
+        """Of the request, as Google Cloud names it, or ABSENT."""
+        try:
+            text = self.shell.ask([*self._words("describe"), "--format=json"])
+        except CommandError as error:
+            if error.is_missing:
+                return ABSENT
+            raise
+        return _state(text)
+
+    def up(self) -> str:
+        """Asks for the pod, unless it is there or asked for; returns its state.
+
+        A request whose chips were taken away is deleted and made anew.
+        """
+        state = ABSENT if self.shell.dry else self.state()
+        if state in (ACTIVE, *QUEUING):
+            print(f"{self.pod.name} is there already: {state}")
+            return state
+        if state in GONE:
+            self._delete()
+        with tempfile.TemporaryDirectory() as folder:
+            facts = Path("." if self.shell.dry else folder) / "pod.json"
+            if not self.shell.dry:
+                facts.write_text(json.dumps(self._facts(), indent=1))
+            self.shell.do(self._create({"startup-script": STARTUP, "pod": facts}))
+        return ABSENT if self.shell.dry else self.state()
+
+    def wait(self) -> None:
+        """Returns once the pod is there; asks again where its chips were taken away.
+
+        Raises:
+            InputError: it was not there in the time it may queue for, or failed too
+                often; nothing is left in the queue.
+        """
+        if self.shell.dry:
+            self.shell.do([*self._words("describe"), "--format=json"])
+            return
+        deadline = time.monotonic() + 3_600 * self.pod.queue_hours
+        left = pauses(1 + self.pod.recreate)
+        shown = None
+        while (state := self.state()) != ACTIVE:
+            if state != shown:
+                print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {state}")
+                shown = state
+            if state in QUEUING:
+                if time.monotonic() > deadline:
+                    raise self._abandon(
+                        f"was {state} after {self.pod.queue_hours:g} h",
+                        "ask for fewer chips, another zone, or --pod.queue-hours",
+                    )
+                time.sleep(LOOK_EVERY)
+            elif state in (*GONE, ABSENT) and left:
+                pause = left.pop(0)
+                print(f"tpu: {state}; asking again in {pause:.0f} s", file=sys.stderr)
+                time.sleep(pause)
+                self.up()
+            else:
+                raise self._abandon(
+                    f"is {state} after {1 + self.pod.recreate} requests",
+                    "try later, elsewhere, or without --pod.spot",
+                )
+        print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {ACTIVE}")
+
+    def down(self) -> None:
+        """Deletes the pod and its request; nothing to do where there is none."""
+        if not self.shell.dry and self.state() == ABSENT:
+            print(f"{self.pod.name} is {ABSENT}")
+            return
+        self._delete()
+
+    def check(self) -> list[tuple[str, str]]:
+        """What is at hand for this pod: (what, how it is); raises nothing."""
+        place = ["--zone", self.pod.zone, "--project", self.pod.project]
+        tpus = ["gcloud", "compute", "tpus"]
+        questions = {
+            "gcloud": ["gcloud", "--version"],
+            "account": [
+                *("gcloud", "auth", "list", "--filter=status:ACTIVE"),
+                "--format=value(account)",
+            ],
+            f"{self.pod.accelerator_type} in {self.pod.zone}": [
+                *(*tpus, "accelerator-types", "describe", self.pod.accelerator_type),
+                *place,
+            ],
+            f"software {self.pod.runtime}": [
+                *(*tpus, "tpu-vm", "versions", "describe", self.pod.runtime),
+                *place,
+            ],
+            f"bucket {self.pod.bucket}": [
+                *("gcloud", "storage", "ls", "--project", self.pod.project),
+                self.pod.bucket,
+            ],
+        }
+        found = []
+        for what, words in questions.items():
+            try:
+                said = self.shell.ask(words).strip()
+                found.append((what, said.splitlines()[0] if said else "no answer"))
+            except InputError as error:
+                found.append((what, f"NO: {error}"))
+        return found
+
+    def _abandon(self, problem: str, remedy: str) -> InputError:
+        """Leaves nothing in the queue, and says why."""
+        try:
+            self.down()
+        except InputError as error:
+            remedy += f"; it could not be deleted ({error}): run `python -m tpu down`"
+        return InputError(self.pod.name, problem, remedy)
+
+    def _create(self, files: Mapping[str, Path]) -> list[str]:
+        pod = self.pod
+        words = self._words("create")
+        if pod.nodes == 1:
+            words += ["--node-id", pod.name]
+        else:
+            words += ["--node-count", str(pod.nodes), "--node-prefix", pod.name]
+        words += ["--accelerator-type", pod.accelerator_type]
+        words += ["--runtime-version", pod.runtime]
+        words += ["--valid-until-duration", f"{round(60 * pod.queue_hours)}m"]
+        named = ",".join(f"{name}={path}" for name, path in files.items())
+        words += ["--metadata-from-file", named]
+        words += ["--spot"] * pod.spot + ["--reserved"] * pod.reserved
+        words += ["--internal-ips"] * pod.internal_ips
+        if pod.service_account is not None:
+            words += ["--service-account", pod.service_account]
+        if pod.labels:
+            pairs = sorted(pod.labels.items())
+            words += ["--labels", ",".join(f"{n}={value}" for n, value in pairs)]
+        return [*words, "--async"]
+
+    def _delete(self) -> None:
+        """With its machines, and waits until both are gone."""
+        try:
+            self.shell.do([*self._words("delete"), "--force", "--quiet"])
+        except CommandError as error:
+            if not error.is_missing:
+                raise
+
+    def _facts(self) -> dict[str, Any]:
+        """What the startup script must know of the pod."""
+        pod = self.pod
+        return {
+            "name": pod.name,
+            "project": pod.project,
+            "zone": pod.zone,
+            "bucket": pod.bucket,
+            "hosts": pod.hosts,
+            "hosts_a_slice": pod.hosts_a_slice,
+            "devices_a_host": pod.chips // pod.hosts,
+            "deadline": round(self.since + 3_600 * pod.budget_hours),
+        }
+
+    def _words(self, verb: str) -> list[str]:
+        return [
+            *("gcloud", "compute", "tpus", "queued-resources", verb, self.pod.name),
+            *("--project", self.pod.project, "--zone", self.pod.zone),
+        ]
+
+
+def _state(text: str) -> str:
+    """In what `describe` says; it was a word, and is a record, of the API's version."""
+    try:
+        found = json.loads(text)["state"]
+        return found["state"] if isinstance(found, dict) else str(found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "gcloud", f"says no state in {text[:200]!r}", "update Google Cloud's SDK"
+        ) from error

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Runs on every machine of a pod when it starts, and again whenever it starts anew:
+# waits for a job, brings our code and a Python that has all it needs, and hands over to
+# `python -m tpu.worker`.
+#
+# Where there is no cloud (tpu/local.py) the environment names what differs:
+#   SCMULTIMODAL_POD     file with the facts of the pod, in place of metadata
+#   SCMULTIMODAL_WORK    folder of this machine
+#   SCMULTIMODAL_PYTHON  a Python that has all it needs: none is brought
+set -euo pipefail
+
+readonly UV=0.9.9
+work=${SCMULTIMODAL_WORK:-/var/lib/scmultimodal}
+mkdir -p "$work"
+exec > >(tee -a "$work/startup.log") 2>&1
+
+exec 9>"$work/lock"
+if ! flock --nonblock 9; then
+  echo "startup: it runs already"
+  exit 0
+fi
+
+metadata() {
+  curl --silent --fail --header 'Metadata-Flavor: Google' \
+    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
+}
+
+# A number or a text of a file of JSON.
+fact() {
+  python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' \
+    "$1" "$2"
+}
+
+# A file of the bucket; it is whole, or not there.
+get() {
+  case "$1" in
+    gs://*) gcloud storage cp --no-user-output-enabled "$1" "$2.part" ;;
+    *) cp "$1" "$2.part" ;;
+  esac && mv "$2.part" "$2"
+}
+
+if [[ -n "${SCMULTIMODAL_POD:-}" ]]; then
+  cp "$SCMULTIMODAL_POD" "$work/pod.json"
+else
+  metadata pod >"$work/pod.json"
+fi
+name=$(fact "$work/pod.json" name)
+bucket=$(fact "$work/pod.json" bucket)
+deadline=$(fact "$work/pod.json" deadline)
+
+echo "startup: waiting for a job in $bucket/pods/$name"
+until get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
+  if (($(date +%s) > deadline)); then
+    echo "startup: no job came in the hours of the budget; the pod ends"
+    gcloud compute tpus queued-resources delete "$name" --force --quiet --async \
+      --project "$(fact "$work/pod.json" project)" \
+      --zone "$(fact "$work/pod.json" zone)"
+    exit 0
+  fi
+  sleep 10
+done
+
+code=$(fact "$work/job.json" code)
+if [[ ! -d "$work/code/$code" ]]; then
+  get "$bucket/code/$code.tar.gz" "$work/code.tar.gz"
+  if ! echo "$code  $work/code.tar.gz" | sha256sum --check --quiet; then
+    echo "startup: $bucket/code/$code.tar.gz is not what its name says; push it again"
+    exit 2
+  fi
+  mkdir -p "$work/code/$code.part"
+  tar --extract --gzip --file "$work/code.tar.gz" --directory "$work/code/$code.part"
+  mv "$work/code/$code.part" "$work/code/$code"
+fi
+cd "$work/code/$code"
+
+python=${SCMULTIMODAL_PYTHON:-}
+if [[ -z "$python" ]]; then
+  python="$work/venv-$code/bin/python"
+  if [[ ! -x "$python" ]]; then
+    python3 -m pip install --quiet --user "uv==$UV"
+    python3 -m uv venv --quiet --python 3.11 "$work/venv-$code.part"
+    python3 -m uv pip install --quiet --python "$work/venv-$code.part/bin/python" \
+      --constraints .ci/constraints.txt '.[tpu,gcs,eval]'
+    mv "$work/venv-$code.part" "$work/venv-$code"
+  fi
+fi
+exec "$python" -m tpu.worker "$work"

@@ -1,0 +1,318 @@
+"""What a machine of a pod does once it has our code: `python -m tpu.worker FOLDER`.
+
+It looks whether it is fit, runs the study, and again, a few times, where the study asks
+for it or is killed, until all is done, it gives up, somebody says stop, or the hours of
+the budget are over; then the pod deletes itself. The bucket has what it says:
+
+    BUCKET/pods/NAME/job.json        what to run, by `python -m tpu run`
+    BUCKET/pods/NAME/stop            asks to end
+    OUT/                             the run folder, of all machines
+    OUT/hosts/K.json                 how machine K is
+    OUT/hosts/K.log                  what it says
+    OUT/hosts/ended.json             there is nothing left to do
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.status import Status
+from scmultimodal.training import meeting
+from scmultimodal.workflows import provenance
+
+PORT = 8_476
+"""At which host 0 listens."""
+FINAL = (Status.DONE, Status.FAILED, Status.GIVE_UP, Status.DIVERGED)
+METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
+_CHIPS = ("/dev/accel", "/dev/vfio/")
+
+
+class UnfitError(Exception):
+    """This machine cannot run the study now."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine of a pod, and its job.
+
+    Attributes:
+        facts: of the pod; see `QueuedResources`.
+        job: what to run; see `jobs.Job`.
+        role: among the machines.
+        work: its own folder.
+        asked: set when this process is asked to end (SIGTERM).
+    """
+
+    facts: Mapping[str, Any]
+    job: Mapping[str, Any]
+    role: meeting.HostsConfig
+    work: Path
+    asked: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    @property
+    def pod(self) -> epath.Path:
+        """What is said of the pod."""
+        return epath.Path(self.facts["bucket"]) / "pods" / self.facts["name"]
+
+    @property
+    def said(self) -> epath.Path:
+        """Where the machines say how they are."""
+        return epath.Path(self.job["out"]) / "hosts"
+
+    def say(self, **words: Any) -> None:
+        """How it is, for `python -m tpu status`."""
+        known = {
+            "host": self.role.host,
+            "name": socket.gethostname(),
+            "code": self.job["code"],
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        _write(self.said / f"{self.role.host}.json", known | words)
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody says stop."""
+        return self.asked.is_set() or (self.pod / "stop").exists()
+
+    def is_over_budget(self) -> bool:
+        """Whether the hours are over."""
+        return time.time() > self.facts["deadline"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Does the job of this machine; returns the `Status` of the study."""
+    (folder,) = sys.argv[1:] if arguments is None else arguments
+    machine = read(Path(folder))
+    if (status := _ended(machine)) is not None:
+        print("worker: the run has ended before", flush=True)
+        return status
+    signal.signal(signal.SIGTERM, lambda *_: machine.asked.set())
+    status, why = work(machine)
+    machine.say(phase="ended", status=int(status), why=why)
+    print(f"worker: {why}; status {int(status)}", flush=True)
+    if machine.role.host == 0 and status in FINAL:
+        ended = {"id": machine.job["id"], "code": machine.job["code"]}
+        ended |= {"status": int(status), "why": why}
+        _write(machine.said / "ended.json", ended)
+    if machine.role.host == 0 and (status in FINAL or machine.is_over_budget()):
+        _delete_pod(machine)
+    return status
+
+
+def read(work: Path) -> Machine:
+    """What the startup script has left in the folder of this machine."""
+    facts = json.loads((work / "pod.json").read_text())
+    job = json.loads((work / "job.json").read_text())
+    role = dataclasses.replace(
+        _role(facts),
+        heartbeat_seconds=job["heartbeat_seconds"],
+        meeting_seconds=job["meeting_seconds"],
+    )
+    return Machine(facts=facts, job=job, role=role, work=work)
+
+
+def _ended(machine: Machine) -> int | None:
+    """The status of this job, with this code, where it has ended for good before."""
+    path = machine.said / "ended.json"
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text())
+    same = all(found[name] == machine.job[name] for name in ("id", "code"))
+    return found["status"] if same else None
+
+
+def work(machine: Machine) -> tuple[int, str]:
+    """Runs the study until it ends for good: its status, and why there is no more."""
+    restarts = machine.job["restarts"]
+    for attempt in range(1 + restarts):
+        if machine.is_asked_to_stop():
+            return Status.RESTART_ME, "asked to stop"
+        if machine.is_over_budget():
+            return Status.RESTART_ME, "the hours of the budget are over"
+        machine.say(phase="looking", attempt=attempt)
+        try:
+            check(machine)
+        except UnfitError as error:
+            print(f"worker: {error}", file=sys.stderr, flush=True)
+            machine.say(phase="unfit", attempt=attempt, why=str(error))
+            status = Status.RESTART_ME
+        except InputError as error:
+            return Status.GIVE_UP, str(error)
+        else:
+            status = _study(machine, attempt)
+        if status in FINAL:
+            return status, "the study ended"
+        if attempt < restarts:
+            print(f"worker: ended with {status}; starting again", flush=True)
+            time.sleep(machine.job["pause"])
+    return Status.RESTART_ME, f"started {1 + restarts} times"
+
+
+def check(machine: Machine) -> None:
+    """Whether this machine is fit.
+
+    Raises:
+        UnfitError: chips are missing, or another process holds them.
+        InputError: it has other code than the job, or may not write to the bucket.
+    """
+    job = json.loads((machine.pod / "job.json").read_text())
+    here = Path.cwd().name
+    if not job["code"] == machine.job["code"] == here:
+        raise InputError(
+            f"host {machine.role.host} ({socket.gethostname()})",
+            f"has code {here[:12]}, and the job asks for {job['code'][:12]}",
+            "stop the pod, push, and run again",
+        )
+    probe = machine.said / f"{machine.role.host}.probe"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_text("x")
+        probe.unlink()
+    except Exception as error:  # each kind of bucket raises its own
+        raise InputError(
+            probe,
+            f"cannot be written ({type(error).__name__}: {error})",
+            "let the service account write to the bucket (roles/storage.objectAdmin)",
+        ) from error
+    if "JAX_PLATFORMS" in os.environ:
+        return
+    wanted, seen = machine.facts["devices_a_host"], len(_chips())
+    if seen != wanted:
+        raise UnfitError(f"{seen} chips are seen, {wanted} expected")
+    if holder := _holder():
+        raise UnfitError(f"process {holder[0]} ({holder[1]}) holds the chips")
+
+
+def _study(machine: Machine, attempt: int) -> int:
+    """Runs the study once; SIGTERM is handed to it where it is to end."""
+    machine.say(phase="running", attempt=attempt)
+    words = [sys.executable, "-m", machine.job["program"], *machine.job["words"]]
+    words += ["--out", machine.job["out"]]
+    log = machine.work / "study.log"
+    environment = {**os.environ, **machine.role.environment()}
+    paths = [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    if machine.job["revision"] is not None:
+        environment[provenance.REVISION] = machine.job["revision"]
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            words,
+            env=environment,
+            cwd=machine.job["folder"],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(machine, process, log, ended))
+    watch.start()
+    try:
+        return process.wait()
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _watch(
+    machine: Machine, process: subprocess.Popen, log: Path, ended: threading.Event
+) -> None:
+    """Copies what the study says to the bucket, and tells it where it is to end."""
+    copy = machine.said / f"{machine.role.host}.log"
+    asked, size = False, -1
+    while True:
+        last = ended.wait(machine.job["every"])
+        try:
+            if not asked and (machine.is_asked_to_stop() or machine.is_over_budget()):
+                process.send_signal(signal.SIGTERM)
+                asked = True
+            if (now := log.stat().st_size) != size:
+                copy.write_bytes(log.read_bytes())
+                size = now
+        except Exception as error:  # the study goes on without: the next look may do
+            print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
+        if last:
+            return
+
+
+def _role(facts: Mapping[str, Any]) -> meeting.HostsConfig:
+    """By the environment where it names one, else by Google Cloud's metadata."""
+    if (role := meeting.from_environment()) is not None:
+        return role
+    number = int(_metadata("agent-worker-number"))
+    address = _metadata("worker-network-endpoints").split(",")[0].split(":")[2]
+    slices = dict(
+        line.replace("'", "").split(": ", 1)
+        for line in _metadata("tpu-env").splitlines()
+        if line.startswith("MEGASCALE_")
+    )
+    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts["hosts_a_slice"]
+    first = slices.get("MEGASCALE_COORDINATOR_ADDRESS", address).split(":")[0]
+    return meeting.HostsConfig(
+        coordinator=f"{first}:{PORT}", hosts=facts["hosts"], host=number
+    )
+
+
+def _metadata(name: str) -> str:
+    request = urllib.request.Request(
+        METADATA + name, headers={"Metadata-Flavor": "Google"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def _chips() -> list[str]:
+    """Device files of the chips: asking libtpu would wait for the other machines."""
+    files = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
+    return sorted(map(str, files))
+
+
+def _holder() -> tuple[int, str] | None:
+    """A process that has a chip open: libtpu would say "already in use"."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = os.readlink(link)
+            if target.startswith(_CHIPS) and target != "/dev/vfio/vfio":
+                pid = int(link.parts[2])
+                return pid, (link.parents[1] / "comm").read_text().strip()
+        except OSError:
+            continue
+    return None
+
+
+def _delete_pod(machine: Machine) -> None:
+    """Nothing runs on that nobody needs; without a cloud there is nothing to delete."""
+    facts = machine.facts
+    if not facts.get("project"):
+        return
+    print(f"worker: deleting {facts['name']}", flush=True)
+    subprocess.run(
+        [
+            *("gcloud", "compute", "tpus", "queued-resources", "delete"),
+            *(facts["name"], "--project", facts["project"], "--zone", facts["zone"]),
+            *("--force", "--quiet", "--async"),
+        ],
+        check=False,
+    )
+
+
+def _write(path: epath.Path, content: Mapping[str, Any]) -> None:
+    """Whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".{path.name}.part"
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
