@@ -68,11 +68,10 @@ def _down(pod: QueuedResources) -> int:
 def _check(pod: QueuedResources) -> int:
     """Status 2 where something is not at hand."""
     found = pod.check()
-    width = max(len(what) for what, _ in found)
-    for what, how in found:
+    width = max(len(what) for what, _, _ in found)
+    for what, _, how in found:
         print(f"{what:<{width}}  {how}")
-    missing = any(how.startswith("NO") for _, how in found)
-    return Status.GIVE_UP if missing else Status.DONE
+    return Status.DONE if all(there for _, there, _ in found) else Status.GIVE_UP
 
 
 OF_POD: dict[str, Callable[[QueuedResources], int]] = {

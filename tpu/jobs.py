@@ -65,8 +65,12 @@ def push_code(bucket: epath.Path) -> str:
 
 
 def place(bucket: epath.Path, pod: str, job: Job) -> None:
-    """Puts a job where the machines of a pod look for it, and takes back a stop."""
+    """Puts a job where the machines of a pod look for it.
+
+    A stop is taken back, and what was said when the same run folder was done before.
+    """
     (bucket / "pods" / pod / "stop").unlink(missing_ok=True)
+    (epath.Path(job.out) / "hosts" / "ended.json").unlink(missing_ok=True)
     content = json.dumps(job.as_json(), indent=1) + "\n"
     write(bucket / "pods" / pod / "job.json", content.encode())
 

@@ -11,6 +11,7 @@ says is in OUT/hosts/. A machine that dies as a whole is started again, as a clo
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
@@ -92,6 +93,13 @@ class Ended:
 def run(command: Run, of_study: Sequence[str]) -> int:
     """Starts the machines, and again those that die; returns what they end with."""
     out = command.out.absolute()
+    with _alone(out), _asked() as asked:
+        return _run(command, of_study, out, asked)
+
+
+def _run(
+    command: Run, of_study: Sequence[str], out: Path, asked: threading.Event
+) -> int:
     bucket = epath.Path(out / "pod")
     job = Job(
         words=(command.study, *of_study),
@@ -109,16 +117,14 @@ def run(command: Run, of_study: Sequence[str]) -> int:
     jobs.place(bucket, POD, job)
     facts = _facts(command, bucket)
     (out / "pod" / "pod.json").write_text(json.dumps(facts, indent=1))
-    (out / "hosts" / "ended.json").unlink(missing_ok=True)
     coordinator = f"localhost:{meeting.free_port()}"
     machines = [_Machine(command, out, coordinator, k) for k in range(command.hosts)]
     with contextlib.ExitStack() as stack:
         for machine in machines:
             stack.callback(machine.kill)
             machine.start()
-        stack.enter_context(_asked(machines))
         stack.enter_context(_shown(out / "hosts" / "0.log"))
-        ended = _follow(command, machines)
+        ended = _follow(command, machines, asked)
     print(_table(ended))
     return _together([machine.status for machine in machines])
 
@@ -133,7 +139,7 @@ def _facts(command: Run, bucket: epath.Path) -> dict[str, Any]:
         "hosts": command.hosts,
         "hosts_a_slice": command.hosts,
         "devices_a_host": command.devices_per_host,
-        "deadline": int(time.time()) + 10 * 365 * 86_400,
+        "budget_seconds": 10 * 365 * 86_400,
     }
 
 
@@ -144,7 +150,7 @@ class _Machine:
         role = meeting.HostsConfig(
             coordinator=coordinator, hosts=command.hosts, host=host
         )
-        self.host, self.life, self.status = host, -1, 0
+        self.host, self.life, self.status, self.asked = host, -1, 0, False
         self.folder = out / "pod" / f"machine_{host}"
         self.environment = {
             **os.environ,
@@ -179,7 +185,10 @@ class _Machine:
         return Ended(self.host, self.life, status, time.monotonic() - self.began)
 
     def ask(self) -> None:
-        """To end, of the worker; the startup script has become it."""
+        """To end, once, of the worker; the startup script has become it."""
+        if self.asked:
+            return
+        self.asked = True
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
 
@@ -190,23 +199,28 @@ class _Machine:
         self.process.wait()
 
 
-def _follow(command: Run, machines: Sequence[_Machine]) -> list[Ended]:
+def _follow(
+    command: Run, machines: Sequence[_Machine], asked: threading.Event
+) -> list[Ended]:
     """Until all have ended; what dies as a whole is started again."""
     running, found, deadline = list(machines), [], math.inf
+    # Machines notice by themselves when one is gone; this is for one that cannot.
+    patience = 2 * command.heartbeat_seconds + LEEWAY
     while running:
+        if asked.is_set():
+            deadline = min(deadline, time.monotonic() + 2 * patience)
+            for machine in running:
+                machine.ask()
         for machine in list(running):
             if (end := machine.ended()) is None:
                 continue
             found.append(end)
-            late = time.monotonic() > deadline
+            late = asked.is_set() or time.monotonic() > deadline
             if end.status < 0 and end.life < command.restarts and not late:
                 machine.kill()  # What it started may be left.
                 machine.start()
                 continue
             running.remove(machine)
-            # Machines notice by themselves when one is gone; this is for one that
-            # cannot.
-            patience = 2 * command.heartbeat_seconds + LEEWAY
             deadline = min(deadline, time.monotonic() + patience)
         if time.monotonic() > deadline:
             for machine in running:
@@ -233,8 +247,7 @@ def _shown(log: Path) -> Iterator[None]:
         place = start
         while True:
             last = ended.wait(_LOOK_EVERY)
-            if log.exists():
-                content = log.read_bytes()
+            if log.exists() and len(content := log.read_bytes()) > place:
                 sys.stdout.buffer.write(content[place:])
                 sys.stdout.buffer.flush()
                 place = len(content)
@@ -251,16 +264,33 @@ def _shown(log: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _asked(machines: Sequence[_Machine]) -> Iterator[None]:
-    """SIGTERM and Ctrl-C go on to the machines, which hand them to their studies."""
+def _alone(out: Path) -> Iterator[None]:
+    """Within it no other launcher takes the same run folder.
 
-    def forward(signum: int, frame: object) -> None:
-        for machine in machines:
-            machine.ask()
-
-    previous = {s: signal.signal(s, forward) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    Raises:
+        InputError: one has it.
+    """
+    (out / "pod").mkdir(parents=True, exist_ok=True)
+    with (out / "pod" / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                out, "is that of a launcher that runs", "wait for it, or end it"
+            ) from error
         yield
+
+
+@contextlib.contextmanager
+def _asked() -> Iterator[threading.Event]:
+    """Set by SIGTERM, Ctrl-C and a closed terminal: the machines are to end."""
+    asked = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    try:
+        yield asked
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -102,7 +102,8 @@ class Pod:
     queue_hours: float = 24.0
     """How long to queue for chips at most."""
     budget_hours: float = 24.0
-    """After so long the pod deletes itself, whatever it does."""
+    """After so long of being there the pod deletes itself, whatever it does; one that
+    was taken away and comes again has as long."""
     recreate: int = 8
     """How often to ask again for a pod that was taken away or failed."""
 

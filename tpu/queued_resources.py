@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,10 @@ class QueuedResources:
     Attributes:
         pod: that is asked for.
         shell: that runs gcloud.
-        since: seconds since 1970 at which the hours of the budget begin.
     """
 
     pod: Pod
     shell: Shell
-    since: float = dataclasses.field(default_factory=time.time)
 
     def state(self) -> str:
         """Of the request, as Google Cloud names it, or ABSENT."""
@@ -67,8 +65,16 @@ class QueuedResources:
             facts = Path("." if self.shell.dry else folder) / "pod.json"
             if not self.shell.dry:
                 facts.write_text(json.dumps(self._facts(), indent=1))
-            self.shell.do(self._create({"startup-script": STARTUP, "pod": facts}))
+            self._ask_for(self._create({"startup-script": STARTUP, "pod": facts}))
         return ABSENT if self.shell.dry else self.state()
+
+    def _ask_for(self, words: Sequence[str]) -> None:
+        try:
+            self.shell.do(words)
+        except CommandError as error:
+            # An answer was lost, and the request was not.
+            if "ALREADY_EXISTS" not in error.said:
+                raise
 
     def wait(self) -> None:
         """Returns once the pod is there; asks again where its chips were taken away.
@@ -83,18 +89,18 @@ class QueuedResources:
         deadline = time.monotonic() + 3_600 * self.pod.queue_hours
         left = pauses(1 + self.pod.recreate)
         shown = None
-        while (state := self.state()) != ACTIVE:
+        while (state := self._state_by(deadline)) != ACTIVE:
             if state != shown:
                 print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {state}")
                 shown = state
-            if state in QUEUING:
+            if state not in (*GONE, ABSENT):
                 if time.monotonic() > deadline:
                     raise self._abandon(
                         f"was {state} after {self.pod.queue_hours:g} h",
                         "ask for fewer chips, another zone, or --pod.queue-hours",
                     )
                 time.sleep(LOOK_EVERY)
-            elif state in (*GONE, ABSENT) and left:
+            elif left:
                 pause = left.pop(0)
                 print(f"tpu: {state}; asking again in {pause:.0f} s", file=sys.stderr)
                 time.sleep(pause)
@@ -106,6 +112,17 @@ class QueuedResources:
                 )
         print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {ACTIVE}")
 
+    def _state_by(self, deadline: float) -> str:
+        """The state, asked for until then where the connection is lost."""
+        while True:
+            try:
+                return self.state()
+            except CommandError as error:
+                if not error.may_pass or time.monotonic() > deadline:
+                    raise
+                print(f"tpu: {error}", file=sys.stderr)
+                time.sleep(LOOK_EVERY)
+
     def down(self) -> None:
         """Deletes the pod and its request; nothing to do where there is none."""
         if not self.shell.dry and self.state() == ABSENT:
@@ -113,8 +130,8 @@ class QueuedResources:
             return
         self._delete()
 
-    def check(self) -> list[tuple[str, str]]:
-        """What is at hand for this pod: (what, how it is); raises nothing."""
+    def check(self) -> list[tuple[str, bool, str]]:
+        """What is at hand for this pod: (what, whether it is, words for people)."""
         place = ["--zone", self.pod.zone, "--project", self.pod.project]
         tpus = ["gcloud", "compute", "tpus"]
         questions = {
@@ -132,17 +149,17 @@ class QueuedResources:
                 *place,
             ],
             f"bucket {self.pod.bucket}": [
-                *("gcloud", "storage", "ls", "--project", self.pod.project),
-                self.pod.bucket,
+                *("gcloud", "storage", "buckets", "describe"),
+                *("/".join(self.pod.bucket.split("/")[:3]), "--format=value(location)"),
             ],
         }
         found = []
         for what, words in questions.items():
             try:
                 said = self.shell.ask(words).strip()
-                found.append((what, said.splitlines()[0] if said else "no answer"))
+                found.append((what, bool(said), (said or "NO").splitlines()[0]))
             except InputError as error:
-                found.append((what, f"NO: {error}"))
+                found.append((what, False, f"NO: {error}"))
         return found
 
     def _abandon(self, problem: str, remedy: str) -> InputError:
@@ -193,7 +210,7 @@ class QueuedResources:
             "hosts": pod.hosts,
             "hosts_a_slice": pod.hosts_a_slice,
             "devices_a_host": pod.chips // pod.hosts,
-            "deadline": round(self.since + 3_600 * pod.budget_hours),
+            "budget_seconds": round(3_600 * pod.budget_hours),
         }
 
     def _words(self, verb: str) -> list[str]:

@@ -22,11 +22,12 @@ LONGEST = 600.0
 """Seconds that a command may take."""
 
 _PASSING = re.compile(
-    r"UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|ABORTED|\b50[0234]\b|\b429\b"
-    r"|rate limit|timed out|Connection (reset|refused|closed)|Broken pipe"
-    r"|temporar(y|ily)|try again|EOF occurred",
-    re.IGNORECASE,
+    r"UNAVAILABLE|DEADLINE_EXCEEDED|\bINTERNAL\b|ABORTED|\b50[0234]\b|\b429\b"
+    r"|[Rr]ate limit|timed out|Connection (reset|refused|closed)|Broken pipe"
+    r"|[Tt]emporar(y|ily)|[Tt]ry again|EOF occurred"
 )
+_LASTING = re.compile(r"quota|Quota|PERMISSION_DENIED|INVALID_ARGUMENT|unrecognized")
+"""Even where what passes is spoken of."""
 _REMEDIES = (
     (r"RESOURCE_EXHAUSTED|quota", "ask for more quota, or for fewer chips"),
     (r"PERMISSION_DENIED|\b403\b|does not have permission",
@@ -46,10 +47,11 @@ class CommandError(InputError):
 
     Attributes:
         said: what it wrote to its standard error.
+        may_pass: whether it may do better later.
     """
 
     def __init__(self, words: Sequence[str], problem: str, said: str):
-        self.said = said
+        self.said, self.may_pass = said, _may_pass(said)
         found = (r for p, r in _REMEDIES if re.search(p, said, re.IGNORECASE))
         super().__init__(
             shlex.join(words),
@@ -104,7 +106,7 @@ def _patiently(words: Sequence[str]) -> str:
         status, out, said = _run(words)
         if not status:
             return out
-        if pause is None or not _PASSING.search(said):
+        if pause is None or not _may_pass(said):
             break
         print(f"tpu: {_last(said)}; again in {pause:.0f} s", file=sys.stderr)
         time.sleep(pause)
@@ -132,6 +134,10 @@ def _run(words: Sequence[str]) -> tuple[int, str, str]:
     except subprocess.TimeoutExpired:
         return -1, "", f"timed out after {LONGEST:.0f} s"
     return done.returncode, done.stdout, done.stderr
+
+
+def _may_pass(said: str) -> bool:
+    return bool(_PASSING.search(said)) and not _LASTING.search(said)
 
 
 def _last(said: str) -> str:

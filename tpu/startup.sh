@@ -15,13 +15,14 @@ mkdir -p "$work"
 exec > >(tee -a "$work/startup.log") 2>&1
 
 exec 9>"$work/lock"
-if ! flock --nonblock 9; then
+# What a machine that died has left may take a moment to end.
+if ! flock --timeout 20 9; then
   echo "startup: it runs already"
-  exit 0
+  exit 75
 fi
 
 metadata() {
-  curl --silent --fail --header 'Metadata-Flavor: Google' \
+  curl --silent --fail --retry 10 --retry-connrefused --header 'Metadata-Flavor: Google' \
     "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
 }
 
@@ -46,27 +47,48 @@ else
 fi
 name=$(fact "$work/pod.json" name)
 bucket=$(fact "$work/pod.json" bucket)
-deadline=$(fact "$work/pod.json" deadline)
+project=$(fact "$work/pod.json" project)
+if [[ ! -f "$work/deadline" ]]; then
+  echo $(($(date +%s) + $(fact "$work/pod.json" budget_seconds))) >"$work/deadline"
+fi
+deadline=$(<"$work/deadline")
+
+delete_pod() {
+  until gcloud compute tpus queued-resources delete "$name" --force --quiet --async \
+    --project "$project" --zone "$(fact "$work/pod.json" zone)"; do
+    sleep 60
+  done
+}
+
+# Whatever becomes of the rest: after the hours of the budget the pod is deleted.
+if [[ -n "$project" ]]; then
+  (
+    exec 9>&-
+    while (($(date +%s) <= deadline)); do sleep 60; done
+    echo "startup: the hours of the budget are over; the pod ends"
+    delete_pod
+  ) &
+  watchdog=$!
+fi
 
 echo "startup: waiting for a job in $bucket/pods/$name"
 until get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
   if (($(date +%s) > deadline)); then
-    echo "startup: no job came in the hours of the budget; the pod ends"
-    gcloud compute tpus queued-resources delete "$name" --force --quiet --async \
-      --project "$(fact "$work/pod.json" project)" \
-      --zone "$(fact "$work/pod.json" zone)"
-    exit 0
+    echo "startup: no job came in the hours of the budget"
+    wait ${watchdog:+"$watchdog"}
+    exit 75
   fi
   sleep 10
 done
 
 code=$(fact "$work/job.json" code)
 if [[ ! -d "$work/code/$code" ]]; then
-  get "$bucket/code/$code.tar.gz" "$work/code.tar.gz"
+  until get "$bucket/code/$code.tar.gz" "$work/code.tar.gz"; do sleep 10; done
   if ! echo "$code  $work/code.tar.gz" | sha256sum --check --quiet; then
     echo "startup: $bucket/code/$code.tar.gz is not what its name says; push it again"
     exit 2
   fi
+  rm -rf "$work/code/$code.part"
   mkdir -p "$work/code/$code.part"
   tar --extract --gzip --file "$work/code.tar.gz" --directory "$work/code/$code.part"
   mv "$work/code/$code.part" "$work/code/$code"
@@ -78,7 +100,7 @@ if [[ -z "$python" ]]; then
   python="$work/venv-$code/bin/python"
   if [[ ! -x "$python" ]]; then
     python3 -m pip install --quiet --user "uv==$UV"
-    python3 -m uv venv --quiet --python 3.11 "$work/venv-$code.part"
+    python3 -m uv venv --quiet --clear --python 3.11 "$work/venv-$code.part"
     python3 -m uv pip install --quiet --python "$work/venv-$code.part/bin/python" \
       --constraints .ci/constraints.txt '.[tpu,gcs,eval]'
     mv "$work/venv-$code.part" "$work/venv-$code"

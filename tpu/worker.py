@@ -14,6 +14,7 @@ the budget are over; then the pod deletes itself. The bucket has what it says:
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import socket
@@ -32,10 +33,12 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
+from tpu import jobs
 
 PORT = 8_476
 """At which host 0 listens."""
-FINAL = (Status.DONE, Status.FAILED, Status.GIVE_UP, Status.DIVERGED)
+GRACE = 60.0
+"""Seconds, beyond two heartbeats, that a study has to end when it is asked to."""
 METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 _CHIPS = ("/dev/accel", "/dev/vfio/")
 
@@ -53,6 +56,8 @@ class Machine:
         job: what to run; see `jobs.Job`.
         role: among the machines.
         work: its own folder.
+        deadline: seconds since 1970 at which the hours of the budget are over.
+        launcher: process without which it is to end; None on a pod.
         asked: set when this process is asked to end (SIGTERM).
     """
 
@@ -60,6 +65,8 @@ class Machine:
     job: Mapping[str, Any]
     role: meeting.HostsConfig
     work: Path
+    deadline: float = math.inf
+    launcher: int | None = None
     asked: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -73,41 +80,46 @@ class Machine:
         return epath.Path(self.job["out"]) / "hosts"
 
     def say(self, **words: Any) -> None:
-        """How it is, for `python -m tpu status`."""
+        """How it is, for whoever looks; nothing depends on it."""
         known = {
             "host": self.role.host,
             "name": socket.gethostname(),
             "code": self.job["code"],
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        _write(self.said / f"{self.role.host}.json", known | words)
+        try:
+            _write(self.said / f"{self.role.host}.json", known | words)
+        except Exception as error:  # each kind of bucket raises its own
+            print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
 
     def is_asked_to_stop(self) -> bool:
-        """Whether somebody says stop."""
+        """Whether somebody says stop, or the launcher has gone."""
+        if self.launcher is not None and os.getppid() != self.launcher:
+            self.asked.set()
         return self.asked.is_set() or (self.pod / "stop").exists()
 
     def is_over_budget(self) -> bool:
         """Whether the hours are over."""
-        return time.time() > self.facts["deadline"]
+        return time.time() > self.deadline
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Does the job of this machine; returns the `Status` of the study."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     (folder,) = sys.argv[1:] if arguments is None else arguments
-    machine = read(Path(folder))
-    if (status := _ended(machine)) is not None:
-        print("worker: the run has ended before", flush=True)
-        return status
-    signal.signal(signal.SIGTERM, lambda *_: machine.asked.set())
+    machine = dataclasses.replace(read(Path(folder)), asked=asked)
     status, why = work(machine)
     machine.say(phase="ended", status=int(status), why=why)
     print(f"worker: {why}; status {int(status)}", flush=True)
-    if machine.role.host == 0 and status in FINAL:
-        ended = {"id": machine.job["id"], "code": machine.job["code"]}
-        ended |= {"status": int(status), "why": why}
-        _write(machine.said / "ended.json", ended)
-    if machine.role.host == 0 and (status in FINAL or machine.is_over_budget()):
-        _delete_pod(machine)
+    if status != Status.RESTART_ME:
+        # The first that failed knows why; of those that are done one tells.
+        if _ended(machine) is None and (status or machine.role.host == 0):
+            ended = {"id": machine.job["id"], "code": machine.job["code"]}
+            ended |= {"host": machine.role.host, "status": int(status), "why": why}
+            _write(machine.said / "ended.json", ended)
+        if machine.role.host == 0:
+            _delete_pod(machine)
     return status
 
 
@@ -120,7 +132,14 @@ def read(work: Path) -> Machine:
         heartbeat_seconds=job["heartbeat_seconds"],
         meeting_seconds=job["meeting_seconds"],
     )
-    return Machine(facts=facts, job=job, role=role, work=work)
+    return Machine(
+        facts=facts,
+        job=job,
+        role=role,
+        work=work,
+        deadline=float((work / "deadline").read_text()),
+        launcher=None if facts["project"] else os.getppid(),
+    )
 
 
 def _ended(machine: Machine) -> int | None:
@@ -137,6 +156,8 @@ def work(machine: Machine) -> tuple[int, str]:
     """Runs the study until it ends for good: its status, and why there is no more."""
     restarts = machine.job["restarts"]
     for attempt in range(1 + restarts):
+        if (status := _ended(machine)) is not None:
+            return status, "the run has ended"
         if machine.is_asked_to_stop():
             return Status.RESTART_ME, "asked to stop"
         if machine.is_over_budget():
@@ -152,11 +173,13 @@ def work(machine: Machine) -> tuple[int, str]:
             return Status.GIVE_UP, str(error)
         else:
             status = _study(machine, attempt)
-        if status in FINAL:
+        if status >= 0 and status != Status.RESTART_ME:
             return status, "the study ended"
+        if machine.is_asked_to_stop():
+            return Status.RESTART_ME, "asked to stop"
         if attempt < restarts:
             print(f"worker: ended with {status}; starting again", flush=True)
-            time.sleep(machine.job["pause"])
+            machine.asked.wait(machine.job["pause"])
     return Status.RESTART_ME, f"started {1 + restarts} times"
 
 
@@ -167,7 +190,10 @@ def check(machine: Machine) -> None:
         UnfitError: chips are missing, or another process holds them.
         InputError: it has other code than the job, or may not write to the bucket.
     """
-    job = json.loads((machine.pod / "job.json").read_text())
+    try:
+        job = json.loads((machine.pod / "job.json").read_text())
+    except Exception as error:  # each kind of bucket raises its own
+        raise UnfitError(f"the bucket cannot be read: {error}") from error
     here = Path.cwd().name
     if not job["code"] == machine.job["code"] == here:
         raise InputError(
@@ -181,6 +207,8 @@ def check(machine: Machine) -> None:
         probe.write_text("x")
         probe.unlink()
     except Exception as error:  # each kind of bucket raises its own
+        if not (isinstance(error, OSError) or "403" in str(error)):
+            raise UnfitError(f"the bucket cannot be written: {error}") from error
         raise InputError(
             probe,
             f"cannot be written ({type(error).__name__}: {error})",
@@ -198,7 +226,9 @@ def check(machine: Machine) -> None:
 def _study(machine: Machine, attempt: int) -> int:
     """Runs the study once; SIGTERM is handed to it where it is to end."""
     machine.say(phase="running", attempt=attempt)
-    words = [sys.executable, "-m", machine.job["program"], *machine.job["words"]]
+    # -P: of the code that was unpacked, whatever the folder holds.
+    program = machine.job["program"]
+    words = [sys.executable, "-P", "-m", program, *machine.job["words"]]
     words += ["--out", machine.job["out"]]
     log = machine.work / "study.log"
     environment = {**os.environ, **machine.role.environment()}
@@ -229,15 +259,19 @@ def _watch(
 ) -> None:
     """Copies what the study says to the bucket, and tells it where it is to end."""
     copy = machine.said / f"{machine.role.host}.log"
-    asked, size = False, -1
+    patience = GRACE + 2 * machine.role.heartbeat_seconds
+    asked, size = math.inf, -1
     while True:
         last = ended.wait(machine.job["every"])
         try:
-            if not asked and (machine.is_asked_to_stop() or machine.is_over_budget()):
-                process.send_signal(signal.SIGTERM)
-                asked = True
+            if machine.is_over_budget() or machine.is_asked_to_stop():
+                if asked == math.inf:
+                    asked = time.monotonic()
+                    process.send_signal(signal.SIGTERM)
+                elif time.monotonic() > asked + patience:
+                    process.kill()
             if (now := log.stat().st_size) != size:
-                copy.write_bytes(log.read_bytes())
+                jobs.write(copy, log.read_bytes())
                 size = now
         except Exception as error:  # the study goes on without: the next look may do
             print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
@@ -307,11 +341,7 @@ def _delete_pod(machine: Machine) -> None:
 
 
 def _write(path: epath.Path, content: Mapping[str, Any]) -> None:
-    """Whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".{path.name}.part"
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(path)
+    jobs.write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

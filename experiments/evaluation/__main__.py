@@ -1,16 +1,15 @@
 """Judges the cell model: `python -m experiments.evaluation`, or `make evaluate`.
 
 Everything is measured once and kept by the hash of its numbers, so that a run that was
-ended goes on. Writes `SECTION.json` for each section, and the README's tables.
+ended goes on, and the same command may run several times side by side. Writes
+`SECTION.json` for each section, and the README's tables.
 """
 
-import contextlib
 import dataclasses
 import json
-import multiprocessing
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -105,8 +104,6 @@ class Evaluation:
     """Of split, parameters and batches; every one is a run of its own."""
     cells: int | None = None
     """So many cells of each set; by default all, and 2,000 for the paper's studies."""
-    workers: int = 1
-    """Processes that share the work."""
     out: Path = Path("runs/evaluation")
     """Where prepared cells, trained models and results are kept."""
     results: Path | None = None
@@ -128,30 +125,21 @@ def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
             readme.check(evaluation.readme, name)
     if len(set(evaluation.seeds)) < len(evaluation.seeds):
         raise InputError("seeds", f"are {evaluation.seeds}", "Give each once")
-    if evaluation.workers < 1:
-        raise InputError("workers", f"is {evaluation.workers}", "Give 1 or more")
     for name in evaluation.sets:
         if missing := sets.missing(name):
             print(f"skipped {name}: {missing}")
     chosen = [name for name in evaluation.sets if not sets.missing(name)]
     if not chosen:
         raise InputError("sets", "none is at hand", "set SCMULTIMODAL_DATA")
-    wanted = {
-        name: cases.every(
+    shown = []
+    for name in evaluation.sections:
+        wanted = cases.every(
             chosen,
             evaluation.regimes,
             evaluation.seeds,
             cells=evaluation.cells or SECTIONS[name].cells,
         )
-        for name in evaluation.sections
-    }
-    spawn = multiprocessing.get_context("spawn")
-    for _ in range(evaluation.workers - 1):
-        # It ends with this process.
-        spawn.Process(target=_help, args=(wanted, evaluation.out), daemon=True).start()
-    shown = []
-    for name in evaluation.sections:
-        shown += _fill(name, wanted[name], evaluation, arguments)
+        shown += _fill(name, wanted, evaluation, arguments)
     page = report.write_report(
         evaluation.out / "report",
         title="Evaluation of the cell model",
@@ -164,14 +152,6 @@ def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
         sections=shown,
     )
     print(f"\nreport {page}")
-
-
-def _help(wanted: Mapping[SectionName, Sequence[Case]], out: Path) -> None:
-    """Does what no other process does; results are read where they are shown."""
-    process.prepare()
-    with contextlib.redirect_stderr(None):
-        for name, found in wanted.items():
-            tables.measure(SECTIONS[name], found, out)
 
 
 def _fill(

@@ -132,9 +132,10 @@ def published(case: Case) -> list[Entry]:
             row={"model": f"published: {name}"},
             job=Job(
                 section="published",
-                settings={**case.settings(), "name": name},
+                settings={**case.settings(), "name": name, "figures": dict(figures)},
                 compute=functools.partial(_say, figures),
             ),
+            published=True,
         )
         for name, figures in PUBLISHED.get((case.name, case.regime), {}).items()
     ]

@@ -36,11 +36,13 @@ class Entry:
         row: what makes the row beside set and modality; "model" among it.
         job: that measures it.
         within: keys that lead to its metrics in the result of the job.
+        published: by others, on one split of theirs: paired with nothing of ours.
     """
 
     row: Mapping[str, Any]
     job: Job
     within: tuple[str, ...] = ("test",)
+    published: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,8 @@ def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
         for key, group in asked.items()
         if all(records[e.job.key]["result"] is not None for e in group)
     }
+    published = {key for key, group in asked.items() if group[0].published}
+    asked = {k: group[:1] if k in published else group for k, group in asked.items()}
     found = {
         key: [_at(records[e.job.key]["result"], e.within) for e in group]
         for key, group in asked.items()
@@ -103,7 +107,11 @@ def measure(section: Section, cases: Sequence[Case], folder: Path) -> list[Row]:
         key: sorted({str(records[e.job.key].get("revision")) for e in group})
         for key, group in asked.items()
     }
-    return [_row(section, key, found) | {"revisions": revisions[key]} for key in found]
+    return [
+        _row(section, key, found, () if key in published else section.references)
+        | {"revisions": [] if key in published else revisions[key]}
+        for key in found
+    ]
 
 
 def _at(result: Mapping[str, Any], within: Sequence[str]) -> Mapping[str, Any]:
@@ -116,12 +124,13 @@ def _row(
     section: Section,
     key: tuple[tuple[str, Any], ...],
     found: Mapping[tuple[tuple[str, Any], ...], Sequence[Mapping[str, Any]]],
+    references: Sequence[str],
 ) -> Row:
     row: Row = {**dict(key), "seeds": len(found[key])}
     for metric in (*section.metrics, *section.extra):
         values = [result.get(metric) for result in found[key]]
         gains = {}
-        for reference in section.references:
+        for reference in references:
             beside = tuple((n, reference if n == "model" else v) for n, v in key)
             others = [result.get(metric) for result in found.get(beside, ())]
             gains[reference] = _mean(
@@ -226,7 +235,9 @@ def _value(value: float | None) -> str:
 
 
 def _gain(row: Row, metric: str, reference: str) -> str:
-    gain, half = (row[f"{metric}_gains"][reference][n] for n in ("mean", "half_width"))
+    nothing = {"mean": None, "half_width": None}
+    found = row[f"{metric}_gains"].get(reference, nothing)
+    gain, half = found["mean"], found["half_width"]
     if row["model"] == reference or gain is None:
         return ""
     text = ("+" if gain >= 0 else "−") + _value(abs(gain))

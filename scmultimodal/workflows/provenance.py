@@ -135,12 +135,12 @@ def digest(*arrays: np.ndarray) -> str:
 def git_revision() -> str | None:
     """Revision of the source tree that runs, with "+" where it was changed.
 
-    What the environment names comes first: code that was unpacked has no history.
+    Code that was unpacked has no history: what the environment names is taken.
     As it was when first asked: code that is loaded does not change with a commit.
     """
-    if named := os.environ.get(REVISION):
-        return named
     folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return os.environ.get(REVISION)
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]

@@ -18,6 +18,7 @@ from experiments.evaluation import (
     pictures,
     sets,
     studies,
+    tables,
     transfer,
     unassigned,
 )
@@ -252,3 +253,34 @@ def test_so_many_cells_are_drawn_where_they_can_be():
         ("granja", Regime.ATAC, None),
         *(("simulated", regime, 50) for regime in Regime),
     }
+
+
+def test_a_set_is_read_where_the_user_has_it(data_folder, tmp_path, monkeypatch):
+    """Some real cells of it, under the name and columns of the whole."""
+    wanted = {
+        sets.FILES["zheng68k"].path: "scrna/zheng68k_165.h5ad",
+        sets.GENES: sets.GENES,
+    }
+    for path, source in wanted.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).symlink_to(data_folder / source)
+    monkeypatch.setenv("SCMULTIMODAL_DATA", str(tmp_path))
+    assert sets.missing("zheng68k") is None
+    assert sets.missing("bmmc_neurips") is not None
+    assert sets.regimes("zheng68k") == (Regime.RNA,)
+    store = sets.prepared("zheng68k", BEST.recipe, 0, tmp_path / "out")
+    assert store.num_cells == 165
+    assert len(store.label_names) > 5
+    case = Case(name="zheng68k", regime=Regime.RNA, seed=0)
+    rows = tables.measure(
+        dataclasses.replace(
+            cell_types.SECTION, entries=lambda case, _: cell_types.published(case)
+        ),
+        [case, dataclasses.replace(case, seed=1)],
+        tmp_path / "out",
+    )
+    found = {row["model"]: (row["accuracy"], row["macro_f1"]) for row in rows}
+    assert found["published: scBERT"] == (0.718, 0.708)
+    assert {row["seeds"] for row in rows} == {1}
+    assert all(row["accuracy_gains"] == {} for row in rows)
+    assert tables.markdown(cell_types.SECTION, rows).count(".718") == 1

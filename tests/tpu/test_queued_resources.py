@@ -194,7 +194,6 @@ def test_facts_for_the_machines(gcloud, do):
     gcloud.answer("describe", MISSING, said("ACCEPTED"))
     assert do("up", "--pod.nodes", "2") == 0
     facts = json.loads((gcloud.folder / "metadata" / "pod").read_text())
-    assert -1 < time.time() + 24 * 3_600 - facts.pop("deadline") < 600
     assert facts == {
         "name": "one",
         "project": "my-project",
@@ -203,6 +202,7 @@ def test_facts_for_the_machines(gcloud, do):
         "hosts": 8,
         "hosts_a_slice": 4,
         "devices_a_host": 4,
+        "budget_seconds": 86_400,
     }
     script = (gcloud.folder / "metadata" / "startup-script").read_text()
     assert script == queued_resources.STARTUP.read_text()
@@ -322,7 +322,8 @@ def test_what_cannot_be_deleted_is_told(gcloud, do, capsys):
         ("You do not currently have an active account selected", "gcloud auth login"),
         ("SERVICE_DISABLED: Cloud TPU API has not been used", "gcloud services enable"),
         ("INVALID_ARGUMENT: no such accelerator", "python -m tpu check"),
-        ("unrecognized arguments: --best-effort", "python -m tpu check"),
+        ("unrecognized arguments: --internal-ips", "python -m tpu check"),
+        ("RESOURCE_EXHAUSTED: 429 Quota exceeded", "ask for more quota"),
         ("something else", "look at what it says"),
     ],
 )
@@ -398,11 +399,14 @@ def test_a_dry_run_shows_and_does_nothing(gcloud, do, capsys, verb, shown):
 
 def test_check_tells_what_is_at_hand(gcloud, do, capsys):
     gcloud.answer("list", [0, "me@here\n", ""])
-    gcloud.answer("ls", [1, "", "ERROR: 403 does not have permission"])
+    gcloud.answer("describe", [0, "there", ""], [0, "", ""], MISSING)
     assert do("check") == 2
     out = capsys.readouterr().out
     assert ["account", "me@here"] in [line.split() for line in out.splitlines()]
-    assert "NO: gcloud storage ls --project my-project gs://my-bucket/runs" in out
+    assert "NO: gcloud storage buckets describe gs://my-bucket" in out
+    assert ["software", "tpu-ubuntu2204-base", "NO"] in [
+        line.split() for line in out.splitlines()
+    ]
     place = ["--zone", "us-central2-b", "--project", "my-project"]
     assert gcloud.calls == [
         ["--version"],
@@ -412,8 +416,26 @@ def test_check_tells_what_is_at_hand(gcloud, do, capsys):
             *("compute", "tpus", "tpu-vm", "versions", "describe"),
             *("tpu-ubuntu2204-base", *place),
         ],
-        ["storage", "ls", "--project", "my-project", "gs://my-bucket/runs"],
+        [
+            *("storage", "buckets", "describe", "gs://my-bucket"),
+            "--format=value(location)",
+        ],
     ]
+
+
+def test_an_answer_that_was_lost(gcloud, do):
+    """The request had come through: it is there when it is made again."""
+    gcloud.answer("describe", MISSING, said("ACCEPTED"))
+    exists = [1, "", "ERROR: (gcloud) ALREADY_EXISTS: Resource 'one' already exists"]
+    gcloud.answer("create", BUSY, exists)
+    assert do("up") == 0
+
+
+def test_a_wait_outlasts_a_lost_connection(gcloud, do, slept):
+    lost = [[1, "", "Connection reset by peer"]] * (2 * shell.ATTEMPTS)
+    gcloud.answer("describe", said("ACCEPTED"), *lost, said("ACTIVE"))
+    assert do("wait") == 0
+    assert slept.count(queued_resources.LOOK_EVERY) == 3
 
 
 def test_flags_win_over_the_file(gcloud, do, capsys, tmp_path):

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ FACTS = {
     "hosts": 8,
     "hosts_a_slice": 4,
     "devices_a_host": 4,
-    "deadline": 2**40,
+    "budget_seconds": 2**30,
 }
 
 
@@ -102,7 +101,7 @@ def test_a_process_that_holds_a_chip_is_found(monkeypatch, tmp_path):
 
 
 def test_hours_that_are_over(machine):
-    late = dataclasses.replace(machine, facts=machine.facts | {"deadline": 0})
+    late = dataclasses.replace(machine, deadline=0.0)
     assert worker.work(late) == (75, "the hours of the budget are over")
 
 
@@ -187,13 +186,13 @@ def start(folder, *, work=None, **environment):
     )
 
 
-def pod_of(folder, *, deadline):
-    facts = FACTS | {"bucket": str(folder / "bucket"), "deadline": deadline}
-    (folder / "pod.json").write_text(json.dumps(facts | {"project": "p", "zone": "z"}))
+def pod_of(folder, **facts):
+    facts = FACTS | {"bucket": str(folder / "bucket")} | facts
+    (folder / "pod.json").write_text(json.dumps(facts))
 
 
 def test_damaged_code_is_not_run(tmp_path):
-    pod_of(tmp_path, deadline=2**40)
+    pod_of(tmp_path)
     bucket = worker.epath.Path(tmp_path / "bucket")
     jobs.place(bucket, "one", dataclasses.replace(JOB, out=str(tmp_path / "run")))
     jobs.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
@@ -204,14 +203,14 @@ def test_damaged_code_is_not_run(tmp_path):
 
 
 def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
-    pod_of(tmp_path, deadline=int(time.time()) - 1)
+    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1)
     program = tmp_path / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     done = start(tmp_path, PATH=path)
-    assert done.returncode == 0
+    assert done.returncode == 75
     assert (tmp_path / "asked").read_text() == (
         "compute tpus queued-resources delete one --force --quiet --async "
         "--project p --zone z "
