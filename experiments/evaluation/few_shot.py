@@ -21,6 +21,7 @@ from experiments.evaluation.cases import Case
 from experiments.evaluation.classifiers import Voice
 from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import Entry, Section
+from experiments.evaluation.variants import vary
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, classification, few_shot, naive_bayes
 from scmultimodal.evaluation.features import log1p_at_median_depth
@@ -110,9 +111,11 @@ def _network(per_type: int | None, *, self_training: bool = False) -> Preset:
 
 
 def _simple(case: Case, per_type: int | None, folder: Path) -> Job:
-    start = classifiers.pretraining(case, BEST, folder)
+    # Of what is shown alone: its vectors are better than those of a mixture.
+    alone = vary(BEST, {"pretrain.mixing": {case.regime: 1.0}})
+    start = classifiers.pretraining(case, alone, folder)
     needs = {
-        "frozen": vectors.frozen(case, BEST, folder, start=start),
+        "frozen": vectors.frozen(case, alone, folder, start=start),
         "components": vectors.components(case, BEST, folder),
     }
 
