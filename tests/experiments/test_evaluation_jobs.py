@@ -116,8 +116,8 @@ def test_the_same_job_twice(tmp_path):
         jobs.run(Work().jobs(1, 1), tmp_path)
 
 
-def test_a_result_that_is_no_number_is_not_kept(tmp_path):
-    job = Job(section="a", settings={}, compute=lambda *_: {"x": float("nan")})
+def test_a_result_that_is_infinite_is_not_kept(tmp_path):
+    job = Job(section="a", settings={}, compute=lambda *_: {"x": float("inf")})
     with pytest.raises(ValueError, match="JSON"):
         jobs.run([job], tmp_path)
     assert not list(tmp_path.rglob("*.json"))

@@ -89,7 +89,7 @@ def test_the_study_preset_has_the_numbers_of_the_study():
 def test_the_best_preset_is_of_the_cell_model_alone():
     study = parsed("cell_model.cell_type", "--preset=best").cell_types
     assert study.prepare.recipe.strategy == "counts"
-    assert (study.pretrain.count_weight, study.finetune.naive_bayes) == (1.0, 0.15)
+    assert (study.pretrain.count_weight, study.finetune.naive_bayes) == (1.0, 0.3)
     with pytest.raises(SystemExit):
         parsed("genome_model.segmentation", "--preset=best")
 
