@@ -11,7 +11,6 @@ says is in OUT/hosts/. A machine that dies as a whole is started again, as a clo
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from etils import epath
 
+from scmultimodal.data import locks
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
@@ -270,14 +270,11 @@ def _alone(out: Path) -> Iterator[None]:
     Raises:
         InputError: one has it.
     """
-    (out / "pod").mkdir(parents=True, exist_ok=True)
-    with (out / "pod" / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with locks.held(out / "pod" / "lock", wait=False) as mine:
+        if not mine:
             raise InputError(
                 out, "is that of a launcher that runs", "wait for it, or end it"
-            ) from error
+            )
         yield
 
 

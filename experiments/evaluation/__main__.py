@@ -103,7 +103,8 @@ class Evaluation:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of split, parameters and batches; every one is a run of its own."""
     cells: int | None = None
-    """So many cells of each set; by default all, and 2,000 for the paper's studies."""
+    """So many cells of each set; by default all, for the paper's studies 2,000, for
+    sizes 1,000."""
     out: Path = Path("runs/evaluation")
     """Where prepared cells, trained models and results are kept."""
     results: Path | None = None

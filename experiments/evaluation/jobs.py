@@ -21,8 +21,7 @@ from typing import Any
 
 import tqdm
 
-from experiments.evaluation import locks
-from scmultimodal.data import atomic
+from scmultimodal.data import atomic, locks
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import provenance
 

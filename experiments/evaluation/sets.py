@@ -25,9 +25,8 @@ import numpy as np
 from mudata import MuData
 from scipy import sparse
 
-from experiments.evaluation import locks
 from scmultimodal import datasets
-from scmultimodal.data import manifest
+from scmultimodal.data import locks, manifest
 from scmultimodal.data.store import Store
 from scmultimodal.datasets.files import VARIABLE
 from scmultimodal.schemas import configs

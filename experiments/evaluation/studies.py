@@ -47,27 +47,21 @@ _HEADS: Mapping[str, Changes] = {
     "512, 100 at a tenth of the rate": {"finetune.head_rate": 0.1},
 }
 _SHORT = {"pretrain.steps": 30, "finetune.epochs": 4}
+_STUDY = {
+    "dim": 128,
+    "num_layers": 6,
+    "num_heads": 10,
+    "key_size": 64,
+    "num_features": None,
+    "feed_forward_multiplier": 4,
+}
 _SIZES: Mapping[str, Changes] = {
     name: _SHORT | {f"pretrain.path.{field}": value for field, value in shape.items()}
     for name, shape in {
         "no attention": {"num_layers": 0},
         "small: 2 layers × 64": {},
-        "the study's: 6 layers × 128": {
-            "dim": 128,
-            "num_layers": 6,
-            "num_heads": 10,
-            "key_size": 64,
-            "num_features": None,
-            "feed_forward_multiplier": 4,
-        },
-        "scBERT's: 6 layers × 200": {
-            "dim": 200,
-            "num_layers": 6,
-            "num_heads": 10,
-            "key_size": 64,
-            "num_features": None,
-            "feed_forward_multiplier": 4,
-        },
+        "the study's: 6 layers × 128": _STUDY,
+        "scBERT's: 6 layers × 200": _STUDY | {"dim": 200},
     }.items()
 }
 _ENCODER: Mapping[str, Changes] = {

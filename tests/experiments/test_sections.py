@@ -266,7 +266,8 @@ def test_a_set_is_read_where_the_user_has_it(data_folder, tmp_path, monkeypatch)
         (tmp_path / path).symlink_to(data_folder / source)
     monkeypatch.setenv("SCMULTIMODAL_DATA", str(tmp_path))
     assert sets.missing("zheng68k") is None
-    assert sets.missing("bmmc_neurips") is not None
+    lacking = "SCMULTIMODAL_DATA has no bmmc_neurips/bmmc_neurips.h5ad"
+    assert sets.missing("bmmc_neurips") == lacking
     assert sets.regimes("zheng68k") == (Regime.RNA,)
     store = sets.prepared("zheng68k", BEST.recipe, 0, tmp_path / "out")
     assert store.num_cells == 165

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from scmultimodal.data import locks
 from scmultimodal.training.metrics import read_metrics
 from tests import builders
 from tpu import __main__ as tpu
@@ -272,3 +273,10 @@ def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
         builders.checkpoint_arrays(whole)[6],
         builders.checkpoint_arrays(killed)[6],
     )
+
+
+def test_a_second_launcher_is_refused(launch, tmp_path):
+    with locks.held(tmp_path / "pod" / "lock", wait=False) as mine:
+        assert mine
+        assert launch("0", "--hosts", "1")[0] == 2
+    assert not (tmp_path / "lives_0").exists()

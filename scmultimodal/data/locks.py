@@ -1,4 +1,4 @@
-"""What one process does while others share the folder of results."""
+"""Files that one process holds against others that share a folder."""
 
 import contextlib
 import fcntl
