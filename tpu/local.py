@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,7 +126,8 @@ def _run(
         stack.enter_context(_shown(out / "hosts" / "0.log"))
         ended = _follow(command, machines, asked)
     print(_table(ended))
-    return _together([machine.status for machine in machines])
+    # Of each host that of its last life.
+    return _together({one.host: one.status for one in ended}.values())
 
 
 def _facts(command: Run, bucket: epath.Path) -> dict[str, Any]:
@@ -150,7 +151,7 @@ class _Machine:
         role = meeting.HostsConfig(
             coordinator=coordinator, hosts=command.hosts, host=host
         )
-        self.host, self.life, self.status, self.asked = host, -1, 0, False
+        self.host, self.life, self.asked = host, -1, False
         self.folder = out / "pod" / f"machine_{host}"
         self.environment = {
             **os.environ,
@@ -181,7 +182,6 @@ class _Machine:
         status = self.process.poll()
         if status is None:
             return None
-        self.status = status
         return Ended(self.host, self.life, status, time.monotonic() - self.began)
 
     def ask(self) -> None:
@@ -229,7 +229,7 @@ def _follow(
     return sorted(found, key=lambda one: (one.host, one.life))
 
 
-def _together(statuses: Sequence[int]) -> int:
+def _together(statuses: Collection[int]) -> int:
     """What several machines ask for: one that gave up would do so again."""
     final = [s for s in statuses if s > 0 and s != Status.RESTART_ME]
     if final:
