@@ -43,3 +43,23 @@ def test_convolutions_are_counted(groups):
     # Five places of stride two; a number each of six channels, from 3 × 4 / groups.
     expected = 2 * (2 * 6 * 5) * (3 * 4 // groups)
     assert flop.of_products(jax.make_jaxpr(convolve)(x, kernel)) == expected
+
+
+def test_bytes_of_products_are_counted_as_often_as_they_run():
+    left, right = jnp.ones((2, 5, 3)), jnp.ones((2, 3, 7), jnp.bfloat16)
+
+    def batched(left, right):
+        return jnp.einsum("bij,bjk->bik", left, right.astype(jnp.float32)).sum()
+
+    def looped(left, right):
+        return jax.lax.map(lambda _: batched(left, right), jnp.arange(4))
+
+    count = flop.bytes_of_products
+    once = 4 * (2 * 5 * 3 + 2 * 3 * 7 + 2 * 5 * 7)
+    assert count(jax.make_jaxpr(batched)(left, right)) == once
+    assert count(jax.make_jaxpr(looped)(left, right)) == 4 * once
+
+    def low(left, right):
+        return jnp.matmul(left.astype(jnp.bfloat16), right)
+
+    assert count(jax.make_jaxpr(low)(left, right)) == once // 2
