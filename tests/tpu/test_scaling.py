@@ -206,6 +206,7 @@ def test_a_case_by_hand(case: Case):
     assert case.read_rate(("rna", "atac")) == pytest.approx(
         4 * case.cells_a_second * (3 + 15)
     )
+    assert case.reads_a_second(("rna",)) == pytest.approx(4 * 2 * case.cells_a_second)
     assert case.save_seconds == 1
 
 
