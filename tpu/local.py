@@ -11,7 +11,6 @@ says is in OUT/hosts/. A machine that dies as a whole is started again, as a clo
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import signal
@@ -21,7 +20,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from etils import epath
@@ -32,6 +31,7 @@ from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
 from tpu import jobs
+from tpu.facts import Facts
 from tpu.jobs import Job
 
 STARTUP = Path(__file__).with_name("startup.sh")
@@ -115,8 +115,7 @@ def _run(
         folder=os.getcwd(),
     )
     jobs.place(bucket, POD, job)
-    facts = _facts(command, bucket)
-    (out / "pod" / "pod.json").write_text(json.dumps(facts, indent=1))
+    (out / "pod" / "pod.json").write_text(_facts(command, bucket).as_json())
     coordinator = f"localhost:{meeting.free_port()}"
     machines = [_Machine(command, out, coordinator, k) for k in range(command.hosts)]
     with contextlib.ExitStack() as stack:
@@ -130,18 +129,17 @@ def _run(
     return _together({one.host: one.status for one in ended}.values())
 
 
-def _facts(command: Run, bucket: epath.Path) -> dict[str, Any]:
-    """What the startup script is told; without a project there is nothing to delete."""
-    return {
-        "name": POD,
-        "project": "",
-        "zone": "",
-        "bucket": os.fspath(bucket),
-        "hosts": command.hosts,
-        "hosts_a_slice": command.hosts,
-        "devices_a_host": command.devices_per_host,
-        "budget_seconds": 10 * 365 * 86_400,
-    }
+def _facts(command: Run, bucket: epath.Path) -> Facts:
+    """What the machines are told."""
+    return Facts(
+        name=POD,
+        bucket=os.fspath(bucket),
+        hosts=command.hosts,
+        hosts_a_slice=command.hosts,
+        devices_a_host=command.devices_per_host,
+        budget_seconds=10 * 365 * 86_400,
+        ends_by="launcher",
+    )
 
 
 class _Machine:

@@ -47,7 +47,6 @@ else
 fi
 name=$(fact "$work/pod.json" name)
 bucket=$(fact "$work/pod.json" bucket)
-project=$(fact "$work/pod.json" project)
 if [[ ! -f "$work/deadline" ]]; then
   echo $(($(date +%s) + $(fact "$work/pod.json" budget_seconds))) >"$work/deadline"
 fi
@@ -55,13 +54,14 @@ deadline=$(<"$work/deadline")
 
 delete_pod() {
   until gcloud compute tpus queued-resources delete "$name" --force --quiet --async \
-    --project "$project" --zone "$(fact "$work/pod.json" zone)"; do
+    --project "$(fact "$work/pod.json" project)" \
+    --zone "$(fact "$work/pod.json" zone)"; do
     sleep 60
   done
 }
 
 # Whatever becomes of the rest: after the hours of the budget the pod is deleted.
-if [[ -n "$project" ]]; then
+if [[ $(fact "$work/pod.json" ends_by) == deletion ]]; then
   (
     exec 9>&-
     while (($(date +%s) <= deadline)); do sleep 60; done

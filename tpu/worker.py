@@ -33,7 +33,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import jobs
+from tpu import facts, jobs
+from tpu.facts import Facts
 
 PORT = 8_476
 """At which host 0 listens."""
@@ -52,7 +53,7 @@ class Machine:
     """A machine of a pod, and its job.
 
     Attributes:
-        facts: of the pod; see `QueuedResources`.
+        facts: of the pod.
         job: what to run; see `jobs.Job`.
         role: among the machines.
         work: its own folder.
@@ -61,7 +62,7 @@ class Machine:
         asked: set when this process is asked to end (SIGTERM).
     """
 
-    facts: Mapping[str, Any]
+    facts: Facts
     job: Mapping[str, Any]
     role: meeting.HostsConfig
     work: Path
@@ -72,7 +73,7 @@ class Machine:
     @property
     def pod(self) -> epath.Path:
         """What is said of the pod."""
-        return epath.Path(self.facts["bucket"]) / "pods" / self.facts["name"]
+        return epath.Path(self.facts.bucket) / "pods" / self.facts.name
 
     @property
     def said(self) -> epath.Path:
@@ -118,27 +119,27 @@ def main(arguments: list[str] | None = None) -> int:
             ended = {"id": machine.job["id"], "code": machine.job["code"]}
             ended |= {"host": machine.role.host, "status": int(status), "why": why}
             _write(machine.said / "ended.json", ended)
-        if machine.role.host == 0:
+        if machine.role.host == 0 and machine.facts.ends_by == "deletion":
             _delete_pod(machine)
     return status
 
 
 def read(work: Path) -> Machine:
     """What the startup script has left in the folder of this machine."""
-    facts = json.loads((work / "pod.json").read_text())
+    told = facts.read(work / "pod.json")
     job = json.loads((work / "job.json").read_text())
     role = dataclasses.replace(
-        _role(facts),
+        _role(told),
         heartbeat_seconds=job["heartbeat_seconds"],
         meeting_seconds=job["meeting_seconds"],
     )
     return Machine(
-        facts=facts,
+        facts=told,
         job=job,
         role=role,
         work=work,
         deadline=float((work / "deadline").read_text()),
-        launcher=None if facts["project"] else os.getppid(),
+        launcher=os.getppid() if told.ends_by == "launcher" else None,
     )
 
 
@@ -216,7 +217,7 @@ def check(machine: Machine) -> None:
         ) from error
     if "JAX_PLATFORMS" in os.environ:
         return
-    wanted, seen = machine.facts["devices_a_host"], len(_chips())
+    wanted, seen = machine.facts.devices_a_host, len(_chips())
     if seen != wanted:
         raise UnfitError(f"{seen} chips are seen, {wanted} expected")
     if holder := _holder():
@@ -279,7 +280,7 @@ def _watch(
             return
 
 
-def _role(facts: Mapping[str, Any]) -> meeting.HostsConfig:
+def _role(facts: Facts) -> meeting.HostsConfig:
     """By the environment where it names one, else by Google Cloud's metadata."""
     if (role := meeting.from_environment()) is not None:
         return role
@@ -290,10 +291,10 @@ def _role(facts: Mapping[str, Any]) -> meeting.HostsConfig:
         for line in _metadata("tpu-env").splitlines()
         if line.startswith("MEGASCALE_")
     )
-    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts["hosts_a_slice"]
+    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts.hosts_a_slice
     first = slices.get("MEGASCALE_COORDINATOR_ADDRESS", address).split(":")[0]
     return meeting.HostsConfig(
-        coordinator=f"{first}:{PORT}", hosts=facts["hosts"], host=number
+        coordinator=f"{first}:{PORT}", hosts=facts.hosts, host=number
     )
 
 
@@ -325,15 +326,13 @@ def _holder() -> tuple[int, str] | None:
 
 
 def _delete_pod(machine: Machine) -> None:
-    """Nothing runs on that nobody needs; without a cloud there is nothing to delete."""
-    facts = machine.facts
-    if not facts.get("project"):
-        return
-    print(f"worker: deleting {facts['name']}", flush=True)
+    """Nothing runs on that nobody needs."""
+    of = machine.facts
+    print(f"worker: deleting {of.name}", flush=True)
     subprocess.run(
         [
             *("gcloud", "compute", "tpus", "queued-resources", "delete"),
-            *(facts["name"], "--project", facts["project"], "--zone", facts["zone"]),
+            *(of.name, "--project", of.project, "--zone", of.zone),
             *("--force", "--quiet", "--async"),
         ],
         check=False,

@@ -14,18 +14,19 @@ import pytest
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.meeting import HostsConfig
 from tpu import jobs, queued_resources, source, worker
+from tpu.facts import Facts
 
 CODE = "c" * 64
 JOB = jobs.Job(words=("some.study",), out="", code=CODE, revision="r", restarts=2)
-FACTS = {
-    "name": "one",
-    "project": "",
-    "zone": "",
-    "hosts": 8,
-    "hosts_a_slice": 4,
-    "devices_a_host": 4,
-    "budget_seconds": 2**30,
-}
+FACTS = Facts(
+    name="one",
+    bucket="",
+    hosts=8,
+    hosts_a_slice=4,
+    devices_a_host=4,
+    budget_seconds=2**30,
+    ends_by="launcher",
+)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def machine(tmp_path, monkeypatch):
     jobs.place(worker.epath.Path(tmp_path / "bucket"), "one", job)
     monkeypatch.setattr(worker, "_chips", lambda: ["/dev/accel0"] * 4)
     return worker.Machine(
-        facts=FACTS | {"bucket": str(tmp_path / "bucket")},
+        facts=dataclasses.replace(FACTS, bucket=str(tmp_path / "bucket")),
         job=job.as_json(),
         role=HostsConfig(coordinator="here:1", hosts=2, host=1),
         work=tmp_path,
@@ -98,6 +99,26 @@ def test_a_process_that_holds_a_chip_is_found(monkeypatch, tmp_path):
             os.getpid(),
             Path("/proc/self/comm").read_text()[:-1],
         )
+
+
+@pytest.mark.parametrize(
+    ("ends_by", "host", "deleted"),
+    [("deletion", 0, True), ("deletion", 1, False), ("launcher", 0, False)],
+)
+def test_who_deletes_the_pod_when_all_is_done(
+    machine, monkeypatch, ends_by, host, deleted
+):
+    ended = dataclasses.replace(
+        machine,
+        facts=dataclasses.replace(machine.facts, ends_by=ends_by),
+        role=dataclasses.replace(machine.role, host=host),
+    )
+    calls = []
+    monkeypatch.setattr(worker, "read", lambda _: ended)
+    monkeypatch.setattr(worker, "work", lambda _: (2, "the input is wrong"))
+    monkeypatch.setattr("subprocess.run", lambda words, check: calls.append(words))
+    assert worker.main(["folder"]) == 2
+    assert [words[5:7] for words in calls] == [["one", "--project"]] * deleted
 
 
 def test_hours_that_are_over(machine):
@@ -187,8 +208,8 @@ def start(folder, *, work=None, **environment):
 
 
 def pod_of(folder, **facts):
-    facts = FACTS | {"bucket": str(folder / "bucket")} | facts
-    (folder / "pod.json").write_text(json.dumps(facts))
+    told = dataclasses.replace(FACTS, bucket=str(folder / "bucket"), **facts)
+    (folder / "pod.json").write_text(told.as_json())
 
 
 def test_damaged_code_is_not_run(tmp_path):
@@ -203,7 +224,7 @@ def test_damaged_code_is_not_run(tmp_path):
 
 
 def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
-    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1)
+    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1, ends_by="deletion")
     program = tmp_path / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
