@@ -17,8 +17,8 @@ from scmultimodal.schemas.errors import InputError
 if TYPE_CHECKING:
     from etils import epath
 
-STEPS = ("checkpoints", "best")
-"""Folders of checkpoints, wherever they are in a run folder."""
+LEFT = ("checkpoints", "best", "hosts", "pod")
+"""Folders that are left alone: those of checkpoints, and what launchers (tpu/) keep."""
 _AT_ONCE = 8
 
 _kept: dict[Path, "epath.Path"] = {}
@@ -46,7 +46,7 @@ def kept(
         return
     folder, there = folder.absolute(), remote.at(address)
     with _of_bucket(there, "read"):
-        names = remote.files(there, leave=STEPS)
+        names = remote.files(there, leave=LEFT)
         _copy(there, folder, names)
     sent = {name: stamp for name, stamp in _stamps(folder).items() if name in names}
     _kept[folder] = there
@@ -79,7 +79,35 @@ def send(path: Path) -> None:
     """
     if (there := counterpart(path)) is not None and path.exists():
         with _of_bucket(there, "written"):
-            remote.write(there, path.read_bytes())
+            remote.copy(path, there)
+
+
+def share(folder: Path, *, last: str) -> None:
+    """Sends a folder of a run that other hosts will `take`; see `send_folder`.
+
+    Not where the `last` file says that it is there, or where nothing is kept.
+
+    Raises:
+        InputError: the bucket cannot be read or written.
+    """
+    if (there := counterpart(folder)) is None:
+        return
+    with _of_bucket(there, "read"):
+        same = (there / last).exists() and (
+            (there / last).read_bytes() == (folder / last).read_bytes()
+        )
+    if not same:
+        send_folder(folder, there, last=last)
+
+
+def take(folder: Path) -> None:
+    """Fetches what the main host has shared, where a run folder is kept.
+
+    Raises:
+        InputError: the bucket cannot be read.
+    """
+    if (there := counterpart(folder)) is not None:
+        fetch_folder(there, folder)
 
 
 def send_folder(folder: Path, there: "epath.Path", *, last: str) -> None:
@@ -112,7 +140,7 @@ def _send_changed(
 ) -> None:
     if writes():
         now = _stamps(folder)
-        changed = [n for n in now if now[n] != sent.get(n) and not _is_of_step(n)]
+        changed = [n for n in now if now[n] != sent.get(n) and not _is_left(n)]
         with _of_bucket(there, "written"):
             _copy(folder, there, changed)
 
@@ -129,16 +157,13 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def _is_of_step(name: str) -> bool:
-    return any(part in STEPS for part in Path(name).parts)
+def _is_left(name: str) -> bool:
+    return any(part in LEFT for part in Path(name).parent.parts)
 
 
 def _copy(source, target, names: Iterable[str]) -> None:
-    def copy(name: str) -> None:
-        remote.write(target / name, (source / name).read_bytes())
-
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(copy, names))
+        list(pool.map(lambda name: remote.copy(source / name, target / name), names))
 
 
 @contextlib.contextmanager

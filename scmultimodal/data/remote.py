@@ -3,11 +3,12 @@
 Cells are read at random from all shards, a thousand times over: from a disk.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ CACHE = "SCMULTIMODAL_CACHE"
 """Environment variable that names the folder for copies."""
 
 _FILES_AT_ONCE = 8
+_PART = 2**23
+"""Bytes that are in memory at a time."""
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -61,13 +64,34 @@ def files(folder: "epath.Path", *, leave: Collection[str] = ()) -> list[str]:
 
 def write(path: "epath.Path | Path", content: bytes) -> None:
     """Writes a file so that it is there whole or not at all; makes its folder."""
+    with _whole(path) as target:
+        target.write_bytes(content)
+
+
+def copy(source: "epath.Path | Path", path: "epath.Path | Path") -> str:
+    """Copies a file as `write` does, a part at a time; returns the sha256 of it."""
+    found = hashlib.sha256()
+    with (
+        _whole(path) as target,
+        source.open("rb") as reader,
+        target.open("wb") as writer,
+    ):
+        while part := reader.read(_PART):
+            found.update(part)
+            writer.write(part)
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _whole(path: "epath.Path | Path") -> Iterator["epath.Path | Path"]:
+    """Yields what to write to. Objects of buckets are there once they are closed."""
     if is_remote(path):
-        path.write_bytes(content)  # As objects of buckets are.
+        yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        part.write_bytes(content)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -172,3 +172,23 @@ def test_listings_of_a_bucket_are_not_kept(bucket):
     backend.fsspec_backend._get_filesystem.cache_clear()
     system = backend.fsspec_backend.fs(ADDRESS)
     assert not system.dircache.use_listings_cache
+
+
+def test_what_the_main_host_makes_the_others_take(bucket, tmp_path):
+    """And it is not sent again by a machine that has it from there."""
+    for name, fetched in (("a", False), ("b", True)):
+        folder = tmp_path / name
+        with mirror.kept(folder, ADDRESS, writes=lambda: False):
+            assert (folder / "data" / "manifest.json").exists() == fetched
+            for part in ("cells", "manifest.json"):
+                remote.write(folder / "data" / part, part.encode())
+            bucket.written.clear()
+            mirror.share(folder / "data", last="manifest.json")
+            assert bool(bucket.written) != fetched
+    other = tmp_path / "c"
+    with mirror.kept(other, ADDRESS, writes=lambda: False):
+        (other / "data" / "cells").write_text("stale")
+        mirror.take(other / "data")
+        assert (other / "data" / "cells").read_text() == "cells"
+    mirror.share(other / "data", last="manifest.json")
+    mirror.take(other / "data")

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from etils import epath
 
+from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.meeting import HostsConfig
 from tpu import jobs, queued_resources, source, worker
@@ -37,7 +39,7 @@ def machine(tmp_path, monkeypatch):
     here.mkdir()
     monkeypatch.chdir(here)
     job = dataclasses.replace(JOB, out=str(tmp_path / "run"), pause=0.0)
-    jobs.place(worker.epath.Path(tmp_path / "bucket"), "one", job)
+    jobs.place(epath.Path(tmp_path / "bucket"), "one", job)
     monkeypatch.setattr(worker, "_chips", lambda: ["/dev/accel0"] * 4)
     return worker.Machine(
         facts=dataclasses.replace(FACTS, bucket=str(tmp_path / "bucket")),
@@ -58,9 +60,9 @@ def test_other_code_than_asked_for(machine, tmp_path):
     path.write_text(json.dumps(machine.job | {"code": "d" * 64}))
     with pytest.raises(InputError, match=r"^host 1 \(.*has code c{12}, .* for d{12}"):
         worker.check(machine)
-    status, why = worker.work(machine)
-    assert status == 2
-    assert "host 1" in why
+    end = worker.work(machine)
+    assert end.status == 2
+    assert "host 1" in end.why
 
 
 def test_a_bucket_that_may_not_be_written(machine, tmp_path):
@@ -83,7 +85,7 @@ def test_chips_that_are_not_free_may_be_later(
     monkeypatch.setattr(worker, name, lambda: found)
     with pytest.raises(worker.UnfitError, match=words):
         worker.check(machine)
-    assert worker.work(machine) == (75, "started 3 times")
+    assert worker.work(machine) == worker.End(75, "started 3 times")
     assert capfd.readouterr().err.count("worker: ") == 3
     said = json.loads((machine.said / "1.json").read_text())
     assert (said["phase"], said["attempt"]) == ("unfit", 2)
@@ -115,7 +117,7 @@ def test_who_deletes_the_pod_when_all_is_done(
     )
     calls = []
     monkeypatch.setattr(worker, "read", lambda _: ended)
-    monkeypatch.setattr(worker, "work", lambda _: (2, "the input is wrong"))
+    monkeypatch.setattr(worker, "work", lambda _: worker.End(2, "the input is wrong"))
     monkeypatch.setattr("subprocess.run", lambda words, check: calls.append(words))
     assert worker.main(["folder"]) == 2
     assert [words[5:7] for words in calls] == [["one", "--project"]] * deleted
@@ -123,13 +125,14 @@ def test_who_deletes_the_pod_when_all_is_done(
 
 def test_hours_that_are_over(machine):
     late = dataclasses.replace(machine, deadline=0.0)
-    assert worker.work(late) == (75, "the hours of the budget are over")
+    over = "the hours of the budget are over"
+    assert worker.work(late) == worker.End(75, over, is_final=False)
 
 
 def test_a_stop_is_taken_back_by_the_next_job(machine, tmp_path):
-    bucket = worker.epath.Path(tmp_path / "bucket")
+    bucket = epath.Path(tmp_path / "bucket")
     (bucket / "pods" / "one" / "stop").touch()
-    assert worker.work(machine) == (75, "asked to stop")
+    assert worker.work(machine) == worker.End(75, "asked to stop", is_final=False)
     jobs.place(bucket, "one", JOB)
     assert not machine.is_asked_to_stop()
 
@@ -214,9 +217,9 @@ def pod_of(folder, **facts):
 
 def test_damaged_code_is_not_run(tmp_path):
     pod_of(tmp_path)
-    bucket = worker.epath.Path(tmp_path / "bucket")
+    bucket = epath.Path(tmp_path / "bucket")
     jobs.place(bucket, "one", dataclasses.replace(JOB, out=str(tmp_path / "run")))
-    jobs.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
+    remote.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
     done = start(tmp_path, SCMULTIMODAL_PYTHON="/bin/false")
     assert done.returncode == 2
     assert "is not what its name says; push it again" in done.stdout
