@@ -13,6 +13,9 @@ class StudyConfig:
 
     out: Path
     """Run folder."""
+    bucket: str | None = None
+    """Keep the run folder there too (gs://BUCKET/FOLDER), checkpoints as they are made;
+    what is there is gone on from."""
     debug: bool = False
     """Show a traceback with an error."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-from scmultimodal.data import atomic
+from scmultimodal.data import atomic, mirror
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process
 
@@ -51,9 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         numbers = parse(study, arguments[1:])
         _meet_other_hosts(arguments, numbers.out)
-        study.run(numbers)
+        with mirror.kept(numbers.out, numbers.bucket, writes=_is_main):
+            study.run(numbers)
 
     return process.run(work, name=arguments[0], debug="--debug" in arguments)
+
+
+def _is_main() -> bool:
+    from scmultimodal.training import hosts
+
+    return hosts.is_main()
 
 
 def _meet_other_hosts(arguments: list[str], out: Path) -> None:

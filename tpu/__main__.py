@@ -21,9 +21,9 @@ import tyro
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
-from tpu import local, pod
-from tpu.pod import Pod
-from tpu.queued_resources import ABSENT, QueuedResources
+from tpu import backends, local, pod
+from tpu.backends import Backend
+from tpu.pod import ABSENT, Pod
 from tpu.shell import Shell
 
 
@@ -39,17 +39,17 @@ class OfPod:
     """Show the commands that change something, and run none."""
 
 
-def _up(pod: QueuedResources) -> int:
+def _up(pod: Backend) -> int:
     print(f"{pod.pod.name}: {pod.up()}")
     return Status.DONE
 
 
-def _wait(pod: QueuedResources) -> int:
+def _wait(pod: Backend) -> int:
     pod.wait()
     return Status.DONE
 
 
-def _status(pod: QueuedResources) -> int:
+def _status(pod: Backend) -> int:
     """Status 0 where it is there or asked for, else 2."""
     state = pod.state()
     one = pod.pod
@@ -60,12 +60,12 @@ def _status(pod: QueuedResources) -> int:
     return Status.GIVE_UP if state == ABSENT else Status.DONE
 
 
-def _down(pod: QueuedResources) -> int:
+def _down(pod: Backend) -> int:
     pod.down()
     return Status.DONE
 
 
-def _check(pod: QueuedResources) -> int:
+def _check(pod: Backend) -> int:
     """Status 2 where something is not at hand."""
     found = pod.check()
     width = max(len(what) for what, _, _ in found)
@@ -74,7 +74,7 @@ def _check(pod: QueuedResources) -> int:
     return Status.DONE if all(there for _, there, _ in found) else Status.GIVE_UP
 
 
-OF_POD: dict[str, Callable[[QueuedResources], int]] = {
+OF_POD: dict[str, Callable[[Backend], int]] = {
     "check": _check,
     "up": _up,
     "wait": _wait,
@@ -116,7 +116,7 @@ def _of_pod(verb: str, arguments: Sequence[str]) -> int:
         description=__doc__,
         prog=f"python -m tpu {verb}",
     )
-    return OF_POD[verb](QueuedResources(command.pod, Shell(dry=command.dry_run)))
+    return OF_POD[verb](backends.of(command.pod, Shell(dry=command.dry_run)))
 
 
 def _of_file(arguments: Sequence[str]) -> list[str]:

@@ -1,12 +1,23 @@
-"""A job: which study, with which code, and where the machines of a pod find it."""
+"""A job: which study, with which code, and where the machines of a pod find it.
+
+BUCKET/code/SHA256.tar.gz        our code
+BUCKET/pods/NAME/job.json        what the machines of a pod run
+BUCKET/pods/NAME/stop            asks them to end it
+OUT/                             the run folder
+OUT/hosts/K.json                 how machine K is
+OUT/hosts/K.log                  what it says
+OUT/hosts/ended.json             there is nothing left to do
+"""
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
+from scmultimodal.data import remote
 from tpu import source
 
 PROGRAM = "experiments.train"
@@ -18,7 +29,8 @@ class Job:
 
     Attributes:
         words: the study and its flags, without --out.
-        out: run folder, the same for all machines.
+        out: run folder, the same for all machines; an address of a bucket where these
+            have disks of their own.
         code: sha256 of the packed code.
         revision: of the code, for people.
         restarts: how often a machine starts the study again at most.
@@ -60,7 +72,7 @@ def push_code(bucket: epath.Path) -> str:
     code, content = source.pack()
     target = bucket / "code" / f"{code}.tar.gz"
     if not target.exists():
-        write(target, content)
+        remote.write(target, content)
     return code
 
 
@@ -69,15 +81,48 @@ def place(bucket: epath.Path, pod: str, job: Job) -> None:
 
     A stop is taken back, and what was said when the same run folder was done before.
     """
-    (bucket / "pods" / pod / "stop").unlink(missing_ok=True)
-    (epath.Path(job.out) / "hosts" / "ended.json").unlink(missing_ok=True)
-    content = json.dumps(job.as_json(), indent=1) + "\n"
-    write(bucket / "pods" / pod / "job.json", content.encode())
+    stop_of(bucket, pod).unlink(missing_ok=True)
+    (said_of(job.out) / "ended.json").unlink(missing_ok=True)
+    write_json(bucket / "pods" / pod / "job.json", job.as_json())
 
 
-def write(path: epath.Path, content: bytes) -> None:
+def current(bucket: epath.Path, pod: str) -> dict[str, Any] | None:
+    """The job of a pod; None where it has none."""
+    return read_json(bucket / "pods" / pod / "job.json")
+
+
+def ended(job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a job ended for good with its code: host, status, why; None if it has not."""
+    found = read_json(said_of(job["out"]) / "ended.json")
+    same = found and all(found[name] == job[name] for name in ("id", "code"))
+    return found if same else None
+
+
+def clear_ended(bucket: epath.Path, pod: str) -> None:
+    """Removes the job of a pod where it has ended: new machines are for another."""
+    job = current(bucket, pod)
+    if job is not None and ended(job) is not None:
+        (bucket / "pods" / pod / "job.json").unlink(missing_ok=True)
+
+
+def stop_of(bucket: epath.Path, pod: str) -> epath.Path:
+    """The file that asks the machines of a pod to end their job."""
+    return bucket / "pods" / pod / "stop"
+
+
+def said_of(out: str) -> epath.Path:
+    """Where the machines say how they are."""
+    return remote.at(out) / "hosts"
+
+
+def read_json(path: epath.Path) -> dict[str, Any] | None:
+    """None where there is no file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: epath.Path, content: Mapping[str, Any]) -> None:
     """Whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".{path.name}.part"
-    part.write_bytes(content)
-    part.replace(path)
+    remote.write(path, (json.dumps(content, indent=1) + "\n").encode())

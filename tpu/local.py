@@ -7,13 +7,15 @@ What works here works there: code is packed and unpacked, every machine looks wh
 is fit, meets the others, and starts the study again where it asks for it or was killed.
 Flags that are not of the launcher go to the study. What host 0 says is shown; what each
 says is in OUT/hosts/. A machine that dies as a whole is started again, as a cloud does.
+With --out file:///FOLDER the folder stands for a bucket: machines have disks of their
+own, which go with them.
 """
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,17 +23,18 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from etils import epath
 
-from scmultimodal.data import locks
+from scmultimodal.data import locks, remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
 from tpu import jobs
+from tpu.facts import Facts
 from tpu.jobs import Job
 
 STARTUP = Path(__file__).with_name("startup.sh")
@@ -48,8 +51,8 @@ class Run:
 
     study: Annotated[str, tyro.conf.Positional]
     """Such as cell_model.pretraining."""
-    out: Path
-    """Run folder, the same for all hosts."""
+    out: str
+    """Run folder, the same for all hosts; file:///… stands for one in a bucket."""
     backend: Literal["local"] = "local"
     """Where the hosts are."""
     hosts: int = 2
@@ -64,10 +67,22 @@ class Run:
     """How long hosts wait for each other at the start."""
 
     def __post_init__(self):
+        if remote.is_remote(self.out) and not self.out.startswith("file:///"):
+            raise InputError("--out", f"is {self.out}", "Give a folder of this machine")
         for field, least in (("hosts", 1), ("devices_per_host", 1), ("restarts", 0)):
             if (value := getattr(self, field)) < least:
                 flag = f"--{field.replace('_', '-')}"
                 raise InputError(flag, f"is {value}", f"Give {least} or more")
+
+    @property
+    def folder(self) -> Path:
+        """Where all is kept on this machine."""
+        return Path(self.out.removeprefix("file://")).absolute()
+
+    @property
+    def has_own_disks(self) -> bool:
+        """Whether machines share nothing but a bucket."""
+        return remote.is_remote(self.out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +107,7 @@ class Ended:
 
 def run(command: Run, of_study: Sequence[str]) -> int:
     """Starts the machines, and again those that die; returns what they end with."""
-    out = command.out.absolute()
+    out = command.folder
     with _alone(out), _asked() as asked:
         return _run(command, of_study, out, asked)
 
@@ -103,7 +118,7 @@ def _run(
     bucket = epath.Path(out / "pod")
     job = Job(
         words=(command.study, *of_study),
-        out=str(out),
+        out=command.out if command.has_own_disks else str(out),
         code=jobs.push_code(bucket),
         revision=provenance.git_revision(),
         restarts=command.restarts,
@@ -115,8 +130,7 @@ def _run(
         folder=os.getcwd(),
     )
     jobs.place(bucket, POD, job)
-    facts = _facts(command, bucket)
-    (out / "pod" / "pod.json").write_text(json.dumps(facts, indent=1))
+    (out / "pod" / "pod.json").write_text(_facts(command, bucket).as_json())
     coordinator = f"localhost:{meeting.free_port()}"
     machines = [_Machine(command, out, coordinator, k) for k in range(command.hosts)]
     with contextlib.ExitStack() as stack:
@@ -130,24 +144,24 @@ def _run(
     return _together({one.host: one.status for one in ended}.values())
 
 
-def _facts(command: Run, bucket: epath.Path) -> dict[str, Any]:
-    """What the startup script is told; without a project there is nothing to delete."""
-    return {
-        "name": POD,
-        "project": "",
-        "zone": "",
-        "bucket": os.fspath(bucket),
-        "hosts": command.hosts,
-        "hosts_a_slice": command.hosts,
-        "devices_a_host": command.devices_per_host,
-        "budget_seconds": 10 * 365 * 86_400,
-    }
+def _facts(command: Run, bucket: epath.Path) -> Facts:
+    """What the machines are told."""
+    return Facts(
+        name=POD,
+        bucket=os.fspath(bucket),
+        hosts=command.hosts,
+        hosts_a_slice=command.hosts,
+        devices_a_host=command.devices_per_host,
+        budget_seconds=10 * 365 * 86_400,
+        ends_by="launcher",
+    )
 
 
 class _Machine:
     """A process that starts as a machine of a pod does."""
 
     def __init__(self, command: Run, out: Path, coordinator: str, host: int):
+        self.has_own_disk = command.has_own_disks
         role = meeting.HostsConfig(
             coordinator=coordinator, hosts=command.hosts, host=host
         )
@@ -167,6 +181,8 @@ class _Machine:
         """Begins a life, in a process group of its own."""
         self.life += 1
         self.began = time.monotonic()
+        if self.has_own_disk:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "machine.log").open("ab") as said:
             self.process = subprocess.Popen(

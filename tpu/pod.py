@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 from scmultimodal.schemas.errors import InputError
 
-BackendName = Literal["queued-resources", "jobset", "local"]
+BackendName = Literal["queued-resources"]
+ABSENT = "not there"
+"""State of a pod that nobody asked for, or that was given back."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ class Pod:
     """Such as v4-32, v5litepod-16, v5p-8, v6e-64."""
     bucket: str
     """gs://… that holds code, data and runs."""
+    backend: BackendName = "queued-resources"
+    """What it is asked of."""
     runtime_version: str | None = None
     """Software of the machines; by default what the chips ask for."""
     nodes: int = 1

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from scmultimodal.schemas.errors import InputError
-from tpu.pod import Pod
+from tpu import facts
+from tpu.pod import ABSENT, Pod
 from tpu.shell import CommandError, Shell, pauses
 
 STARTUP = Path(__file__).with_name("startup.sh")
@@ -23,7 +23,6 @@ QUEUING = ("ACCEPTED", "CREATING", "PROVISIONING", "WAITING_FOR_RESOURCES")
 ACTIVE = "ACTIVE"
 GONE = ("SUSPENDING", "SUSPENDED", "FAILED", "DELETING")
 """Their chips are nobody's; the request must be deleted before it is made again."""
-ABSENT = "not there"
 LOOK_EVERY = 30.0
 """Seconds between looks at a request."""
 
@@ -62,10 +61,10 @@ class QueuedResources:
         if state in GONE:
             self._delete()
         with tempfile.TemporaryDirectory() as folder:
-            facts = Path("." if self.shell.dry else folder) / "pod.json"
+            told = Path("." if self.shell.dry else folder) / "pod.json"
             if not self.shell.dry:
-                facts.write_text(json.dumps(self._facts(), indent=1))
-            self._ask_for(self._create({"startup-script": STARTUP, "pod": facts}))
+                told.write_text(facts.of(self.pod, "deletion").as_json())
+            self._ask_for(self._create({"startup-script": STARTUP, "pod": told}))
         return ABSENT if self.shell.dry else self.state()
 
     def _ask_for(self, words: Sequence[str]) -> None:
@@ -198,20 +197,6 @@ class QueuedResources:
         except CommandError as error:
             if not error.is_missing:
                 raise
-
-    def _facts(self) -> dict[str, Any]:
-        """What the startup script must know of the pod."""
-        pod = self.pod
-        return {
-            "name": pod.name,
-            "project": pod.project,
-            "zone": pod.zone,
-            "bucket": pod.bucket,
-            "hosts": pod.hosts,
-            "hosts_a_slice": pod.hosts_a_slice,
-            "devices_a_host": pod.chips // pod.hosts,
-            "budget_seconds": round(3_600 * pod.budget_hours),
-        }
 
     def _words(self, verb: str) -> list[str]:
         return [

@@ -40,6 +40,14 @@ get() {
   esac && mv "$2.part" "$2"
 }
 
+# Whether the bucket has a file.
+there() {
+  case "$1" in
+    gs://*) gcloud storage ls "$1" >/dev/null 2>&1 ;;
+    *) [[ -e "$1" ]] ;;
+  esac
+}
+
 if [[ -n "${SCMULTIMODAL_POD:-}" ]]; then
   cp "$SCMULTIMODAL_POD" "$work/pod.json"
 else
@@ -47,7 +55,7 @@ else
 fi
 name=$(fact "$work/pod.json" name)
 bucket=$(fact "$work/pod.json" bucket)
-project=$(fact "$work/pod.json" project)
+ends_by=$(fact "$work/pod.json" ends_by)
 if [[ ! -f "$work/deadline" ]]; then
   echo $(($(date +%s) + $(fact "$work/pod.json" budget_seconds))) >"$work/deadline"
 fi
@@ -55,13 +63,14 @@ deadline=$(<"$work/deadline")
 
 delete_pod() {
   until gcloud compute tpus queued-resources delete "$name" --force --quiet --async \
-    --project "$project" --zone "$(fact "$work/pod.json" zone)"; do
+    --project "$(fact "$work/pod.json" project)" \
+    --zone "$(fact "$work/pod.json" zone)"; do
     sleep 60
   done
 }
 
 # Whatever becomes of the rest: after the hours of the budget the pod is deleted.
-if [[ -n "$project" ]]; then
+if [[ "$ends_by" == deletion ]]; then
   (
     exec 9>&-
     while (($(date +%s) <= deadline)); do sleep 60; done
@@ -71,39 +80,65 @@ if [[ -n "$project" ]]; then
   watchdog=$!
 fi
 
-echo "startup: waiting for a job in $bucket/pods/$name"
-until get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
+# Ends this script where the hours of the budget are over.
+pause() {
   if (($(date +%s) > deadline)); then
-    echo "startup: no job came in the hours of the budget"
+    echo "startup: $1 in the hours of the budget"
     wait ${watchdog:+"$watchdog"}
     exit 75
   fi
   sleep 10
-done
+}
 
-code=$(fact "$work/job.json" code)
-if [[ ! -d "$work/code/$code" ]]; then
-  until get "$bucket/code/$code.tar.gz" "$work/code.tar.gz"; do sleep 10; done
-  if ! echo "$code  $work/code.tar.gz" | sha256sum --check --quiet; then
-    echo "startup: $bucket/code/$code.tar.gz is not what its name says; push it again"
+# Brings the code of a job, where it is not there.
+bring_code() {
+  [[ -d "$work/code/$1" ]] && return
+  until get "$bucket/code/$1.tar.gz" "$work/code.tar.gz"; do
+    pause "$bucket/code/$1.tar.gz was not there"
+  done
+  if ! echo "$1  $work/code.tar.gz" | sha256sum --check --quiet; then
+    echo "startup: $bucket/code/$1.tar.gz is not what its name says; push it again"
     exit 2
   fi
-  rm -rf "$work/code/$code.part"
-  mkdir -p "$work/code/$code.part"
-  tar --extract --gzip --file "$work/code.tar.gz" --directory "$work/code/$code.part"
-  mv "$work/code/$code.part" "$work/code/$code"
-fi
-cd "$work/code/$code"
+  rm -rf "$work/code/$1.part"
+  mkdir -p "$work/code/$1.part"
+  tar --extract --gzip --file "$work/code.tar.gz" --directory "$work/code/$1.part"
+  mv "$work/code/$1.part" "$work/code/$1"
+}
 
-python=${SCMULTIMODAL_PYTHON:-}
-if [[ -z "$python" ]]; then
-  python="$work/venv-$code/bin/python"
-  if [[ ! -x "$python" ]]; then
-    python3 -m pip install --quiet --user "uv==$UV"
-    python3 -m uv venv --quiet --clear --python 3.11 "$work/venv-$code.part"
-    python3 -m uv pip install --quiet --python "$work/venv-$code.part/bin/python" \
-      --constraints .ci/constraints.txt '.[tpu,gcs,eval]'
-    mv "$work/venv-$code.part" "$work/venv-$code"
+# Sets python to one that has all that the code in this folder needs.
+bring_python() {
+  python=${SCMULTIMODAL_PYTHON:-}
+  [[ -n "$python" ]] && return
+  python="$work/venv-$1/bin/python"
+  [[ -x "$python" ]] && return
+  until python3 -m pip install --quiet --user "uv==$UV" &&
+    python3 -m uv venv --quiet --clear --python 3.11 "$work/venv-$1.part" &&
+    python3 -m uv pip install --quiet --python "$work/venv-$1.part/bin/python" \
+      --constraints .ci/constraints.txt '.[tpu,gcs,eval]'; do
+    pause "packages could not be installed"
+  done
+  mv "$work/venv-$1.part" "$work/venv-$1"
+}
+
+stop=$bucket/pods/$name/stop
+while true; do
+  echo "startup: waiting for a job in $bucket/pods/$name"
+  until ! there "$stop" &&
+    get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
+    pause "no job came"
+  done
+  code=$(fact "$work/job.json" code)
+  bring_code "$code"
+  cd "$work/code/$code"
+  bring_python "$code"
+  if [[ "$ends_by" == launcher ]]; then
+    exec "$python" -m tpu.worker "$work"
   fi
-fi
-exec "$python" -m tpu.worker "$work"
+  status=0
+  "$python" -m tpu.worker "$work" || status=$?
+  # What was stopped may be wanted again; all else is over.
+  if ((status != 75)) || ! there "$stop"; then
+    exit "$status"
+  fi
+done

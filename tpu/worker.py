@@ -2,14 +2,11 @@
 
 It looks whether it is fit, runs the study, and again, a few times, where the study asks
 for it or is killed, until all is done, it gives up, somebody says stop, or the hours of
-the budget are over; then the pod deletes itself. The bucket has what it says:
+the budget are over; then the pod deletes itself. What it reads and says in the bucket
+is listed in `tpu.jobs`.
 
-    BUCKET/pods/NAME/job.json        what to run, by `python -m tpu run`
-    BUCKET/pods/NAME/stop            asks to end
-    OUT/                             the run folder, of all machines
-    OUT/hosts/K.json                 how machine K is
-    OUT/hosts/K.log                  what it says
-    OUT/hosts/ended.json             there is nothing left to do
+Where the run folder is in a bucket, the machine has one of its own that is kept there
+too, and what the flags of the study name there is fetched first.
 """
 
 import dataclasses
@@ -29,14 +26,18 @@ from typing import Any
 
 from etils import epath
 
+from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import jobs
+from tpu import facts, inputs, jobs
+from tpu.facts import Facts
 
 PORT = 8_476
 """At which host 0 listens."""
+LONGEST_PAUSE = 300.0
+"""Seconds between two starts of the study at most."""
 GRACE = 60.0
 """Seconds, beyond two heartbeats, that a study has to end when it is asked to."""
 METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
@@ -47,12 +48,27 @@ class UnfitError(Exception):
     """This machine cannot run the study now."""
 
 
+@dataclasses.dataclass(frozen=True)
+class End:
+    """How the work of a machine ended.
+
+    Attributes:
+        status: of the study.
+        why: there is no more, for people.
+        is_final: whether it would do no better if it were started again.
+    """
+
+    status: int
+    why: str
+    is_final: bool = True
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
     """A machine of a pod, and its job.
 
     Attributes:
-        facts: of the pod; see `QueuedResources`.
+        facts: of the pod.
         job: what to run; see `jobs.Job`.
         role: among the machines.
         work: its own folder.
@@ -61,7 +77,7 @@ class Machine:
         asked: set when this process is asked to end (SIGTERM).
     """
 
-    facts: Mapping[str, Any]
+    facts: Facts
     job: Mapping[str, Any]
     role: meeting.HostsConfig
     work: Path
@@ -72,12 +88,12 @@ class Machine:
     @property
     def pod(self) -> epath.Path:
         """What is said of the pod."""
-        return epath.Path(self.facts["bucket"]) / "pods" / self.facts["name"]
+        return remote.at(self.facts.bucket) / "pods" / self.facts.name
 
     @property
     def said(self) -> epath.Path:
         """Where the machines say how they are."""
-        return epath.Path(self.job["out"]) / "hosts"
+        return jobs.said_of(self.job["out"])
 
     def say(self, **words: Any) -> None:
         """How it is, for whoever looks; nothing depends on it."""
@@ -88,7 +104,7 @@ class Machine:
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         try:
-            _write(self.said / f"{self.role.host}.json", known | words)
+            jobs.write_json(self.said / f"{self.role.host}.json", known | words)
         except Exception as error:  # each kind of bucket raises its own
             print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
 
@@ -109,59 +125,45 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     (folder,) = sys.argv[1:] if arguments is None else arguments
     machine = dataclasses.replace(read(Path(folder)), asked=asked)
-    status, why = work(machine)
-    machine.say(phase="ended", status=int(status), why=why)
-    print(f"worker: {why}; status {int(status)}", flush=True)
-    if status != Status.RESTART_ME:
+    end = work(machine)
+    machine.say(phase="ended", status=int(end.status), why=end.why)
+    print(f"worker: {end.why}; status {int(end.status)}", flush=True)
+    if end.is_final:
         # The first that failed knows why; of those that are done one tells.
-        if _ended(machine) is None and (status or machine.role.host == 0):
+        if jobs.ended(machine.job) is None and (end.status or machine.role.host == 0):
             ended = {"id": machine.job["id"], "code": machine.job["code"]}
-            ended |= {"host": machine.role.host, "status": int(status), "why": why}
-            _write(machine.said / "ended.json", ended)
-        if machine.role.host == 0:
+            ended |= {"host": machine.role.host, "status": int(end.status)}
+            jobs.write_json(machine.said / "ended.json", ended | {"why": end.why})
+        if machine.role.host == 0 and machine.facts.ends_by == "deletion":
             _delete_pod(machine)
-    return status
+    return end.status
 
 
 def read(work: Path) -> Machine:
     """What the startup script has left in the folder of this machine."""
-    facts = json.loads((work / "pod.json").read_text())
+    told = facts.read(work / "pod.json")
     job = json.loads((work / "job.json").read_text())
     role = dataclasses.replace(
-        _role(facts),
+        _role(told),
         heartbeat_seconds=job["heartbeat_seconds"],
         meeting_seconds=job["meeting_seconds"],
     )
     return Machine(
-        facts=facts,
+        facts=told,
         job=job,
         role=role,
         work=work,
         deadline=float((work / "deadline").read_text()),
-        launcher=None if facts["project"] else os.getppid(),
+        launcher=os.getppid() if told.ends_by == "launcher" else None,
     )
 
 
-def _ended(machine: Machine) -> int | None:
-    """The status of this job, with this code, where it has ended for good before."""
-    path = machine.said / "ended.json"
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text())
-    same = all(found[name] == machine.job[name] for name in ("id", "code"))
-    return found["status"] if same else None
-
-
-def work(machine: Machine) -> tuple[int, str]:
-    """Runs the study until it ends for good: its status, and why there is no more."""
+def work(machine: Machine) -> End:
+    """Runs the study until it ends for good, or is asked to."""
     restarts = machine.job["restarts"]
     for attempt in range(1 + restarts):
-        if (status := _ended(machine)) is not None:
-            return status, "the run has ended"
-        if machine.is_asked_to_stop():
-            return Status.RESTART_ME, "asked to stop"
-        if machine.is_over_budget():
-            return Status.RESTART_ME, "the hours of the budget are over"
+        if (end := _ended(machine)) is not None:
+            return end
         machine.say(phase="looking", attempt=attempt)
         try:
             check(machine)
@@ -170,17 +172,34 @@ def work(machine: Machine) -> tuple[int, str]:
             machine.say(phase="unfit", attempt=attempt, why=str(error))
             status = Status.RESTART_ME
         except InputError as error:
-            return Status.GIVE_UP, str(error)
+            return End(Status.GIVE_UP, str(error))
         else:
             status = _study(machine, attempt)
         if status >= 0 and status != Status.RESTART_ME:
-            return status, "the study ended"
-        if machine.is_asked_to_stop():
-            return Status.RESTART_ME, "asked to stop"
-        if attempt < restarts:
+            return End(status, "the study ended")
+        if attempt < restarts and _ended(machine) is None:
             print(f"worker: ended with {status}; starting again", flush=True)
-            machine.asked.wait(machine.job["pause"])
-    return Status.RESTART_ME, f"started {1 + restarts} times"
+            pause = min(machine.job["pause"] * 2**attempt, LONGEST_PAUSE)
+            machine.asked.wait(pause)
+    return _ended(machine) or End(Status.RESTART_ME, f"started {1 + restarts} times")
+
+
+def _ended(machine: Machine) -> End | None:
+    """Why there is nothing to start now; None where there is."""
+    try:
+        found = jobs.ended(machine.job)
+        stopped = machine.is_asked_to_stop()
+    except Exception as error:  # each kind of bucket raises its own
+        print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
+        return None
+    if found is not None:
+        return End(found["status"], "the run has ended")
+    if stopped:
+        return End(Status.RESTART_ME, "asked to stop", is_final=False)
+    if machine.is_over_budget():
+        over = "the hours of the budget are over"
+        return End(Status.RESTART_ME, over, is_final=False)
+    return None
 
 
 def check(machine: Machine) -> None:
@@ -191,9 +210,11 @@ def check(machine: Machine) -> None:
         InputError: it has other code than the job, or may not write to the bucket.
     """
     try:
-        job = json.loads((machine.pod / "job.json").read_text())
+        job = jobs.current(remote.at(machine.facts.bucket), machine.facts.name)
     except Exception as error:  # each kind of bucket raises its own
         raise UnfitError(f"the bucket cannot be read: {error}") from error
+    if job is None:
+        raise UnfitError("the bucket has no job any more")
     here = Path.cwd().name
     if not job["code"] == machine.job["code"] == here:
         raise InputError(
@@ -216,7 +237,7 @@ def check(machine: Machine) -> None:
         ) from error
     if "JAX_PLATFORMS" in os.environ:
         return
-    wanted, seen = machine.facts["devices_a_host"], len(_chips())
+    wanted, seen = machine.facts.devices_a_host, len(_chips())
     if seen != wanted:
         raise UnfitError(f"{seen} chips are seen, {wanted} expected")
     if holder := _holder():
@@ -225,11 +246,14 @@ def check(machine: Machine) -> None:
 
 def _study(machine: Machine, attempt: int) -> int:
     """Runs the study once; SIGTERM is handed to it where it is to end."""
+    try:
+        arguments, folder = _arguments(machine)
+    except Exception as error:  # of the bucket, or of what was pushed
+        print(f"worker: {error}", file=sys.stderr, flush=True)
+        return Status.GIVE_UP if isinstance(error, InputError) else Status.RESTART_ME
     machine.say(phase="running", attempt=attempt)
     # -P: of the code that was unpacked, whatever the folder holds.
-    program = machine.job["program"]
-    words = [sys.executable, "-P", "-m", program, *machine.job["words"]]
-    words += ["--out", machine.job["out"]]
+    words = [sys.executable, "-P", "-m", machine.job["program"], *arguments]
     log = machine.work / "study.log"
     environment = {**os.environ, **machine.role.environment()}
     paths = [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -240,7 +264,7 @@ def _study(machine: Machine, attempt: int) -> int:
         process = subprocess.Popen(
             words,
             env=environment,
-            cwd=machine.job["folder"],
+            cwd=folder,
             stdout=said,
             stderr=subprocess.STDOUT,
         )
@@ -252,6 +276,23 @@ def _study(machine: Machine, attempt: int) -> int:
     finally:
         ended.set()
         watch.join()
+
+
+def _arguments(machine: Machine) -> tuple[list[str], str | Path | None]:
+    """What the study is told, alike on all machines, and the folder it starts in."""
+    job = machine.job
+    if not remote.is_remote(job["out"]):
+        return [*job["words"], "--out", job["out"]], job["folder"]
+    found = []
+    for word in job["words"]:
+        flag, is_flag, value = word.rpartition("=")
+        if remote.is_remote(value):
+            machine.say(phase="fetching", what=value)
+            path = inputs.fetch(value, machine.work / "inputs")
+            word = f"{flag}{is_flag}{path.relative_to(machine.work)}"
+        found.append(word)
+    found += ["--out", f"runs/{job['id']}", "--bucket", job["out"]]
+    return found, machine.work
 
 
 def _watch(
@@ -271,7 +312,7 @@ def _watch(
                 elif time.monotonic() > asked + patience:
                     process.kill()
             if (now := log.stat().st_size) != size:
-                jobs.write(copy, log.read_bytes())
+                remote.copy(log, copy)
                 size = now
         except Exception as error:  # the study goes on without: the next look may do
             print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
@@ -279,7 +320,7 @@ def _watch(
             return
 
 
-def _role(facts: Mapping[str, Any]) -> meeting.HostsConfig:
+def _role(facts: Facts) -> meeting.HostsConfig:
     """By the environment where it names one, else by Google Cloud's metadata."""
     if (role := meeting.from_environment()) is not None:
         return role
@@ -290,10 +331,10 @@ def _role(facts: Mapping[str, Any]) -> meeting.HostsConfig:
         for line in _metadata("tpu-env").splitlines()
         if line.startswith("MEGASCALE_")
     )
-    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts["hosts_a_slice"]
+    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts.hosts_a_slice
     first = slices.get("MEGASCALE_COORDINATOR_ADDRESS", address).split(":")[0]
     return meeting.HostsConfig(
-        coordinator=f"{first}:{PORT}", hosts=facts["hosts"], host=number
+        coordinator=f"{first}:{PORT}", hosts=facts.hosts, host=number
     )
 
 
@@ -325,23 +366,17 @@ def _holder() -> tuple[int, str] | None:
 
 
 def _delete_pod(machine: Machine) -> None:
-    """Nothing runs on that nobody needs; without a cloud there is nothing to delete."""
-    facts = machine.facts
-    if not facts.get("project"):
-        return
-    print(f"worker: deleting {facts['name']}", flush=True)
+    """Nothing runs on that nobody needs."""
+    of = machine.facts
+    print(f"worker: deleting {of.name}", flush=True)
     subprocess.run(
         [
             *("gcloud", "compute", "tpus", "queued-resources", "delete"),
-            *(facts["name"], "--project", facts["project"], "--zone", facts["zone"]),
+            *(of.name, "--project", of.project, "--zone", of.zone),
             *("--force", "--quiet", "--async"),
         ],
         check=False,
     )
-
-
-def _write(path: epath.Path, content: Mapping[str, Any]) -> None:
-    jobs.write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

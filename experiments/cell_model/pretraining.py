@@ -20,6 +20,7 @@ import tyro
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
 from experiments.study import CellStudyConfig
+from scmultimodal.data import manifest, mirror
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
@@ -74,6 +75,17 @@ def run(study: Study) -> None:
         seed = study.pretrain.seed
         return data.prepare(study.data, study.recipe, out / "data", seed=seed)
 
+    def make() -> Store:
+        store = prepare(study.out)
+        if given is None:
+            mirror.share(store.path, last=manifest.FILE_NAME)
+        return store
+
+    def take() -> Store:
+        if given is None:
+            mirror.take(study.out / "data")
+        return Store.open(given or study.out / "data")
+
     if study.dry_run:
         with tempfile.TemporaryDirectory() as folder:
             store = prepare(Path(folder))
@@ -82,10 +94,7 @@ def run(study: Study) -> None:
     config = configs.to_json(study)
     del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
-    store = hosts.made_by_main(
-        lambda: prepare(study.out),
-        lambda: Store.open(given or study.out / "data"),
-    )
+    store = hosts.made_by_main(make, take)
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
     held_out = judged.cells(store, store.split("validation"))

@@ -1,29 +1,100 @@
-"""Prepared datasets in a bucket: copied once to the disk of each host.
+"""Files of a bucket; prepared datasets there are copied once to the disk of each host.
 
 Cells are read at random from all shards, a thousand times over: from a disk.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tqdm
 
 from scmultimodal.data import atomic, manifest
 from scmultimodal.schemas.errors import InputError
 
+if TYPE_CHECKING:
+    from etils import epath
+
 CACHE = "SCMULTIMODAL_CACHE"
 """Environment variable that names the folder for copies."""
 
 _FILES_AT_ONCE = 8
+_PART = 2**23
+"""Bytes that are in memory at a time."""
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether a path is one of a bucket: `gs://…`, `s3://…`."""
+    """Whether a path is one of a bucket: `gs://…`, `s3://…`, `file://…`."""
     return "://" in os.fspath(path)
+
+
+def at(address: str | os.PathLike) -> "epath.Path":
+    """A path of a bucket; `file:///…` is a folder that stands for one."""
+    from etils import epath
+    from fsspec import config
+
+    # What was listed once would hide what other machines write since (gcsfs).
+    config.conf.setdefault("gcs", {})["use_listings_cache"] = False
+    return epath.Path(os.fspath(address).removeprefix("file://"))
+
+
+def files(folder: "epath.Path", *, leave: Collection[str] = ()) -> list[str]:
+    """Relative paths of the files of a folder and of those below.
+
+    Args:
+        folder: of a bucket; none there is an empty one.
+        leave: names of folders, wherever they are, that are not looked into.
+    """
+    if not folder.exists():
+        return []
+    names: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            names.append(path.name)
+        elif path.name not in leave:
+            names += [f"{path.name}/{n}" for n in files(path, leave=leave)]
+    return names
+
+
+def write(path: "epath.Path | Path", content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all; makes its folder."""
+    with _whole(path) as target:
+        target.write_bytes(content)
+
+
+def copy(source: "epath.Path | Path", path: "epath.Path | Path") -> str:
+    """Copies a file as `write` does, a part at a time; returns the sha256 of it."""
+    found = hashlib.sha256()
+    with (
+        _whole(path) as target,
+        source.open("rb") as reader,
+        target.open("wb") as writer,
+    ):
+        while part := reader.read(_PART):
+            found.update(part)
+            writer.write(part)
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _whole(path: "epath.Path | Path") -> Iterator["epath.Path | Path"]:
+    """Yields what to write to. Objects of buckets are there once they are closed."""
+    if is_remote(path):
+        yield path
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def local_copy(path: str | os.PathLike) -> Path:
@@ -37,9 +108,7 @@ def local_copy(path: str | os.PathLike) -> Path:
         InputError: there is no prepared dataset, a file of it is damaged, or the bucket
             cannot be reached.
     """
-    from etils import epath
-
-    source = epath.Path(os.fspath(path))
+    source = at(path)
     try:
         content = json.loads((source / manifest.FILE_NAME).read_text())
         digest, files = content["digest"], content["files"]

@@ -18,6 +18,10 @@ class InputError(ValueError):
         return type(self), (self.source, self.problem, self.remedy)
 
 
+class MissingHostError(InputError):
+    """A host did not come: it may yet, where it is slow or is being replaced."""
+
+
 class PreemptedError(RuntimeError):
     """The process was asked to end (SIGTERM) and has saved what it needs to go on."""
 

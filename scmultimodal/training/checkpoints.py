@@ -7,6 +7,9 @@ loses that step alone.
 A step is a folder: Orbax's arrays in `state/`, `metadata.json`, and, written last,
 `manifest.json` with the sha256 of every file. A folder without a manifest is no
 checkpoint. Orbax itself restores a flipped bit without a word.
+
+Of a run folder that is kept in a bucket too (`data.mirror`) the steps are those of the
+bucket: one is saved when it is there, and is fetched where this machine lacks it.
 """
 
 import contextlib
@@ -14,7 +17,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
+from scmultimodal.data import mirror
 from scmultimodal.schemas.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -45,6 +49,7 @@ class CheckpointManager:
         if keep < 1:
             raise InputError("CheckpointManager", f"keep is {keep}", "keep at least 1")
         self.folder, self.keep = Path(folder).absolute(), keep
+        self._bucket = mirror.counterpart(self.folder)
         self._orbax = _of_this_host_alone()
         self._writer = futures.ThreadPoolExecutor(1, "save") if asynchronous else None
         self._pending: futures.Future | None = None
@@ -56,9 +61,10 @@ class CheckpointManager:
         return self._complete()
 
     def _complete(self) -> list[int]:
+        where = self.folder if self._bucket is None else self._bucket
         return sorted(
             int(path.parent.name)
-            for path in self.folder.glob(f"*/{MANIFEST}")
+            for path in where.glob(f"*/{MANIFEST}")
             if path.parent.name.isdecimal()
         )
 
@@ -96,16 +102,18 @@ class CheckpointManager:
         folder = self.folder / str(step)
         try:
             # The step may be of an earlier life of this run.
-            _delete(folder)
+            self._forget(step)
             folder.mkdir(parents=True)
             arrays = ocp.args.StandardSave(_flatten(state))
             self._orbax.save(folder / "state", args=arrays)
             (folder / METADATA).write_text(json.dumps(metadata, indent=1))
             _write(folder / MANIFEST, _manifest(_digests(folder)))
+            if self._bucket is not None:
+                mirror.send_folder(folder, self._bucket / str(step), last=MANIFEST)
         # Orbax tells of a full disk by exceptions of several kinds.
         except Exception as error:
-            with contextlib.suppress(OSError):
-                _delete(folder)
+            with contextlib.suppress(Exception):
+                self._forget(step)
             raise InputError(
                 folder,
                 f"could not be saved ({_first_line(error)})",
@@ -113,10 +121,51 @@ class CheckpointManager:
                 "checkpoint",
             ) from error
         kept = set(self._complete()[-self.keep :])
-        for path in self.folder.iterdir():
-            if path.name.isdecimal() and int(path.name) not in kept:
-                with contextlib.suppress(OSError):
-                    _delete(path)
+        for where in self._places():
+            for path in where.iterdir():
+                if path.name.isdecimal() and int(path.name) not in kept:
+                    with contextlib.suppress(Exception):
+                        _delete(path)
+
+    def clear(self) -> None:
+        """Removes all steps.
+
+        Raises:
+            InputError: they cannot be removed.
+        """
+        self.wait()
+        for step in self._complete():
+            try:
+                self._forget(step)
+            except Exception as error:
+                raise InputError(
+                    self.folder / str(step),
+                    f"cannot be removed ({_first_line(error)})",
+                    "mend permissions, or choose another folder",
+                ) from error
+
+    def _places(self) -> list[Path | epath.Path]:
+        """Here, and in the bucket."""
+        return [self.folder, *([] if self._bucket is None else [self._bucket])]
+
+    def _forget(self, step: int) -> None:
+        for where in reversed(self._places()):
+            _delete(where / str(step))
+
+    def _fetched(self, step: int) -> Path:
+        """The folder of a step on this machine, fetched where the bucket has another.
+
+        Raises:
+            InputError: the bucket cannot be read.
+        """
+        folder = self.folder / str(step)
+        if self._bucket is not None:
+            there, here = self._bucket / str(step), folder / MANIFEST
+            if not (there / MANIFEST).exists():
+                _reject(there, "is not a complete checkpoint")
+            if not here.exists() or here.read_text() != (there / MANIFEST).read_text():
+                mirror.fetch_folder(there, folder)
+        return folder
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict]:
         """Returns the (state, metadata) of a step, bit for bit as saved.
@@ -139,7 +188,7 @@ class CheckpointManager:
     def metadata(self, step: int) -> dict:
         """The metadata of a step, whose files are checked first as `restore` does."""
         self.wait()
-        folder = self.folder / str(step)
+        folder = self._fetched(step)
         _verify(folder)
         return json.loads((folder / METADATA).read_text())
 
@@ -157,11 +206,11 @@ class CheckpointManager:
             self._orbax.close()
 
 
-def _delete(folder: Path) -> None:
+def _delete(folder: Path | epath.Path) -> None:
     """Removes a step, its manifest first: a half-removed step is none."""
     (folder / MANIFEST).unlink(missing_ok=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        epath.Path(folder).rmtree()
 
 
 def _of_this_host_alone() -> ocp.Checkpointer:
@@ -250,7 +299,7 @@ def _verify(folder: Path) -> None:
             _reject(folder / name, "was changed since it was saved (sha256 differs)")
 
 
-def _reject(source: Path, problem: str) -> None:
+def _reject(source: Path | epath.Path, problem: str) -> None:
     raise InputError(
         source, problem, "delete the folder of this step to go on from the one before"
     )

@@ -50,8 +50,9 @@ def join(
         check: raises InputError where this host is not fit to take part.
 
     Raises:
-        InputError: on every host, with the same words: one did not come, came twice,
-            runs something else, or is not fit.
+        InputError: on every host, with the same words: one came twice, runs something
+            else, or is not fit.
+        MissingHostError: one did not come.
     """
     global _watch
     try:

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, MissingHostError
 from scmultimodal.training.connection import Connection
 
 GRACE = 5.0
@@ -124,6 +124,7 @@ def meet(
 
     Raises:
         InputError: see `hosts.join`.
+        MissingHostError: see there.
     """
     hello = {
         "host": config.host,
@@ -153,7 +154,7 @@ def _receive(
             f"cannot be listened at ({error.strerror})",
             "choose another port, or end what listens there",
         ) from error
-    problem = None
+    problem = missing = None
     with listener:
         while len(met) < config.hosts - 1:
             said = None
@@ -165,12 +166,13 @@ def _receive(
             if said is None:
                 if time.monotonic() < deadline:
                     continue
-                missing = sorted(set(range(config.hosts)) - set(hellos))
-                problem = problem or (
-                    f"{len(hellos)} of {config.hosts} hosts came within "
-                    f"{config.meeting_seconds:g} s; missing: "
-                    f"{', '.join(map(str, missing))}"
-                )
+                if problem is None:
+                    missing = sorted(set(range(config.hosts)) - set(hellos))
+                    problem = (
+                        f"{len(hellos)} of {config.hosts} hosts came within "
+                        f"{config.meeting_seconds:g} s; missing: "
+                        f"{', '.join(map(str, missing))}"
+                    )
                 break
             if problem is None and (problem := _unlike(hellos, said, config.hosts)):
                 # The others are to hear of it too, if they are not long in coming.
@@ -183,9 +185,9 @@ def _receive(
         problem = f"host 0 ({hello['name']}): {hello['problem']}"
     if problem is not None:
         for connection in met.values():
-            connection.send({"error": problem})
+            connection.send({"error": problem, "missing": missing is not None})
             connection.close()
-        raise _unfit(config, problem)
+        raise _unfit(config, problem, missing=missing is not None)
     service = f"{name}:{free_port()}"
     for connection in met.values():
         connection.send({"service": service})
@@ -201,7 +203,7 @@ def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection
             break
         except OSError as error:
             if time.monotonic() > deadline:
-                raise InputError(
+                raise MissingHostError(
                     config.coordinator,
                     f"host 0 did not listen there within {config.meeting_seconds:g} s "
                     f"({error})",
@@ -214,14 +216,14 @@ def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection
         # Host 0 began to wait at another time.
         answer = connection.receive(2 * config.meeting_seconds + 5)
     except (TimeoutError, OSError) as error:
-        raise InputError(
+        raise MissingHostError(
             config.coordinator,
             "host 0 ended before all hosts had met",
             "look at what host 0 says",
         ) from error
     if "error" in answer:
         connection.close()
-        raise _unfit(config, answer["error"])
+        raise _unfit(config, answer["error"], missing=answer["missing"])
     return connection, answer["service"]
 
 
@@ -252,8 +254,8 @@ def _unlike(hellos: Mapping[int, dict], said: dict, hosts: int) -> str | None:
     return f"{who}: {said['problem']}" if said["problem"] else None
 
 
-def _unfit(config: HostsConfig, problem: str) -> InputError:
-    return InputError(
+def _unfit(config: HostsConfig, problem: str, *, missing: bool) -> InputError:
+    return (MissingHostError if missing else InputError)(
         config.coordinator,
         problem,
         "every host must run the same command on the same revision, at the same time",

@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 import scmultimodal
-from scmultimodal.data import atomic
+from scmultimodal.data import atomic, mirror
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.checkpoints import CheckpointManager
-from scmultimodal.training.metrics import Averages, MetricsWriter
+from scmultimodal.training.metrics import FILE, Averages, MetricsWriter
 from scmultimodal.training.state import TrainState
 
 PACKAGES = ("jax", "jaxlib", "optax", "orbax-checkpoint", "numpy")
@@ -84,7 +83,7 @@ class RunFolder:
                 atomic.check_writable(manager.folder)
         if step is None:
             if self.writes:
-                shutil.rmtree(self.best.folder, ignore_errors=True)
+                self.best.clear()
         elif not resume:
             raise InputError(
                 self.folder,
@@ -131,6 +130,8 @@ class RunFolder:
             "window": window.dump(),
             "best": self.best_step,
         }
+        # Where the checkpoint is, the records before it are.
+        mirror.send(self.folder / FILE)
         self.checkpoints.save(step, state, metadata)
 
     def is_best(self, value: float, sign: int) -> bool:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from scmultimodal.schemas.errors import (
     InputError,
+    MissingHostError,
     PreemptedError,
     TrainingDivergedError,
 )
 from scmultimodal.schemas.status import Status
 
 _STATUS: Mapping[type[BaseException], Status] = {
+    MissingHostError: Status.RESTART_ME,
     InputError: Status.GIVE_UP,
     TrainingDivergedError: Status.DIVERGED,
     PreemptedError: Status.RESTART_ME,

@@ -94,7 +94,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     difference = configs.first_difference(
         json.loads(path.read_text()),
         _as_json({**of_code(), **config}),
-        ignore={*of_code(), *RUN, "resume", "running"},
+        ignore={*of_code(), *RUN, "bucket", "resume", "running"},
     )
     if difference is not None:
         name, old, new = difference

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +274,41 @@ def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
         builders.checkpoint_arrays(whole)[6],
         builders.checkpoint_arrays(killed)[6],
     )
+
+
+@pytest.mark.long
+def test_machines_with_disks_of_their_own_go_on_from_the_bucket(tmp_path):
+    """One goes with its disk, to the same bits; one host of four goes on from there."""
+    words = ["tpu", "run", *CELLS, *TWO_HOSTS, "--out"]
+    run(*words, f"file://{tmp_path}/whole")
+    lost = tmp_path / "lost"
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", *words, f"file://{lost}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until_there(lost / "checkpoints" / "2" / "manifest.json", launcher)
+    machine = ["pkill", "-KILL", "-f", f"tpu.worker {lost}/pod/machine_0"]
+    assert subprocess.run(machine, check=False).returncode == 0
+    shown, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0
+    assert ["0", "1", "0", "done"] in [
+        line.split()[:2] + line.split()[3:] for line in shown.splitlines()
+    ]
+    arrays = [builders.checkpoint_arrays(tmp_path / out) for out in ("whole", "lost")]
+    jax.tree.map(np.testing.assert_array_equal, arrays[0][6], arrays[1][6])
+    assert not (lost / "runs").exists()
+    assert (lost / "model" / "config.json").is_file()
+    for step in ("4", "6"):
+        shutil.rmtree(lost / "checkpoints" / step)
+    first = lost / "checkpoints" / "2" / "manifest.json"
+    saved = first.stat().st_mtime_ns
+    alone = ["experiments.train", *CELLS, "--out", tmp_path / "alone"]
+    run(*alone, "--bucket", f"file://{lost}", devices=4)
+    found = builders.checkpoint_arrays(lost)[6]
+    for name, array in arrays[0][6].items():
+        np.testing.assert_allclose(found[name], array, 1e-5, 1e-7, err_msg=name)
+    assert first.stat().st_mtime_ns == saved  # It went on from there.
 
 
 def test_a_second_launcher_is_refused(launch, tmp_path):

@@ -203,6 +203,7 @@ def test_facts_for_the_machines(gcloud, do):
         "hosts_a_slice": 4,
         "devices_a_host": 4,
         "budget_seconds": 86_400,
+        "ends_by": "deletion",
     }
     script = (gcloud.folder / "metadata" / "startup-script").read_text()
     assert script == queued_resources.STARTUP.read_text()

@@ -10,22 +10,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from etils import epath
 
+from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.meeting import HostsConfig
 from tpu import jobs, queued_resources, source, worker
+from tpu.facts import Facts
 
 CODE = "c" * 64
 JOB = jobs.Job(words=("some.study",), out="", code=CODE, revision="r", restarts=2)
-FACTS = {
-    "name": "one",
-    "project": "",
-    "zone": "",
-    "hosts": 8,
-    "hosts_a_slice": 4,
-    "devices_a_host": 4,
-    "budget_seconds": 2**30,
-}
+FACTS = Facts(
+    name="one",
+    bucket="",
+    hosts=8,
+    hosts_a_slice=4,
+    devices_a_host=4,
+    budget_seconds=2**30,
+    ends_by="launcher",
+)
 
 
 @pytest.fixture
@@ -36,10 +39,10 @@ def machine(tmp_path, monkeypatch):
     here.mkdir()
     monkeypatch.chdir(here)
     job = dataclasses.replace(JOB, out=str(tmp_path / "run"), pause=0.0)
-    jobs.place(worker.epath.Path(tmp_path / "bucket"), "one", job)
+    jobs.place(epath.Path(tmp_path / "bucket"), "one", job)
     monkeypatch.setattr(worker, "_chips", lambda: ["/dev/accel0"] * 4)
     return worker.Machine(
-        facts=FACTS | {"bucket": str(tmp_path / "bucket")},
+        facts=dataclasses.replace(FACTS, bucket=str(tmp_path / "bucket")),
         job=job.as_json(),
         role=HostsConfig(coordinator="here:1", hosts=2, host=1),
         work=tmp_path,
@@ -57,9 +60,9 @@ def test_other_code_than_asked_for(machine, tmp_path):
     path.write_text(json.dumps(machine.job | {"code": "d" * 64}))
     with pytest.raises(InputError, match=r"^host 1 \(.*has code c{12}, .* for d{12}"):
         worker.check(machine)
-    status, why = worker.work(machine)
-    assert status == 2
-    assert "host 1" in why
+    end = worker.work(machine)
+    assert end.status == 2
+    assert "host 1" in end.why
 
 
 def test_a_bucket_that_may_not_be_written(machine, tmp_path):
@@ -82,7 +85,7 @@ def test_chips_that_are_not_free_may_be_later(
     monkeypatch.setattr(worker, name, lambda: found)
     with pytest.raises(worker.UnfitError, match=words):
         worker.check(machine)
-    assert worker.work(machine) == (75, "started 3 times")
+    assert worker.work(machine) == worker.End(75, "started 3 times")
     assert capfd.readouterr().err.count("worker: ") == 3
     said = json.loads((machine.said / "1.json").read_text())
     assert (said["phase"], said["attempt"]) == ("unfit", 2)
@@ -100,15 +103,36 @@ def test_a_process_that_holds_a_chip_is_found(monkeypatch, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("ends_by", "host", "deleted"),
+    [("deletion", 0, True), ("deletion", 1, False), ("launcher", 0, False)],
+)
+def test_who_deletes_the_pod_when_all_is_done(
+    machine, monkeypatch, ends_by, host, deleted
+):
+    ended = dataclasses.replace(
+        machine,
+        facts=dataclasses.replace(machine.facts, ends_by=ends_by),
+        role=dataclasses.replace(machine.role, host=host),
+    )
+    calls = []
+    monkeypatch.setattr(worker, "read", lambda _: ended)
+    monkeypatch.setattr(worker, "work", lambda _: worker.End(2, "the input is wrong"))
+    monkeypatch.setattr("subprocess.run", lambda words, check: calls.append(words))
+    assert worker.main(["folder"]) == 2
+    assert [words[5:7] for words in calls] == [["one", "--project"]] * deleted
+
+
 def test_hours_that_are_over(machine):
     late = dataclasses.replace(machine, deadline=0.0)
-    assert worker.work(late) == (75, "the hours of the budget are over")
+    over = "the hours of the budget are over"
+    assert worker.work(late) == worker.End(75, over, is_final=False)
 
 
 def test_a_stop_is_taken_back_by_the_next_job(machine, tmp_path):
-    bucket = worker.epath.Path(tmp_path / "bucket")
+    bucket = epath.Path(tmp_path / "bucket")
     (bucket / "pods" / "one" / "stop").touch()
-    assert worker.work(machine) == (75, "asked to stop")
+    assert worker.work(machine) == worker.End(75, "asked to stop", is_final=False)
     jobs.place(bucket, "one", JOB)
     assert not machine.is_asked_to_stop()
 
@@ -187,15 +211,15 @@ def start(folder, *, work=None, **environment):
 
 
 def pod_of(folder, **facts):
-    facts = FACTS | {"bucket": str(folder / "bucket")} | facts
-    (folder / "pod.json").write_text(json.dumps(facts))
+    told = dataclasses.replace(FACTS, bucket=str(folder / "bucket"), **facts)
+    (folder / "pod.json").write_text(told.as_json())
 
 
 def test_damaged_code_is_not_run(tmp_path):
     pod_of(tmp_path)
-    bucket = worker.epath.Path(tmp_path / "bucket")
+    bucket = epath.Path(tmp_path / "bucket")
     jobs.place(bucket, "one", dataclasses.replace(JOB, out=str(tmp_path / "run")))
-    jobs.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
+    remote.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
     done = start(tmp_path, SCMULTIMODAL_PYTHON="/bin/false")
     assert done.returncode == 2
     assert "is not what its name says; push it again" in done.stdout
@@ -203,7 +227,7 @@ def test_damaged_code_is_not_run(tmp_path):
 
 
 def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
-    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1)
+    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1, ends_by="deletion")
     program = tmp_path / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
