@@ -3,25 +3,31 @@
     python -m tpu check  --config pod.toml   what is at hand: account, chips, bucket
     python -m tpu up     --config pod.toml   ask for the pod, unless it is there
     python -m tpu wait   --config pod.toml   until it is there; asks again if taken away
-    python -m tpu status --config pod.toml   how it is
-    python -m tpu down   --config pod.toml   delete it
+    python -m tpu push data/three --config pod.toml   send data to the bucket
+    python -m tpu run STUDY --config pod.toml …       what its machines are to run
+    python -m tpu status --config pod.toml   pod, job and machines
+    python -m tpu logs   --config pod.toml   what a machine says
+    python -m tpu stop   --config pod.toml   save and end the study
+    python -m tpu down   --config pod.toml   give the pod back
     python -m tpu run STUDY --backend local --hosts 2 --out RUN   on this machine
 
-Every verb is safe to repeat, and shows its commands with --dry-run. A pod is described
-by a TOML file (tpu/pods/), each number of which a flag overrides: --pod.zone, …
+Every verb is safe to repeat, and shows with --dry-run what it would change. A pod is
+described by a TOML file (tpu/pods/), each number of which a flag overrides:
+--pod.zone, …
 """
 
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
+from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
-from tpu import backends, local, pod
+from tpu import backends, jobs, launch, local, pod
 from tpu.backends import Backend
 from tpu.pod import ABSENT, Pod
 from tpu.shell import Shell
@@ -36,50 +42,93 @@ class OfPod:
     config: Path | None = None
     """TOML file with its numbers."""
     dry_run: bool = False
-    """Show the commands that change something, and run none."""
+    """Show what would be changed, and change nothing."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where the pod comes from."""
+        return backends.of(self.pod, Shell(dry=self.dry_run))
 
 
-def _up(pod: Backend) -> int:
-    print(f"{pod.pod.name}: {pod.up()}")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Push(OfPod):
+    """What `push` is told."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files and folders of this machine."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Logs(OfPod):
+    """What `logs` is told."""
+
+    host: int = 0
+    """Which machine."""
+    follow: bool = False
+    """Stay until the job has ended."""
+
+
+def _up(told: OfPod) -> int:
+    if not told.dry_run:
+        with remote.access(told.pod.bucket, "read"):
+            jobs.clear_ended(remote.at(told.pod.bucket), told.pod.name)
+    print(f"{told.pod.name}: {told.backend.up()}")
     return Status.DONE
 
 
-def _wait(pod: Backend) -> int:
-    pod.wait()
+def _wait(told: OfPod) -> int:
+    told.backend.wait()
     return Status.DONE
 
 
-def _status(pod: Backend) -> int:
+def _push(told: Push) -> int:
+    for path in told.paths:
+        launch.push(told.pod, path, dry=told.dry_run)
+    return Status.DONE
+
+
+def _status(told: OfPod) -> int:
     """Status 0 where it is there or asked for, else 2."""
-    state = pod.state()
-    one = pod.pod
+    state, one = told.backend.state(), told.pod
     print(
         f"{one.name}: {state}; {one.nodes} × {one.accelerator_type}, "
         f"{one.chips} chips on {one.hosts} hosts, {one.zone}"
     )
+    print(launch.describe(one))
     return Status.GIVE_UP if state == ABSENT else Status.DONE
 
 
-def _down(pod: Backend) -> int:
-    pod.down()
+def _logs(told: Logs) -> int:
+    return launch.logs(told.pod, host=told.host, follow=told.follow)
+
+
+def _stop(told: OfPod) -> int:
+    return launch.stop(told.pod, dry=told.dry_run)
+
+
+def _down(told: OfPod) -> int:
+    told.backend.down()
     return Status.DONE
 
 
-def _check(pod: Backend) -> int:
+def _check(told: OfPod) -> int:
     """Status 2 where something is not at hand."""
-    found = pod.check()
+    found = told.backend.check()
     width = max(len(what) for what, _, _ in found)
     for what, _, how in found:
         print(f"{what:<{width}}  {how}")
     return Status.DONE if all(there for _, there, _ in found) else Status.GIVE_UP
 
 
-OF_POD: dict[str, Callable[[Backend], int]] = {
-    "check": _check,
-    "up": _up,
-    "wait": _wait,
-    "status": _status,
-    "down": _down,
+OF_POD: dict[str, tuple[type[OfPod], Callable[[Any], int]]] = {
+    "check": (OfPod, _check),
+    "up": (OfPod, _up),
+    "wait": (OfPod, _wait),
+    "push": (Push, _push),
+    "status": (OfPod, _status),
+    "logs": (Logs, _logs),
+    "stop": (OfPod, _stop),
+    "down": (OfPod, _down),
 }
 VERBS = (*OF_POD, "run")
 
@@ -99,24 +148,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    where = local if _after("--backend", arguments) == "local" else launch
     command, of_study = tyro.cli(
-        local.Run,
-        args=arguments,
+        where.Run,
+        args=[*_of_file(arguments), *arguments],
         return_unknown_args=True,
-        description=local.__doc__,
+        description=where.__doc__,
         prog="python -m tpu run",
     )
-    return local.run(command, of_study)
+    if isinstance(command, local.Run):
+        return local.run(command, of_study)
+    backend = backends.of(command.pod, Shell(dry=command.dry_run))
+    return launch.run(command, of_study, backend)
 
 
 def _of_pod(verb: str, arguments: Sequence[str]) -> int:
-    command = tyro.cli(
-        OfPod,
-        args=[*_of_file(arguments), *arguments],
-        description=__doc__,
-        prog=f"python -m tpu {verb}",
+    kind, do = OF_POD[verb]
+    return do(
+        tyro.cli(
+            kind,
+            args=[*_of_file(arguments), *arguments],
+            description=__doc__,
+            prog=f"python -m tpu {verb}",
+        )
     )
-    return OF_POD[verb](backends.of(command.pod, Shell(dry=command.dry_run)))
 
 
 def _of_file(arguments: Sequence[str]) -> list[str]:
@@ -135,12 +190,18 @@ def _of_file(arguments: Sequence[str]) -> list[str]:
 
 
 def _named(arguments: Sequence[str]) -> dict[str, Any]:
-    for before, after in zip(arguments, [*arguments[1:], ""], strict=True):
-        if before == "--config":
-            return pod.read(Path(after))
-        if before.startswith("--config="):
-            return pod.read(Path(before.removeprefix("--config=")))
-    return {}
+    path = _after("--config", arguments)
+    return pod.read(Path(path)) if path else {}
+
+
+def _after(flag: str, arguments: Sequence[str]) -> str:
+    """The value of a flag; empty where it is not given."""
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == flag:
+            return after
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+    return ""
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ class Backend(Protocol):
         """That is asked for."""
         ...
 
+    @property
+    def active(self) -> str:
+        """The state in which its machines are there."""
+        ...
+
     def state(self) -> str:
         """Of the pod, in the words of the back end, or `pod.ABSENT`."""
         ...

@@ -85,7 +85,9 @@ def find(address: str) -> Files:
     Raises:
         InputError: there is none.
     """
-    if listed := _read(remote.at(address), LIST):
+    with remote.access(address, "read"):
+        listed = _read(remote.at(address), LIST)
+    if listed:
         return listed
     raise InputError(
         address,
@@ -111,14 +113,8 @@ def _fact(path: Path) -> dict[str, Any]:
 
 
 def _send(source: Path, target: epath.Path, fact: dict[str, Any]) -> None:
-    try:
+    with remote.access(target, "written"):
         found = remote.copy(source, target)
-    except Exception as error:  # each kind of bucket raises its own
-        raise InputError(
-            target,
-            f"cannot be written ({type(error).__name__}: {error})",
-            "mend it; the same call goes on from there",
-        ) from error
     if found != fact["sha256"]:
         raise InputError(source, "changed while it was sent", "push it again")
 

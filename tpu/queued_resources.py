@@ -39,6 +39,11 @@ class QueuedResources:
     pod: Pod
     shell: Shell
 
+    @property
+    def active(self) -> str:
+        """The state in which its machines are there."""
+        return ACTIVE
+
     def state(self) -> str:
         """Of the request, as Google Cloud names it, or ABSENT."""
         try:

@@ -5,7 +5,6 @@ All else is fetched when a run begins, and sent when it ends.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +44,7 @@ def kept(
         yield
         return
     folder, there = folder.absolute(), remote.at(address)
-    with _of_bucket(there, "read"):
+    with remote.access(there, "read"):
         names = remote.files(there, leave=LEFT)
         _copy(there, folder, names)
     sent = {name: stamp for name, stamp in _stamps(folder).items() if name in names}
@@ -78,7 +77,7 @@ def send(path: Path) -> None:
         InputError: the bucket cannot be written.
     """
     if (there := counterpart(path)) is not None and path.exists():
-        with _of_bucket(there, "written"):
+        with remote.access(there, "written"):
             remote.copy(path, there)
 
 
@@ -92,7 +91,7 @@ def share(folder: Path, *, last: str) -> None:
     """
     if (there := counterpart(folder)) is None:
         return
-    with _of_bucket(there, "read"):
+    with remote.access(there, "read"):
         same = (there / last).exists() and (
             (there / last).read_bytes() == (folder / last).read_bytes()
         )
@@ -117,7 +116,7 @@ def send_folder(folder: Path, there: "epath.Path", *, last: str) -> None:
         InputError: the bucket cannot be written.
     """
     names = [n for n in _stamps(folder) if n != last]
-    with _of_bucket(there, "written"):
+    with remote.access(there, "written"):
         _copy(folder, there, names)
         _copy(folder, there, [last])
 
@@ -128,7 +127,7 @@ def fetch_folder(there: "epath.Path", folder: Path) -> None:
     Raises:
         InputError: the bucket cannot be read.
     """
-    with _of_bucket(there, "read"), atomic.folder(folder) as temporary:
+    with remote.access(there, "read"), atomic.folder(folder) as temporary:
         _copy(there, temporary, remote.files(there))
 
 
@@ -141,7 +140,7 @@ def _send_changed(
     if writes():
         now = _stamps(folder)
         changed = [n for n in now if now[n] != sent.get(n) and not _is_left(n)]
-        with _of_bucket(there, "written"):
+        with remote.access(there, "written"):
             _copy(folder, there, changed)
 
 
@@ -164,17 +163,3 @@ def _is_left(name: str) -> bool:
 def _copy(source, target, names: Iterable[str]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(lambda name: remote.copy(source / name, target / name), names))
-
-
-@contextlib.contextmanager
-def _of_bucket(there: "epath.Path", done: str) -> Iterator[None]:
-    """Says which address it is; each kind of bucket raises its own errors."""
-    try:
-        yield
-    except Exception as error:
-        raise InputError(
-            os.fspath(there),
-            f"cannot be {done} ({type(error).__name__}: {error})",
-            "check address and credentials (gs:// takes the extra gcs); the same call "
-            "goes on from the last checkpoint",
-        ) from error

@@ -44,6 +44,29 @@ def at(address: str | os.PathLike) -> "epath.Path":
     return epath.Path(os.fspath(address).removeprefix("file://"))
 
 
+@contextlib.contextmanager
+def access(address: "str | epath.Path", done: str) -> Iterator[None]:
+    """Names the address where a bucket raises; each kind has errors of its own.
+
+    Args:
+        address: that is read or written.
+        done: what cannot be done there: "read" or "written".
+
+    Raises:
+        InputError: anything was raised.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            os.fspath(address),
+            f"cannot be {done} ({type(error).__name__}: {error})",
+            "check address and credentials (gs:// takes the extra gcs)",
+        ) from error
+
+
 def files(folder: "epath.Path", *, leave: Collection[str] = ()) -> list[str]:
     """Relative paths of the files of a folder and of those below.
 

@@ -7,16 +7,9 @@ import pytest
 
 from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
-from tests import fake_bucket
 from tpu import inputs
 
 ADDRESS = "gs://bucket/data/three"
-
-
-@pytest.fixture
-def bucket():
-    with fake_bucket.open_bucket() as bucket:
-        yield bucket
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ def test_a_push_that_was_broken_off_goes_on(bucket, store, monkeypatch, tmp_path
     """Until it has ended, nothing was pushed."""
     monkeypatch.setattr(inputs, "SAVE_EVERY", -1.0)
     bucket.refuses = "shards/1.npy"
-    with pytest.raises(InputError, match=r"1\.npy: cannot be written .*403.*goes on"):
+    with pytest.raises(InputError, match=r"1\.npy: cannot be written .*403"):
         inputs.push(store, ADDRESS)
     with pytest.raises(InputError, match="was not pushed, or not to its end"):
         inputs.fetch(ADDRESS, tmp_path / "inputs")

@@ -1,0 +1,296 @@
+"""A job on a pod: placed in the bucket, followed, looked at, stopped.
+
+Machines look for their job there by themselves: a lost connection, or a laptop that is
+closed, changes nothing.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from etils import epath
+
+from scmultimodal.data import remote
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.status import Status
+from scmultimodal.workflows import provenance
+from tpu import inputs, jobs, source
+from tpu.backends import Backend
+from tpu.jobs import Job
+from tpu.pod import Pod
+from tpu.shell import CommandError
+
+LOOK_EVERY = 30.0
+"""Seconds between looks at a job."""
+PATIENCE = 300.0
+"""Seconds that machines have to end their study when they are asked to stop."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A study on a pod."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Such as cell_model.pretraining; flags that are not named here are its own."""
+    pod: Pod
+    """Which."""
+    config: Path | None = None
+    """TOML file with its numbers."""
+    out: str | None = None
+    """Run folder: a name below BUCKET/runs, or an address; by default that of the
+    job, which study and flags give."""
+    follow: bool = False
+    """Stay, show what host 0 says, and ask for the pod anew where it is taken away."""
+    restarts: int = 8
+    """How often a machine starts the study again at most."""
+    heartbeat_seconds: float = 30.0
+    """Silence after which a host counts as dead."""
+    meeting_seconds: float = 600.0
+    """How long hosts wait for each other at the start."""
+    dry_run: bool = False
+    """Show what would be written, and write nothing."""
+
+
+def run(command: Run, of_study: Sequence[str], backend: Backend) -> int:
+    """Places a job, unless it runs there already; returns a `Status`.
+
+    Raises:
+        InputError: the pod runs another job, or the study needs what is not pushed.
+    """
+    pod = command.pod
+    bucket = remote.at(pod.bucket)
+    code, packed = source.pack()
+    job = _job(command, of_study, code)
+    if command.dry_run:
+        print(f"write {bucket}/code/{code}.tar.gz  ({len(packed):,} bytes)")
+        print(f"write {bucket}/pods/{pod.name}/job.json")
+        print(json.dumps(job.as_json(), indent=1))
+        return Status.DONE
+    with remote.access(pod.bucket, "read"):
+        for word in job.words:
+            _check(word)
+        placed = _is_placed(bucket, pod.name, job)
+    if placed:
+        print(f"{pod.name} has {job.id} already")
+    else:
+        with remote.access(pod.bucket, "written"):
+            jobs.push_code(bucket)
+            jobs.place(bucket, pod.name, job)
+        print(f"{pod.name} gets {job.id}")
+    print(f"run folder {job.out}")
+    return follow(backend, job.as_json()) if command.follow else Status.DONE
+
+
+def push(pod: Pod, path: Path, *, name: str | None = None, dry: bool = False) -> str:
+    """Sends a file or folder to BUCKET/data; returns its address there."""
+    address = f"{pod.bucket.rstrip('/')}/data/{name or path.resolve().name}"
+    if dry:
+        print(f"send {path} to {address}")
+        return address
+    sent = inputs.push(path, address)
+    size = sum(fact["bytes"] for fact in sent.values())
+    print(f"{address}  ({len(sent)} files sent, {size:,} bytes)")
+    return address
+
+
+def follow(backend: Backend, job: dict[str, Any]) -> int:
+    """Shows what host 0 says until the job has ended; returns its status.
+
+    A pod that was taken away is asked for again, as long as there is a new checkpoint
+    each time, or `recreate` times without one.
+
+    Raises:
+        InputError: it was taken away too often; nothing is left in the queue.
+    """
+    shown, reached, left = 0, -1, backend.pod.recreate
+    while True:
+        try:
+            there = backend.state() == backend.active
+            end = jobs.ended(job)
+            shown = _show(jobs.said_of(job["out"]) / "0.log", shown)
+        except CommandError as error:
+            if not error.may_pass:
+                raise
+            print(f"tpu: {error}", file=sys.stderr)
+            there, end = True, None
+        except Exception as error:  # of the bucket: the next look may do
+            print(f"tpu: the bucket: {error}", file=sys.stderr)
+            there, end = True, None
+        if end is not None:
+            print(f"\n{table(job)}\nhost {end['host']}: {end['why']}")
+            return end["status"]
+        if not there:
+            newest = _newest_step(job)
+            left = backend.pod.recreate if newest > reached else left - 1
+            reached = max(newest, reached)
+            if left < 0:
+                backend.down()
+                raise InputError(
+                    backend.pod.name,
+                    f"was taken away {1 + backend.pod.recreate} times without a new "
+                    "checkpoint",
+                    "save more often, or ask for chips that are not spot",
+                )
+            backend.wait()
+        time.sleep(LOOK_EVERY)
+
+
+def stop(pod: Pod, *, dry: bool = False) -> int:
+    """Asks the machines to save and to end their study, and waits until they have.
+
+    Returns:
+        RESTART_ME where one has not said so in time.
+    """
+    bucket = remote.at(pod.bucket)
+    path = jobs.stop_of(bucket, pod.name)
+    if dry:
+        print(f"write {path}")
+        return Status.DONE
+    with remote.access(path, "written"):
+        job = jobs.current(bucket, pod.name)
+        remote.write(path, b"")
+    if job is None:
+        print(f"{pod.name} has no job")
+        return Status.DONE
+    deadline = time.monotonic() + PATIENCE
+    while running := [h for h in hosts(job) if h["phase"] != "ended"]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(min(LOOK_EVERY, PATIENCE) / 6)
+    print(table(job))
+    print(f"{pod.name} is still there, and costs: `run` goes on, `down` gives it back")
+    return Status.RESTART_ME if running else Status.DONE
+
+
+def logs(pod: Pod, *, host: int, follow: bool) -> int:
+    """Shows what a host says, to the end of the job where it is followed."""
+    job = _current(pod)
+    path, shown = jobs.said_of(job["out"]) / f"{host}.log", 0
+    while True:
+        end = jobs.ended(job)
+        shown = _show(path, shown)
+        if end is not None or not follow:
+            if not shown:
+                print(f"host {host} has said nothing yet\n{table(job)}")
+            return Status.DONE
+        time.sleep(LOOK_EVERY)
+
+
+def describe(pod: Pod) -> str:
+    """The job of a pod and its machines, for people."""
+    with remote.access(pod.bucket, "read"):
+        job = jobs.current(remote.at(pod.bucket), pod.name)
+        if job is None:
+            return "no job"
+        end = jobs.ended(job)
+        how = f"ended with {end['status']}: {end['why']}" if end else "not ended"
+        if jobs.stop_of(remote.at(pod.bucket), pod.name).exists():
+            how += ", asked to stop"
+        return f"{job['id']}, {how}\nrun folder {job['out']}\n{table(job)}"
+
+
+def hosts(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """How each machine said that it is, by number."""
+    folder = jobs.said_of(job["out"])
+    if not folder.exists():
+        return []
+    paths = [p for p in folder.iterdir() if p.suffix == ".json" and p.stem.isdecimal()]
+    found = filter(None, map(jobs.read_json, paths))
+    return sorted(found, key=lambda said: said["host"])
+
+
+def table(job: dict[str, Any]) -> str:
+    """The same, for people."""
+    lines = [f"{'host':>5} {'phase':<9} {'start':>5}  {'said at':<25} why"]
+    lines += [
+        f"{one['host']:>5} {one['phase']:<9} {1 + one.get('attempt', 0):>5}  "
+        f"{one['time']:<25} {one.get('why', '')}".rstrip()
+        for one in hosts(job)
+    ]
+    return "\n".join(lines)
+
+
+def _job(command: Run, of_study: Sequence[str], code: str) -> Job:
+    job = Job(
+        words=(command.study, *of_study),
+        out="",
+        code=code,
+        revision=provenance.git_revision(),
+        restarts=command.restarts,
+        heartbeat_seconds=command.heartbeat_seconds,
+        meeting_seconds=command.meeting_seconds,
+    )
+    out = command.out or job.id
+    if not remote.is_remote(out):
+        out = f"{command.pod.bucket.rstrip('/')}/runs/{out}"
+    return dataclasses.replace(job, out=out)
+
+
+def _check(word: str) -> None:
+    """Raises where a machine of a pod would not find what a word names."""
+    value = word.rpartition("=")[2]
+    if remote.is_remote(value):
+        inputs.find(value)
+    elif os.sep in value and Path(value).exists():
+        raise InputError(
+            value,
+            "is on this machine, and machines of a pod do not see it",
+            f"run `python -m tpu push {value}`, and give the address that it says",
+        )
+
+
+def _is_placed(bucket: epath.Path, pod: str, job: Job) -> bool:
+    """Whether the pod has this job; raises where it runs another."""
+    has = jobs.current(bucket, pod)
+    is_free = (
+        has is None or jobs.ended(has) is not None or jobs.stop_of(bucket, pod).exists()
+    )
+    if is_free:
+        return False
+    if (has["id"], has["out"]) != (job.id, job.out):
+        raise InputError(
+            pod, f"runs {has['id']}", "wait for it, or `python -m tpu stop`"
+        )
+    if has["code"] != job.code:
+        raise InputError(
+            pod,
+            f"runs {job.id} with other code",
+            "`python -m tpu stop`, then run again",
+        )
+    return True
+
+
+def _current(pod: Pod) -> dict[str, Any]:
+    with remote.access(pod.bucket, "read"):
+        job = jobs.current(remote.at(pod.bucket), pod.name)
+    if job is None:
+        raise InputError(pod.name, "has no job", "give it one: `python -m tpu run`")
+    return job
+
+
+def _show(log: epath.Path, shown: int) -> int:
+    """Prints what was said beyond `shown` bytes; returns how many there are now."""
+    try:
+        content = log.read_bytes()
+    except FileNotFoundError:
+        return shown
+    if len(content) < shown:
+        shown = 0  # Of a new machine.
+    sys.stdout.write(content[shown:].decode(errors="replace"))
+    sys.stdout.flush()
+    return len(content)
+
+
+def _newest_step(job: dict[str, Any]) -> int:
+    """Of the checkpoints in the bucket; -1 where there is none."""
+    folder = remote.at(job["out"]) / "checkpoints"
+    try:
+        return max(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
+    except (FileNotFoundError, ValueError):
+        return -1
