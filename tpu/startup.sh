@@ -7,6 +7,7 @@
 #   SCMULTIMODAL_POD     file with the facts of the pod, in place of metadata
 #   SCMULTIMODAL_WORK    folder of this machine
 #   SCMULTIMODAL_PYTHON  a Python that has all it needs: none is brought
+#   SCMULTIMODAL_EVERY   seconds between looks at the bucket
 set -euo pipefail
 
 readonly UV=0.9.9
@@ -87,7 +88,7 @@ pause() {
     wait ${watchdog:+"$watchdog"}
     exit 75
   fi
-  sleep 10
+  sleep "${SCMULTIMODAL_EVERY:-10}"
 }
 
 # Brings the code of a job, where it is not there.

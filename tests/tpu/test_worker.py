@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from etils import epath
 from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.meeting import HostsConfig
-from tpu import jobs, queued_resources, source, worker
+from tpu import inputs, jobs, queued_resources, source, worker
 from tpu.facts import Facts
 
 CODE = "c" * 64
@@ -195,14 +196,22 @@ def test_the_same_files_are_the_same_code(tmp_path):
         source.pack(tmp_path)
 
 
-def start(folder, *, work=None, **environment):
+def environment(folder, **more):
+    """Of a machine without a cloud."""
+    return {
+        **os.environ,
+        "SCMULTIMODAL_WORK": str(folder / "work"),
+        "SCMULTIMODAL_POD": str(folder / "pod.json"),
+        "SCMULTIMODAL_EVERY": "0.05",
+        **more,
+    }
+
+
+def start(folder, **more):
     """The startup script on a machine without a cloud."""
     return subprocess.run(
         ["bash", str(queued_resources.STARTUP)],
-        env=os.environ
-        | {"SCMULTIMODAL_WORK": str(work or folder / "work")}
-        | {"SCMULTIMODAL_POD": str(folder / "pod.json")}
-        | environment,
+        env=environment(folder, **more),
         capture_output=True,
         text=True,
         timeout=120,
@@ -246,3 +255,88 @@ def test_the_startup_script_is_clean():
     program = str(Path(sys.executable).with_name("shellcheck"))
     found = subprocess.run([program, script], capture_output=True, check=False)
     assert (found.returncode, found.stdout) == (0, b"")
+
+
+def test_a_study_of_a_bucket_is_told_paths_that_are_the_same_everywhere(
+    machine, bucket, tmp_path
+):
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "manifest.json").write_text("{}")
+    inputs.push(tmp_path / "three", "gs://bucket/data/three")
+    words = ["some.study", "--data=gs://bucket/data/three", "--x", "a=b"]
+    words += ["--start", "gs://bucket/data/three"]
+    job = machine.job | {"words": words, "out": "gs://bucket/runs/one", "id": "some-1"}
+    found = []
+    for folder in ("here", "there"):
+        place = dataclasses.replace(machine, job=job, work=tmp_path / folder)
+        arguments, started_in = worker._arguments(place)
+        assert started_in == tmp_path / folder
+        found.append(arguments)
+    one, another = found
+    assert one == another
+    assert one[0] == "some.study"
+    data = one[1].removeprefix("--data=")
+    assert (tmp_path / "here" / data / "manifest.json").read_text() == "{}"
+    assert one[2:] == [
+        *("--x", "a=b", "--start", data),
+        *("--out", "runs/some-1", "--bucket", "gs://bucket/runs/one"),
+    ]
+
+
+def test_data_that_was_not_pushed_ends_it(machine, bucket, monkeypatch):
+    job = machine.job | {"words": ["s", "gs://bucket/data/x"], "out": "gs://bucket/r"}
+    monkeypatch.setattr(worker, "check", lambda machine: None)
+    end = worker.work(dataclasses.replace(machine, job=job))
+    assert end == worker.End(2, "the study ended")
+
+
+def test_a_bucket_that_is_away_for_a_while_is_waited_for(machine, monkeypatch, capfd):
+    answers = iter([OSError("503")] * 2 + [None] * 9)
+
+    def ended(job):
+        if error := next(answers):
+            raise error
+
+    monkeypatch.setattr(jobs, "ended", ended)
+    monkeypatch.setattr(worker, "_study", lambda machine, attempt: 0)
+    assert worker.work(machine) == worker.End(0, "the study ended")
+    assert capfd.readouterr().err.count("the bucket: 503") == 1
+
+
+def test_starts_that_follow_each_other_wait_longer(machine, monkeypatch):
+    pauses = []
+    job = machine.job | {"pause": 100.0}
+    patient = dataclasses.replace(machine, job=job)
+    monkeypatch.setattr(patient.asked, "wait", pauses.append)
+    monkeypatch.setattr(worker, "_study", lambda machine, attempt: -9)
+    assert worker.work(patient) == worker.End(75, "started 3 times")
+    assert pauses == [100.0, 200.0]
+
+
+def test_a_machine_that_was_stopped_goes_on_with_the_next_job(tmp_path):
+    """On a pod the startup script waits; other ends are ends."""
+    pod_of(tmp_path, project="p", zone="z", budget_seconds=600, ends_by="deletion")
+    place = epath.Path(tmp_path / "bucket")
+    job = dataclasses.replace(JOB, out=str(tmp_path / "run"))
+    jobs.place(place, "one", job)
+    (tmp_path / "work" / "code" / CODE).mkdir(parents=True)
+    python = tmp_path / "python"
+    stop = jobs.stop_of(place, "one")
+    # The first life is asked to stop, and somebody takes that back after a while.
+    python.write_text(
+        f"#!/bin/sh\necho life >> {tmp_path}/lives\n"
+        f"[ $(wc -l < {tmp_path}/lives) = 2 ] && exit 0\n"
+        f"touch {stop}; (sleep 0.2; rm {stop}) & exit 75\n"
+    )
+    python.chmod(0o755)
+    script = subprocess.Popen(
+        ["bash", str(queued_resources.STARTUP)],
+        env=environment(tmp_path, SCMULTIMODAL_PYTHON=str(python)),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert script.wait(120) == 0
+    finally:
+        os.killpg(script.pid, signal.SIGKILL)  # The watchdog of the budget.
+    assert (tmp_path / "lives").read_text() == "life\n" * 2
