@@ -35,7 +35,14 @@ class PrepareRanking:
     out: Path
     """Folder to make."""
     atac: tuple[Path, ...] = ()
-    """Raw counts of cells by peaks: .h5ad or .h5mu; one or more."""
+    """Raw counts of cells by peaks: .h5ad, .h5mu, or an .h5 or a folder by Cell Ranger;
+    one or more."""
+    cells: tuple[Path, ...] = ()
+    """Tables about cells, such as published cell types, whose columns join obs."""
+    chain: Path | None = None
+    """UCSC chain from the assembly of the peaks of --atac to that of the genome."""
+    lift: tuple[Path, ...] = ()
+    """Files of --atac that the chain is for; all if none is named."""
     label: str | None = None
     """Column of obs with the cell types or clusters."""
     batch: str | None = None
@@ -132,11 +139,20 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
     )
     bulk = None if command.label is None else pick(PseudobulkConfig, command)
     tables, read = ranking_inputs.read(
-        atac=command.atac, tracks=command.tracks, config=bulk, layer=command.layer
+        atac=command.atac,
+        tracks=command.tracks,
+        config=bulk,
+        layer=command.layer,
+        cells=command.cells,
+        chain=command.chain,
+        lifted=command.lift,
     )
     split = command.regions
     with Genome.open(command.fasta) as genome:
-        files = [*command.atac, *command.tracks, command.fasta, split]
+        files = [
+            *(inner for path in command.atac for inner in provenance.files_of(path)),
+            *(*command.tracks, *command.cells, command.chain, command.fasta, split),
+        ]
         store = prepare_ranking.run(
             tables,
             genome,

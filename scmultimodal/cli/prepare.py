@@ -33,6 +33,8 @@ class Prepare:
             --genes genes.gtf.gz --out data/three
         scmultimodal prepare --fragments fragments.tsv.gz --peaks peaks.bed \\
             --barcodes cells.tsv --genes genes.gtf.gz --out data/fragments
+        scmultimodal prepare --rna filtered_matrices/ --cells types.tsv \\
+            --label celltype --genes genes.gtf.gz --out data/typed
     """
 
     genes: Path
@@ -53,6 +55,9 @@ class Prepare:
     """Length of a tile."""
     barcodes: Path | None = None
     """List of the cells of fragments; without it those above the knee."""
+    cells: Files = ()
+    """Table about cells, such as published cell types, with a header: its columns join
+    those of obs. One of them holds the cells' names; may be repeated."""
     vocabulary: str = "intersection"
     """Genes: "intersection" or "union" of the datasets with RNA; a file with a list;
     or a prepared dataset or model, whose medians are taken too."""
@@ -117,6 +122,7 @@ def run_prepare(command: Prepare) -> None:
         peaks=command.peaks,
         tile_bp=command.tile_bp,
         barcodes=command.barcodes,
+        cells=command.cells,
         vocabulary=None if shared else Path(command.vocabulary),
     )
     config = prepare.PrepareConfig(

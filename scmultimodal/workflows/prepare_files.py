@@ -18,6 +18,7 @@ from scmultimodal.genome import text_files
 from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
+from scmultimodal.singlecell import cell_annotations
 from scmultimodal.singlecell.genes import gene_mismatch, match_genes
 from scmultimodal.singlecell.inputs import Dataset
 from scmultimodal.workflows import prepare, prepare_plan, provenance, runners
@@ -38,6 +39,7 @@ class Sources:
         peaks: BED of the peaks of fragments; None takes tiles.
         tile_bp: length of a tile.
         barcodes: list of the cells of fragments; None takes those above the knee.
+        cells: tables about cells, whose columns join those of the files.
         vocabulary: a prepared dataset or model whose genes are taken with its
             medians, or a list of genes; None takes what the datasets share.
     """
@@ -50,6 +52,7 @@ class Sources:
     peaks: Path | None = None
     tile_bp: int = 500
     barcodes: Path | None = None
+    cells: Sequence[Path] = ()
     vocabulary: Path | None = None
 
 
@@ -86,6 +89,11 @@ def run(
     with _scratch(out) as folder:
         files = _input_files(sources, config, folder)
         datasets = list(runner.map(open_file, None, files))
+        cells = cell_annotations.join([d.obs for d in datasets], sources.cells)
+        datasets = [
+            dataclasses.replace(dataset, obs=obs)
+            for dataset, obs in zip(datasets, cells, strict=True)
+        ]
         return prepare.run_datasets(
             datasets,
             genes,
@@ -201,12 +209,12 @@ def _provenance(sources: Sources) -> list[dict[str, Any]]:
     others = (sources.annotation, sources.chain, sources.peaks, sources.barcodes)
     if sources.vocabulary is not None and sources.vocabulary.is_file():
         others += (sources.vocabulary,)
+    others += tuple(sources.cells)
     every = [*files, *(path for path in others if path is not None)]
     return [
         provenance.of_file(inner)
         for path in every
-        for inner in (sorted(path.iterdir()) if path.is_dir() else [path])
-        if inner.is_file()
+        for inner in provenance.files_of(path)
     ]
 
 

@@ -75,6 +75,11 @@ def of_file(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": found}
 
 
+def files_of(path: Path) -> list[Path]:
+    """The path itself, or the files of a folder."""
+    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+
+
 def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     """Refuses a folder whose checkpoints this run may not go on from.
 

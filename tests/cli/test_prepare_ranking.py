@@ -13,7 +13,7 @@ from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.genome.spans import SpanConfig
 from scmultimodal.singlecell.pseudobulk import PseudobulkConfig
-from scmultimodal.workflows import prepare_ranking
+from scmultimodal.workflows import prepare_ranking, ranking_inputs
 from scmultimodal.workflows.prepare_ranking import PrepareRankingConfig
 from tests import builders
 
@@ -88,6 +88,73 @@ def test_prepare_ranking_end_to_end(regions, tmp_path, capsys, given):
         (cells,) = provenance["cells"].values()
         assert cells["cells_per_type"] == {"B": 30, "T": 30}
         assert "60 cells, 2 types" in printed
+
+
+def test_cells_of_another_assembly_with_types_of_a_table(regions, tmp_path):
+    """As they are published: peaks 500 bp off, and the types in a file of their own."""
+    cells = anndata.read_h5ad(regions / "cells.h5ad")
+    types = cells.obs.pop("cell_type").rename_axis("cell")
+    types.to_csv(tmp_path / "types.csv")
+    names = cells.var_names.str.extract(r"(.*):(.*)-(.*)")
+    start, end = names[1].astype(int) + 500, names[2].astype(int) + 500
+    cells.var_names = names[0] + ":" + start.astype(str) + "-" + end.astype(str)
+    cells.write_h5ad(tmp_path / "old.h5ad")
+    chain = "".join(
+        f"chain 1 {name} {size + 500} + 500 {size + 500} {name} {size} + 0 {size} "
+        f"{number}\n{size}\n\n"
+        for number, (name, size) in enumerate(GENOME.items())
+    )
+    (tmp_path / "old.chain").write_text(chain)
+    options = {"label": "cell_type", "seed": 4, "num_tokens": 99}
+    old = {"cells": tmp_path / "types.csv", "chain": tmp_path / "old.chain"}
+    new = ranking(regions, tmp_path / "new", atac=regions / "cells.h5ad", **options)
+    lifted = ranking(
+        regions, tmp_path / "lifted", atac=tmp_path / "old.h5ad", **options, **old
+    )
+    for command in (new, lifted):
+        assert cli.main([*command, "--no-figures"]) == 0
+    one, two = (RegionStore.open(tmp_path / name) for name in ("new", "lifted"))
+    assert one.samples == two.samples
+    np.testing.assert_array_equal(one.tokens, two.tokens)
+    np.testing.assert_array_equal(one.values, two.values)
+    (report,) = two.manifest["provenance"]["cells"].values()
+    assert report["liftover"]["lifted"] == cells.n_vars
+    names = [file["name"] for file in two.manifest["provenance"]["files"]]
+    assert names == ["old.h5ad", "types.csv", "old.chain", "genome.fa.gz"]
+
+
+def test_peaks_that_meet_in_the_other_assembly(tmp_path):
+    """By hand: chr1 100-200 is inserted there, and 300 to 200 is left out here."""
+    chain = tmp_path / "a.chain"
+    chain.write_text(
+        "chain 1 chr1 900 + 0 200 chr1 900 + 100 300 1\n200\n\n"
+        "chain 1 chr1 900 + 300 500 chr1 900 + 250 450 2\n200\n\n"
+    )
+    names = [
+        "chr1:320-360",
+        "chr1:10-60",
+        "chr1:160-199",
+        "chr1:210-250",
+        "chr1:400-420",
+    ]
+    atac = builders.annotated([[1, 2, 3, 4, 5]], names)
+    moved, report = ranking_inputs._lift(atac, chain, tmp_path)
+    assert moved.var_names.tolist() == [names[1], names[2], names[4]]
+    assert moved.X.toarray().tolist() == [[2, 3, 5]]
+    places = moved.var[["start", "end"]].to_numpy().tolist()
+    assert places == [[110, 160], [260, 299], [350, 370]]
+    assert report["liftover"]["overlapping"] == 1
+    assert report["liftover"]["lost"] == 1
+
+
+def test_a_file_to_lift_is_one_of_the_cells(regions, tmp_path, capsys):
+    given = {"atac": regions / "cells.h5ad", "label": "cell_type"}
+    command = ranking(regions, tmp_path / "out", lift=regions / "cells.h5ad", **given)
+    assert cli.main(command) == 2
+    assert "--lift: there is no chain. Give it by --chain" in capsys.readouterr().err
+    command = ranking(regions, tmp_path / "out", lift="x", chain="y", **given)
+    assert cli.main(command) == 2
+    assert "x: is to be lifted, and is no --atac" in capsys.readouterr().err
 
 
 def test_options_of_prepare_ranking_arrive(regions, tmp_path):

@@ -384,3 +384,28 @@ def test_names_of_datasets():
     paths = ["x/a.h5ad", "y/a.h5ad", "a_2.h5mu", "s.1.tsv.gz", "s.2.tsv", "a"]
     found = prepare_plan.name_datasets([Path(path) for path in paths])
     assert found == ["a", "a_2", "a_2_2", "s.1", "s.2", "a_3"]
+
+
+def test_types_of_a_table_of_their_own(files, data, tmp_path):
+    """Of two files at once: the table names the cells of both."""
+    types = data["rna"].obs["cell_type"].rename_axis("barcode").astype(str)
+    types.to_csv(tmp_path / "types.tsv", sep="\t")
+    for name, rows in (("one", slice(0, 90)), ("two", slice(90, 180))):
+        rna = data["rna"][rows].copy()
+        rna.obs = pd.DataFrame(index=rna.obs_names)
+        rna.write_h5ad(tmp_path / f"{name}.h5ad")
+    store = prepare_files.run(
+        prepare_files.Sources(
+            files=[(tmp_path / "one.h5ad", "rna"), (tmp_path / "two.h5ad", "rna")],
+            annotation=files / "genes.tsv",
+            cells=(tmp_path / "types.tsv",),
+        ),
+        prepare.PrepareConfig(label="cell_type", recipe=RecipeConfig(**ALL_CELLS)),
+        tmp_path / "out",
+        runner=runners.Here(),
+        command="",
+    )
+    names = np.array(store.label_names)[store.labels]
+    assert names.tolist() == types[:180].tolist()
+    named = {file["name"] for file in store.manifest["provenance"]["files"]}
+    assert "types.tsv" in named

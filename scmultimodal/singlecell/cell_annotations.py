@@ -1,0 +1,101 @@
+"""Tables about cells, as studies publish them beside their counts."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from scmultimodal.genome import text_files
+from scmultimodal.schemas.errors import InputError, first_line
+
+_REMEDY = "Give a table with a header, columns apart by tabs or commas"
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Reads a table as text; an empty field is missing.
+
+    A header that is one name short, as R writes it, leaves out the first column's.
+
+    Raises:
+        InputError: it cannot be read as a table with a header.
+    """
+    try:
+        with text_files.reading(path, remedy=_REMEDY):
+            with text_files.open_text(path) as text:
+                separator = max("\t,;", key=text.readline().count)
+            with text_files.open_text(path) as text:
+                return _columns(csv.reader(text, delimiter=separator))
+    except InputError:
+        raise
+    except (csv.Error, ValueError) as error:
+        problem = f"is no table ({first_line(error)})"
+        raise InputError(path, problem, _REMEDY) from error
+
+
+def _columns(lines: Iterator[list[str]]) -> pd.DataFrame:
+    header, *rows = (line for line in lines if line)
+    if not rows:
+        raise ValueError("it has a header alone")
+    if len(header) == len(rows[0]) - 1:
+        header = ["", *header]
+    wrong = [number for number, row in enumerate(rows, 2) if len(row) != len(header)]
+    if wrong:
+        raise ValueError(f"line {wrong[0]} has not the {len(header)} fields of others")
+    if len(set(header)) < len(header):
+        raise ValueError("two columns have the same name")
+    table = pd.DataFrame(rows, columns=header, dtype=object)
+    return table.where(table != "", None)
+
+
+def join(tables: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[pd.DataFrame]:
+    """Adds the columns of published tables to the cells that they name.
+
+    The column in which most of the cells are found names them. Other cells have no
+    value there. A column that is there already is taken from the published table where
+    that knows the cell.
+
+    Args:
+        tables: the cells of each dataset, indexed by name.
+        paths: the published tables; each is tried on every dataset.
+
+    Raises:
+        InputError: a table cannot be read, names no cell, or names one twice.
+    """
+    found = list(tables)
+    for path in paths:
+        table = read(path)
+        added = [add(obs, table, path) for obs in found]
+        if all(obs is None for obs in added):
+            raise InputError(
+                path,
+                f"names no cell: none of its columns {', '.join(table.columns[:8])} "
+                f"holds names such as {found[0].index[0]!r}",
+                "Name cells as the counts do, with the same prefix and suffix",
+            )
+        found = [
+            old if new is None else new for old, new in zip(found, added, strict=True)
+        ]
+    return found
+
+
+def add(obs: pd.DataFrame, table: pd.DataFrame, path: Path) -> pd.DataFrame | None:
+    """The cells of obs with the columns of a table; None where it names none of them.
+
+    Raises:
+        InputError: it names one twice.
+    """
+    shares = {column: table[column].isin(obs.index).sum() for column in table}
+    named = max(shares, key=lambda column: shares[column])
+    if not shares[named]:
+        return None
+    about = table[table[named].isin(obs.index)]
+    twice = about[named][about[named].duplicated()]
+    if len(twice):
+        raise InputError(
+            path, f"names the cell {twice.iloc[0]!r} twice", "Leave one line a cell"
+        )
+    about = about.set_index(named).reindex(obs.index)
+    both = obs.columns.intersection(about.columns)
+    about[both] = about[both].where(about[both].notna(), obs[both].astype(object))
+    return pd.concat([obs.drop(columns=both), about], axis=1)
