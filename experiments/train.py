@@ -21,6 +21,7 @@ from scmultimodal.workflows import process
 
 STUDIES = (
     "cell_model.pretraining",
+    "cell_model.finetuning",
     "cell_model.cell_type",
     "cell_model.token_modes",
     "cell_model.attention_error",
@@ -32,6 +33,7 @@ STUDIES = (
 )
 ON_SEVERAL_HOSTS = (
     "cell_model.pretraining",
+    "cell_model.finetuning",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.segmentation",

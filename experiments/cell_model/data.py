@@ -9,6 +9,7 @@ import pandas as pd
 from scmultimodal import datasets
 from scmultimodal.data import manifest, remote
 from scmultimodal.data.store import Store
+from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome import read_genes
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell import readers
@@ -78,8 +79,18 @@ def prepared(config: DataConfig) -> Path | None:
     return folder if (folder / manifest.FILE_NAME).is_file() else None
 
 
-def prepare(config: DataConfig, recipe: RecipeConfig, out: Path, *, seed: int) -> Store:
-    """The cells of a study as a prepared dataset, split by the seed."""
+def prepare(
+    config: DataConfig,
+    recipe: RecipeConfig,
+    out: Path,
+    *,
+    seed: int,
+    vocabulary: GeneVocabulary | None = None,
+) -> Store:
+    """The cells of a study as a prepared dataset, split by the seed.
+
+    With the vocabulary of a model its genes, medians and recipe are used.
+    """
     cells = load(config, seed=seed)
     return workflow.run(
         cells.data,
@@ -89,4 +100,5 @@ def prepare(config: DataConfig, recipe: RecipeConfig, out: Path, *, seed: int) -
         ),
         out,
         provenance={"name": cells.name, "simulated": cells.simulated},
+        vocabulary=vocabulary,
     )

@@ -45,6 +45,7 @@ def run(
     models: Mapping[str, export.StoredModel],
     *,
     seed: int,
+    with_baselines: bool = True,
 ) -> Judgement:
     """Scores models and baselines on the test cells of a regime.
 
@@ -53,6 +54,7 @@ def run(
         regime: the modalities that all of them see.
         models: our classifiers by name.
         seed: of the baselines.
+        with_baselines: fits and scores them too.
     """
     cells = finetune.cells_of(store, "test", regime)
     labels = store.labels[cells]
@@ -62,7 +64,8 @@ def run(
         for name, model in models.items()
     }
     notes = dict.fromkeys(models, "best epoch by validation accuracy")
-    for result in baseline_results(store, regime, seed=seed):
+    simple = baseline_results(store, regime, seed=seed) if with_baselines else ()
+    for result in simple:
         probabilities[result.name] = result.probabilities
         notes[result.name] = f"{result.parameter} = {result.value:.3g} by validation"
     predictions = {name: found.argmax(1) for name, found in probabilities.items()}
