@@ -1,11 +1,11 @@
 """The study's runs, each as the line that makes it.
 
     python -m experiments.study_runs
-    python -m experiments.study_runs zheng68k --data gs://bucket/data \\
-        --runs gs://bucket/runs --models models
+    python -m experiments.study_runs pretraining_mixed --data gs://bucket/data
 
 Numbers, what each run starts from, and the figure that the study published are in
-study_runs.toml. What the lines read is prepared by `experiments.study_datasets`.
+study_runs.toml. What the lines read is prepared by `experiments.study_datasets`. Cells
+may lie in a bucket; spans, labels of bases and models must be on the disk of each host.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import train
-from experiments.study_datasets import format_line
+from experiments.prepare_lines import format_line
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process

@@ -13,8 +13,8 @@ import pytest
 import scipy.io
 import tyro
 
-from experiments import study_datasets
-from experiments.study_datasets import Lines
+from experiments import data_manifest, study_datasets
+from experiments.prepare_lines import Lines
 from scmultimodal import cli, datasets
 from scmultimodal.cli.dna import PrepareRanking
 from scmultimodal.cli.prepare import Prepare
@@ -23,7 +23,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas.errors import InputError
 from tests import builders
 
-MANIFEST = study_datasets.read()
+MANIFEST = data_manifest.read()
 PRETRAINING = {
     "multiome": 142_247,  # 10,970 + 10,640 + 14,566 + 22,772 + 3,233 + …
     "rna": 1_356_000,
@@ -100,9 +100,9 @@ def test_patterns_become_the_files_that_are_there(tmp_path):
     swanson = MANIFEST.datasets["swanson"]
     command = parse(lines(tmp_path).alone(swanson))
     assert [path.name[0] for path in command.multiome] == ["a", "b"]
-    assert study_datasets.missing(tmp_path, swanson) == []
+    assert data_manifest.missing(tmp_path, swanson) == []
     satpathy = MANIFEST.datasets["satpathy"]
-    assert study_datasets.missing(tmp_path, satpathy) == [
+    assert data_manifest.missing(tmp_path, satpathy) == [
         "satpathy",
         "satpathy_types.tsv",
     ]
@@ -144,12 +144,12 @@ def test_what_is_known_of_a_set(capsys):
     ],
 )
 def test_a_manifest_with_a_mistake(tmp_path, before, after, words):
-    text = study_datasets.MANIFEST.read_text()
+    text = data_manifest.MANIFEST.read_text()
     assert before in text
     path = tmp_path / "study_datasets.toml"
     path.write_text(text.replace(before, after))
     with pytest.raises(InputError, match=words):
-        study_datasets.read(path)
+        data_manifest.read(path)
 
 
 # Sets in the form in which they are published, made up.
@@ -265,7 +265,7 @@ def arrange(name, folder, capsys):
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert study_datasets.missing(folder, MANIFEST.datasets[name]) == []
+    assert data_manifest.missing(folder, MANIFEST.datasets[name]) == []
 
 
 @pytest.mark.parametrize("publish", [satpathy, cortex, neurips_bmmc, zheng68k])

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import study_datasets, study_runs, train
+from experiments import data_manifest, study_runs, train
+from experiments.prepare_lines import Lines
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas.batches import SegmentationBatch
@@ -110,7 +111,7 @@ def test_a_fine_tune_starts_from_the_shape_of_its_pretraining(name):
         5e-4,
         1e-4,
     )
-    one = study_datasets.read().datasets[Path(study.data.dataset).name]
+    one = data_manifest.read().datasets[Path(study.data.dataset).name]
     assert one.phase == "finetune"
     assert set(study.modality.modalities) <= set(Regime(one.modality).modalities)
     trunk = CellEncoderConfig(num_genes=GENES, path=parsed(before).pretrain.path)
@@ -179,8 +180,8 @@ def test_a_segmentation_has_the_studys_numbers_and_parameters(name):
 
 def test_what_the_runs_read_is_what_the_data_are_prepared_to():
     """Addresses of data among the flags, and --out of the lines that make it."""
-    manifest = study_datasets.read()
-    lines = study_datasets.Lines(manifest=manifest, folder=Path("F"), out=Path("D"))
+    manifest = data_manifest.read()
+    lines = Lines(manifest=manifest, folder=Path("F"), out=Path("D"))
     made = [lines.pretraining(), lines.segmentation()]
     made += [lines.ranking("v1"), lines.ranking("v2")]
     made += [lines.alone(one) for one in manifest.of_phase("finetune")]
