@@ -1,11 +1,12 @@
 """The study's runs, each as the line that makes it.
 
     python -m experiments.study_runs
-    python -m experiments.study_runs pretraining_mixed --data gs://bucket/data
+    python -m experiments.study_runs pretraining_mixed --pods tpu/pods \\
+        --data gs://b/data --models gs://b/data --runs gs://b/runs
 
 Numbers, what each run starts from, and the figure that the study published are in
-study_runs.toml. What the lines read is prepared by `experiments.study_datasets`. Cells
-may lie in a bucket; spans, labels of bases and models must be on the disk of each host.
+study_runs.toml. What the lines read is prepared by `experiments.study_datasets`, and
+sent to the bucket of a pod by `python -m tpu push`.
 """
 
 import dataclasses
@@ -82,8 +83,8 @@ def _each(name: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def format_run(run: StudyRun, words: Sequence[str]) -> str:
-    """The line, and what is known of it, as comments."""
+def format_run(run: StudyRun, words: Sequence[str], pods: Path | None = None) -> str:
+    """The line, of a pod where there are some, and what is known of it as comments."""
     facts = [f"{run.name}: {run.source}; on {run.pod} or larger"]
     if run.after:
         facts.append(f"after {', '.join(run.after)}")
@@ -91,7 +92,10 @@ def format_run(run: StudyRun, words: Sequence[str]) -> str:
     facts.append(f"the study reached {figures}" if figures else "no figure published")
     if run.note:
         facts.append(" ".join(run.note.split()))
-    line = format_line(["python", "-m", "experiments.train", *words])
+    program = ["experiments.train"]
+    if pods is not None:
+        program = ["tpu", "run", "--config", str(pods / f"{run.pod}.toml")]
+    line = format_line(["python", "-m", *program, *words])
     return "\n".join([*(f"# {fact}" for fact in facts), line])
 
 
@@ -107,6 +111,8 @@ class Command:
     """Where run folders go."""
     models: str = "models"
     """Where the published Nucleotide Transformer is, in nt-v2-50m."""
+    pods: Path | None = None
+    """Folder of pod files: lines for pods of Google Cloud."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -120,7 +126,8 @@ def run(command: Command) -> None:
         )
     places = {"data": command.data, "runs": command.runs, "models": command.models}
     chosen = [known[name] for name in command.names or known]
-    print("\n\n".join(format_run(one, one.words(**places)) for one in chosen))
+    lines = [format_run(one, one.words(**places), command.pods) for one in chosen]
+    print("\n\n".join(lines))
 
 
 def main(arguments: list[str] | None = None) -> int:

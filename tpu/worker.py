@@ -175,6 +175,8 @@ def work(machine: Machine) -> End:
             return End(Status.GIVE_UP, str(error))
         else:
             status = _study(machine, attempt)
+        if status == Status.DONE and machine.role.host == 0:
+            _push_model(machine)
         if status >= 0 and status != Status.RESTART_ME:
             return End(status, "the study ended")
         if attempt < restarts and _ended(machine) is None:
@@ -293,6 +295,16 @@ def _arguments(machine: Machine) -> tuple[list[str], str | Path | None]:
         found.append(word)
     found += ["--out", f"runs/{job['id']}", "--bucket", job["out"]]
     return found, machine.work
+
+
+def _push_model(machine: Machine) -> None:
+    """Lists the model of a run in a bucket, so that other runs may start from it."""
+    model = machine.work / "runs" / machine.job["id"] / "model"
+    if remote.is_remote(machine.job["out"]) and model.is_dir():
+        try:
+            inputs.push(model, f"{machine.job['out'].rstrip('/')}/model")
+        except InputError as error:
+            print(f"worker: {error}", file=sys.stderr, flush=True)
 
 
 def _watch(

@@ -1,19 +1,21 @@
 """The data of a study: a public set, simulated cells, a file, or what is prepared."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from scmultimodal import datasets
-from scmultimodal.data import manifest, remote
+from scmultimodal.data import manifest, mirror, remote
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome import read_genes
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell import readers
 from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.training import hosts
 from scmultimodal.workflows import prepare as workflow
 
 
@@ -77,6 +79,32 @@ def prepared(config: DataConfig) -> Path | None:
         return remote.local_copy(config.dataset)
     folder = Path(config.dataset)
     return folder if (folder / manifest.FILE_NAME).is_file() else None
+
+
+def on_all_hosts(
+    given: Path | None, folder: Path, prepare: Callable[[], Store]
+) -> Store:
+    """The cells of a study, on every host of it.
+
+    Args:
+        given: cells that are prepared already.
+        folder: where they are, if not.
+        prepare: makes them there; the main host does, and the others open them.
+    """
+
+    def make() -> Store:
+        if given is not None:
+            return Store.open(given)
+        store = prepare()
+        mirror.share(folder, last=manifest.FILE_NAME)
+        return store
+
+    def take() -> Store:
+        if given is None:
+            mirror.take(folder)
+        return Store.open(given or folder)
+
+    return hosts.made_by_main(make, take)
 
 
 def prepare(

@@ -83,10 +83,7 @@ def run(study: Study) -> None:
     }
     resume = study.finetune.resume == "auto"
     provenance.check_config(study.out, config, resume=resume)
-    store = hosts.made_by_main(
-        lambda: _prepare(study, model) if given is None else Store.open(given),
-        lambda: Store.open(given or study.out / "data"),
-    )
+    store = data.on_all_hosts(given, study.out / "data", lambda: _prepare(study, model))
     _check_vocabulary(store, study, model)
     provenance.write_config(study.out, config)
     trained = {

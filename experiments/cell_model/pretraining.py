@@ -20,11 +20,9 @@ import tyro
 from experiments.cell_model import data
 from experiments.cell_model.data import DataConfig
 from experiments.study import CellStudyConfig
-from scmultimodal.data import manifest, mirror
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
-from scmultimodal.training import hosts
 from scmultimodal.workflows import (
     comparison,
     curves,
@@ -70,31 +68,18 @@ def run(study: Study) -> None:
     given = data.prepared(study.data)
 
     def prepare(out: Path) -> Store:
-        if given is not None:
-            return Store.open(given)
         seed = study.pretrain.seed
         return data.prepare(study.data, study.recipe, out / "data", seed=seed)
 
-    def make() -> Store:
-        store = prepare(study.out)
-        if given is None:
-            mirror.share(store.path, last=manifest.FILE_NAME)
-        return store
-
-    def take() -> Store:
-        if given is None:
-            mirror.take(study.out / "data")
-        return Store.open(given or study.out / "data")
-
     if study.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            store = prepare(Path(folder))
+            store = Store.open(given) if given else prepare(Path(folder))
             print(dry_run.format_plan(pretrain.plan(store, study.pretrain)))
         return
     config = configs.to_json(study)
     del config["dry_run"]
     provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
-    store = hosts.made_by_main(make, take)
+    store = data.on_all_hosts(given, study.out / "data", lambda: prepare(study.out))
     provenance.write_config(study.out, config)
     pretrain.run(store, study.pretrain, study.out)
     held_out = judged.cells(store, store.split("validation"))

@@ -24,7 +24,8 @@ from scmultimodal.tasks.masked_reconstruction import (
 )
 from scmultimodal.workflows import ranking, segmentation
 from tests import builders
-from tpu import pod
+from tpu import __main__ as launcher
+from tpu import launch, pod
 
 RUNS = study_runs.read()
 PODS = Path(pod.__file__).with_name("pods")
@@ -104,7 +105,7 @@ def test_a_pretraining_has_the_studys_numbers_and_shape(name):
 def test_a_fine_tune_starts_from_the_shape_of_its_pretraining(name):
     study = parsed(name)
     (before,) = RUNS[name].after
-    assert study.model == Path("R") / before
+    assert study.model == Path("R") / before / "model"
     config = study.finetune
     assert (config.batch_size, config.hidden) == (256, (512, 100))
     assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (
@@ -159,11 +160,12 @@ def test_a_segmentation_has_the_studys_numbers_and_parameters(name):
     starts = {
         "random": None,
         "pretrained": Path("M/nt-v2-50m"),
-        "atac_v1": Path("R/ranking_v1_convolutional_trained"),
-        "atac_v2": Path("R/ranking_v2_convolutional_trained"),
+        "atac_v1": Path("R/ranking_v1_convolutional_trained/model"),
+        "atac_v2": Path("R/ranking_v2_convolutional_trained/model"),
     }
     assert study.encoder == starts[kind]
-    assert RUNS[name].after == ((study.encoder.name,) if "atac" in kind else ())
+    before = (study.encoder.parent.name,) if "atac" in kind else ()
+    assert RUNS[name].after == before
     assert config.steps == (40_000 if kind == "random" else 10_000)
     assert (config.batch_size, config.gamma, config.window_bp) == (256, 2.0, 3_000)
     assert config.optimizer.learning_rate == 5e-5
@@ -205,6 +207,30 @@ def test_the_command_prints_lines_with_what_is_known(capsys):
     assert shlex.split(line) == ["python", "-m", "experiments.train", *words]
     assert study_runs.main(["nothing"]) == 2
     assert "nothing: is no run of the study. Name some of" in capsys.readouterr().err
+
+
+def test_lines_for_pods_are_those_of_the_launcher(capsys, monkeypatch):
+    """What the launcher takes for itself, and what is left to the study."""
+    places = ["--data", "gs://b/data", "--runs", "gs://b/runs", "--models", "gs://b/m"]
+    assert study_runs.main(["--pods", str(PODS), *places]) == 0
+    lines = capsys.readouterr().out.replace("\\\n", " ").splitlines()
+    found = {}
+
+    def run(command, of_study, backend):
+        found[command.out] = (command.pod.name, [command.study, *of_study])
+
+        return 0
+
+    monkeypatch.setattr(launch, "run", run)
+    for line in filter(None, lines):
+        if not line.startswith("#"):
+            words = shlex.split(line)
+            assert words[:4] == ["python", "-m", "tpu", "run"]
+            assert launcher.main(words[3:]) == 0
+    assert list(found) == [f"gs://b/runs/{name}" for name in RUNS]
+    for name, run in RUNS.items():
+        words = run.words(data="gs://b/data", runs="gs://b/runs", models="gs://b/m")
+        assert found[f"gs://b/runs/{name}"] == (run.pod, words[:-2])
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from scmultimodal.training.optimizers import build_optimizer
 from scmultimodal.training.state import begin
 from scmultimodal.workflows import presets, pretrain
 from scmultimodal.workflows.pretrain import PretrainConfig
-from tpu import footprint, formulae, measuring, scaling
-from tpu.case import Assumptions, Case
-from tpu.chips import CHIPS, GIB
-from tpu.footprint import Cells, Network
+from tpu.scaling import __main__ as scaling
+from tpu.scaling import footprint, formulae, measuring
+from tpu.scaling.case import Assumptions, Case
+from tpu.scaling.chips import CHIPS, GIB
+from tpu.scaling.footprint import Cells, Network
 
 README = Path(__file__).parents[2] / "tpu" / "README.md"
 RATES = st.floats(1e3, 1e15)
@@ -248,7 +249,7 @@ def study_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_what_is_kept_of_the_study_is_what_is_traced(study_store: Store):
     kept = footprint.network("study")
-    remedy = "run `python -m tpu.measuring --preset study`"
+    remedy = "run `python -m tpu.scaling.measuring --preset study`"
     params, forward = _forward(study_store, presets.STUDY.pretrain, Regime.MULTIOME)
     # RNA, ATAC and both in turn: four paths in three batches, of two at most.
     assert kept.flop == pytest.approx(3 * flop.of_products(forward) * 2 / 3), remedy
@@ -319,9 +320,9 @@ def test_figures_are_kept_beside_each_other(
 ):
     study, prepared = footprint.network("study"), footprint.cells()
     monkeypatch.setattr(footprint, "FILE", tmp_path / "footprint.json")
-    with pytest.raises(InputError, match=r"tpu.measuring --preset study"):
+    with pytest.raises(InputError, match=r"tpu.scaling.measuring --preset study"):
         footprint.network("study")
-    with pytest.raises(InputError, match=r"tpu.measuring --store DATASET"):
+    with pytest.raises(InputError, match=r"tpu.scaling.measuring --store DATASET"):
         footprint.cells()
     footprint.keep_cells(prepared)
     footprint.keep_network("study", study)

@@ -4,10 +4,10 @@ import dataclasses
 import math
 
 from scmultimodal.schemas.errors import InputError
-from tpu import formulae
-from tpu.chips import Chip, ChipName
-from tpu.footprint import Cells, Network, PresetName
 from tpu.pod import CHIPS_A_HOST
+from tpu.scaling import formulae
+from tpu.scaling.chips import Chip, ChipName
+from tpu.scaling.footprint import Cells, Network, PresetName
 
 GIGABIT = 1e9 / 8
 

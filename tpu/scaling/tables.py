@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tpu import formulae
-from tpu.case import GIGABIT, Case
-from tpu.chips import GIB
 from tpu.pod import CHIPS_A_HOST
+from tpu.scaling import formulae
+from tpu.scaling.case import GIGABIT, Case
+from tpu.scaling.chips import GIB
 
 Cases = Mapping[str, Case]
 """By the name of the chip; of one network, under the same assumptions."""

@@ -1,6 +1,6 @@
 """What a cell takes, as it was measured: memory, arithmetic, bytes on disk.
 
-`python -m tpu.measuring` measures, and keeps what it found in `footprint.json`.
+`python -m tpu.scaling.measuring` measures, and keeps what it found in `footprint.json`.
 """
 
 import dataclasses
@@ -109,7 +109,7 @@ def network(preset: PresetName) -> Network:
         raise InputError(
             FILE.name,
             f"has nothing of {preset!r}",
-            f"run `python -m tpu.measuring --preset {preset}`",
+            f"run `python -m tpu.scaling.measuring --preset {preset}`",
         )
     return configs.from_json(Network, found[preset], source=FILE.name)
 
@@ -125,7 +125,7 @@ def cells() -> Cells:
         raise InputError(
             FILE.name,
             "has no prepared cells",
-            "run `python -m tpu.measuring --store DATASET`",
+            "run `python -m tpu.scaling.measuring --store DATASET`",
         )
     return configs.from_json(Cells, found, source=FILE.name)
 

@@ -1,7 +1,7 @@
-"""`python -m tpu.measuring`: measures what `tpu.scaling` reckons with.
+"""`python -m tpu.scaling.measuring`: measures what `tpu.scaling` reckons with.
 
-    python -m tpu.measuring --preset study     # a minute on two cores, or on a TPU
-    python -m tpu.measuring --store DATASET    # that `scmultimodal prepare` made
+    python -m tpu.scaling.measuring --preset study   # a minute on two cores
+    python -m tpu.scaling.measuring --store DATASET  # that `scmultimodal prepare` made
 
 Of a preset, the step of pre-training is compiled for one device, on made-up cells with
 RNA and ATAC of as many genes as the study has, and XLA is asked what it needs: by the
@@ -34,8 +34,8 @@ from scmultimodal.schemas.status import Status
 from scmultimodal.workflows import presets, pretrain, provenance
 from scmultimodal.workflows.dry_run import Plan
 from scmultimodal.workflows.pretrain import PretrainConfig
-from tpu import footprint
-from tpu.footprint import Cells, Network, PresetName
+from tpu.scaling import footprint
+from tpu.scaling.footprint import Cells, Network, PresetName
 
 GENES = 10_733
 DENSITY = 0.1
@@ -67,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Measures what is asked for and keeps it; returns a `Status`."""
     try:
         command = tyro.cli(
-            Command, args=arguments, description=__doc__, prog="python -m tpu.measuring"
+            Command,
+            args=arguments,
+            description=__doc__,
+            prog="python -m tpu.scaling.measuring",
         )
         if command.preset is not None:
             config = presets.PRESETS[command.preset].pretrain

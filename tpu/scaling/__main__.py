@@ -5,8 +5,8 @@
     python -m tpu.scaling --readme tpu/README.md           # fills its tables
 
 Nothing of it was measured on a TPU. What was measured, on a CPU, is in footprint.json
-(`python -m tpu.measuring`); what Google Cloud says of its chips is in chips.py; the
-formulae are in formulae.py; all else is assumed, and a flag changes it.
+(`python -m tpu.scaling.measuring`); what Google Cloud says of its chips is in chips.py;
+the formulae are in formulae.py; all else is assumed, and a flag changes it.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ import tyro
 from experiments.evaluation import readme
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
-from tpu import footprint, tables
-from tpu.case import Assumptions, Case
-from tpu.chips import CHIPS
-from tpu.tables import Cases
+from tpu.scaling import footprint, tables
+from tpu.scaling.case import Assumptions, Case
+from tpu.scaling.chips import CHIPS
+from tpu.scaling.tables import Cases
 
 SECTIONS = {
     "costs": (tables.of_chips, tables.of_network, tables.of_run, tables.of_corpus),

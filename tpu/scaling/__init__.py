@@ -1,0 +1,1 @@
+"""What a training takes on TPUs: arithmetic from what was measured."""
