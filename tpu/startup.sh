@@ -3,11 +3,14 @@
 # waits for a job, brings our code and a Python that has all it needs, and hands over to
 # `python -m tpu.worker`.
 #
-# Where there is no cloud (tpu/local.py) the environment names what differs:
+# On GKE, and where there is no cloud (tpu/local.py), the environment names what differs:
 #   SCMULTIMODAL_POD     file with the facts of the pod, in place of metadata
 #   SCMULTIMODAL_WORK    folder of this machine
 #   SCMULTIMODAL_PYTHON  a Python that has all it needs: none is brought
 set -euo pipefail
+# What fails before the worker runs may do better later. The first process of a
+# container does not end by SIGTERM without a trap.
+trap 'exit 75' ERR TERM
 
 readonly UV=0.9.9
 work=${SCMULTIMODAL_WORK:-/var/lib/scmultimodal}
@@ -47,6 +50,7 @@ else
 fi
 name=$(fact "$work/pod.json" name)
 bucket=$(fact "$work/pod.json" bucket)
+ends_by=$(fact "$work/pod.json" ends_by)
 if [[ ! -f "$work/deadline" ]]; then
   echo $(($(date +%s) + $(fact "$work/pod.json" budget_seconds))) >"$work/deadline"
 fi
@@ -61,7 +65,7 @@ delete_pod() {
 }
 
 # Whatever becomes of the rest: after the hours of the budget the pod is deleted.
-if [[ $(fact "$work/pod.json" ends_by) == deletion ]]; then
+if [[ "$ends_by" == deletion ]]; then
   (
     exec 9>&-
     while (($(date +%s) <= deadline)); do sleep 60; done
@@ -75,10 +79,12 @@ echo "startup: waiting for a job in $bucket/pods/$name"
 until get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
   if (($(date +%s) > deadline)); then
     echo "startup: no job came in the hours of the budget"
-    wait ${watchdog:+"$watchdog"}
+    [[ -n "${watchdog:-}" ]] || exit 130
+    wait "$watchdog"
     exit 75
   fi
-  sleep 10
+  sleep 10 9>&- &>/dev/null &
+  wait "$!"
 done
 
 code=$(fact "$work/job.json" code)
@@ -99,7 +105,8 @@ python=${SCMULTIMODAL_PYTHON:-}
 if [[ -z "$python" ]]; then
   python="$work/venv-$code/bin/python"
   if [[ ! -x "$python" ]]; then
-    python3 -m pip install --quiet --user "uv==$UV"
+    # Debian's pip refuses to, though this leaves the system's packages alone.
+    PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user "uv==$UV"
     python3 -m uv venv --quiet --clear --python 3.11 "$work/venv-$code.part"
     python3 -m uv pip install --quiet --python "$work/venv-$code.part/bin/python" \
       --constraints .ci/constraints.txt '.[tpu,gcs,eval]'

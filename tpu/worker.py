@@ -2,7 +2,7 @@
 
 It looks whether it is fit, runs the study, and again, a few times, where the study asks
 for it or is killed, until all is done, it gives up, somebody says stop, or the hours of
-the budget are over; then the pod deletes itself. The bucket has what it says:
+the budget are over; then the pod ends. The bucket has what it says:
 
     BUCKET/pods/NAME/job.json        what to run, by `python -m tpu run`
     BUCKET/pods/NAME/stop            asks to end
@@ -22,7 +22,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,11 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import facts, jobs
+from tpu import facts, jobs, roles
 from tpu.facts import Facts
 
-PORT = 8_476
-"""At which host 0 listens."""
 GRACE = 60.0
 """Seconds, beyond two heartbeats, that a study has to end when it is asked to."""
-METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 _CHIPS = ("/dev/accel", "/dev/vfio/")
 
 
@@ -105,7 +101,10 @@ class Machine:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Does the job of this machine; returns the `Status` of the study."""
+    """Does the job of this machine; returns the `Status` of the study.
+
+    Or INTERRUPTED, where a status that asks for it would start the machine again.
+    """
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     (folder,) = sys.argv[1:] if arguments is None else arguments
@@ -121,7 +120,14 @@ def main(arguments: list[str] | None = None) -> int:
             _write(machine.said / "ended.json", ended)
         if machine.role.host == 0 and machine.facts.ends_by == "deletion":
             _delete_pod(machine)
+    elif machine.facts.ends_by == "exit" and is_final(machine):
+        return Status.INTERRUPTED
     return status
+
+
+def is_final(machine: Machine) -> bool:
+    """Whether nobody is to start a machine again that asks for it."""
+    return machine.is_over_budget() or (machine.pod / "stop").exists()
 
 
 def read(work: Path) -> Machine:
@@ -129,9 +135,9 @@ def read(work: Path) -> Machine:
     told = facts.read(work / "pod.json")
     job = json.loads((work / "job.json").read_text())
     role = dataclasses.replace(
-        _role(told),
+        roles.of(told),
         heartbeat_seconds=job["heartbeat_seconds"],
-        meeting_seconds=job["meeting_seconds"],
+        meeting_seconds=max(job["meeting_seconds"], told.gathering_seconds),
     )
     return Machine(
         facts=told,
@@ -278,32 +284,6 @@ def _watch(
             print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
         if last:
             return
-
-
-def _role(facts: Facts) -> meeting.HostsConfig:
-    """By the environment where it names one, else by Google Cloud's metadata."""
-    if (role := meeting.from_environment()) is not None:
-        return role
-    number = int(_metadata("agent-worker-number"))
-    address = _metadata("worker-network-endpoints").split(",")[0].split(":")[2]
-    slices = dict(
-        line.replace("'", "").split(": ", 1)
-        for line in _metadata("tpu-env").splitlines()
-        if line.startswith("MEGASCALE_")
-    )
-    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts.hosts_a_slice
-    first = slices.get("MEGASCALE_COORDINATOR_ADDRESS", address).split(":")[0]
-    return meeting.HostsConfig(
-        coordinator=f"{first}:{PORT}", hosts=facts.hosts, host=number
-    )
-
-
-def _metadata(name: str) -> str:
-    request = urllib.request.Request(
-        METADATA + name, headers={"Metadata-Flavor": "Google"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read().decode()
 
 
 def _chips() -> list[str]:
