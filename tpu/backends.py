@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from tpu.jobset import JobSet
 from tpu.pod import BackendName, Pod
 from tpu.queued_resources import QueuedResources
-from tpu.shell import Shell
+from tpu.shell import Found, Shell
 
 
 class Backend(Protocol):
@@ -41,13 +42,14 @@ class Backend(Protocol):
         """Gives the pod back; nothing to do where there is none."""
         ...
 
-    def check(self) -> list[tuple[str, bool, str]]:
-        """What is at hand for the pod: (what, whether it is, words for people)."""
+    def check(self) -> list[Found]:
+        """What is at hand for the pod."""
         ...
 
 
 BACKENDS: Mapping[BackendName, Callable[[Pod, Shell], Backend]] = {
     "queued-resources": QueuedResources,
+    "jobset": JobSet,
 }
 
 

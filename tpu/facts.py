@@ -10,7 +10,7 @@ from typing import Literal
 
 from tpu.pod import Pod
 
-EndsBy = Literal["deletion", "launcher"]
+EndsBy = Literal["deletion", "exit", "launcher"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,11 @@ class Facts:
         devices_a_host: that jax sees on each.
         budget_seconds: after which it ends, whatever it does.
         ends_by: "deletion": host 0 deletes the pod when all is done, and every machine
-            when the budget is over; "launcher": machines just exit, also when the
-            process that started them is gone.
+            when the budget is over; "exit": machines just exit, and what started them
+            acts by their status; "launcher": likewise, also when the process that
+            started them is gone.
+        gathering_seconds: between the first machine and the last, at most; 0 where they
+            come together.
         project: that pays; empty without a cloud.
         zone: where it is; empty without a cloud.
     """
@@ -38,6 +41,7 @@ class Facts:
     devices_a_host: int
     budget_seconds: int
     ends_by: EndsBy
+    gathering_seconds: float = 0.0
     project: str = ""
     zone: str = ""
 
@@ -46,16 +50,17 @@ class Facts:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
-def of(pod: Pod, ends_by: EndsBy) -> Facts:
+def of(pod: Pod, ends_by: EndsBy, gathering_seconds: float = 0.0) -> Facts:
     """What the machines of a pod must know of it."""
     return Facts(
         name=pod.name,
         bucket=pod.bucket,
         hosts=pod.hosts,
         hosts_a_slice=pod.hosts_a_slice,
-        devices_a_host=pod.chips // pod.hosts,
+        devices_a_host=pod.devices_a_host,
         budget_seconds=round(3_600 * pod.budget_hours),
         ends_by=ends_by,
+        gathering_seconds=gathering_seconds,
         project=pod.project,
         zone=pod.zone,
     )

@@ -10,6 +10,7 @@ Read from a TOML file, each number of which a flag overrides:
 """
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,59 +18,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scmultimodal.schemas.errors import InputError
+from tpu.chips import CHIPS_A_HOST, GENERATIONS, Generation
 
-BackendName = Literal["queued-resources"]
+BackendName = Literal["queued-resources", "jobset"]
 ABSENT = "not there"
 """State of a pod that nobody asked for, or that was given back."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Generation:
-    """A generation of chips.
-
-    Attributes:
-        prefix: how names of its accelerator types begin.
-        per_chip: what the number in such a name counts for each chip: TensorCores up
-            to v5p, chips since.
-        alone: chips of the largest type that is a single host; larger ones have 4 a
-            host.
-        runtime: software of its virtual machines.
-        gke: its name as a node label of GKE.
-        memory: of a chip, in GiB.
-    """
-
-    prefix: str
-    per_chip: int
-    alone: int
-    runtime: str
-    gke: str
-    memory: int
-
-
-GENERATIONS = (
-    Generation(
-        prefix="v4-", per_chip=2, alone=4, memory=32,
-        runtime="tpu-ubuntu2204-base", gke="tpu-v4-podslice",
-    ),
-    Generation(
-        prefix="v5litepod-", per_chip=1, alone=8, memory=16,
-        runtime="v2-alpha-tpuv5-lite", gke="tpu-v5-lite-podslice",
-    ),
-    Generation(
-        prefix="v5p-", per_chip=2, alone=4, memory=95,
-        runtime="v2-alpha-tpuv5", gke="tpu-v5p-slice",
-    ),
-    Generation(
-        prefix="v6e-", per_chip=1, alone=8, memory=32,
-        runtime="v2-alpha-tpuv6e", gke="tpu-v6e-slice",
-    ),
-)  # fmt: skip
-"""Those that queued resources serve. Source: Google Cloud's pages of each."""
-
-CHIPS_A_HOST = 4
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,47}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 _VALUE = re.compile(r"[-_a-z0-9]{0,63}")
+_OF_KUBERNETES = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?)?")
+_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*){1,2}")
+IMAGE = "google/cloud-sdk:528.0.0-slim"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,17 +38,25 @@ class Pod:
     """One or more slices of a TPU, asked for together."""
 
     name: str
-    """Of the queued resource and its nodes."""
+    """Of the queued resource and its nodes, or of the JobSet."""
     project: str
     """That pays."""
     zone: str
     """Such as us-central2-b; the bucket should be in its region."""
     accelerator_type: str
-    """Such as v4-32, v5litepod-16, v5p-8, v6e-64."""
+    """Such as v4-32, v5litepod-16, v5p-8, v6e-64, tpu7x-128."""
     bucket: str
     """gs://… that holds code, data and runs."""
     backend: BackendName = "queued-resources"
-    """What it is asked of."""
+    """What it is asked of; jobset: a cluster of GKE that has node pools for it."""
+    context: str | None = None
+    """jobset: the cluster, as kubectl names it, such as gke_PROJECT_REGION_CLUSTER."""
+    namespace: str = "default"
+    """jobset: in the cluster."""
+    image: str = IMAGE
+    """jobset: with bash, curl, python3 and its pip, flock, and gcloud."""
+    topology: str | None = None
+    """jobset: such as 16x16x24; by default the most compact of so many chips."""
     runtime_version: str | None = None
     """Software of the machines; by default what the chips ask for."""
     nodes: int = 1
@@ -98,7 +67,7 @@ class Pod:
     """From the project's reservation."""
     service_account: str | None = None
     """The machines act as; it must be allowed to write to the bucket and, to end
-    themselves, to delete TPUs."""
+    themselves, to delete TPUs. jobset: one of Kubernetes, of the namespace."""
     internal_ips: bool = False
     """No public addresses; packages must then come through Cloud NAT."""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -132,6 +101,45 @@ class Pod:
             )
         if not 1 <= self.chips_a_slice <= 12_288:
             raise self._unlike_any()
+        if self.backend == "jobset":
+            self._check_jobset()
+        else:
+            self._check(
+                self.runtime,
+                "backend",
+                f"Give jobset: no queued resources for {self.accelerator_type}",
+            )
+
+    def _check_jobset(self) -> None:
+        """What GKE, JobSet and Kubernetes ask for beyond."""
+        self._check(
+            self.context, "context", "Give one of `kubectl config get-contexts`"
+        )
+        for field in ("runtime_version", "reserved", "internal_ips"):
+            self._check(
+                not getattr(self, field), field, "Leave it to the node pool of GKE"
+            )
+        self._check(
+            self.nodes == 1 or self.hosts_a_slice > 1,
+            "nodes",
+            "Give 1, or larger slices: GKE connects slices of several hosts alone",
+        )
+        longest = f"{self.name}-slice-{self.nodes - 1}-{self.hosts_a_slice - 1}-abcde"
+        self._check(
+            len(longest) <= 63, "name", f"Take {len(longest) - 63} characters off"
+        )
+        for word in (*self.labels, *self.labels.values()):
+            self._check(
+                _OF_KUBERNETES.fullmatch(word), "labels", "End words in a-z or 0-9"
+            )
+        sides = self.shape.split("x")
+        self._check(
+            _SHAPE.fullmatch(self.shape)
+            and len(sides) == self.generation.sides
+            and math.prod(map(int, sides)) == self.chips_a_slice,
+            "topology",
+            f"Give {self.generation.sides} sides, of {self.chips_a_slice} chips in all",
+        )
 
     @property
     def generation(self) -> Generation:
@@ -143,7 +151,7 @@ class Pod:
 
     @property
     def chips_a_slice(self) -> int:
-        """Chips, each of which jax sees as a device."""
+        """Of one slice."""
         one = self.generation
         number = self.accelerator_type.removeprefix(one.prefix)
         if not number.isdecimal() or int(number) % one.per_chip:
@@ -165,6 +173,16 @@ class Pod:
     def chips(self) -> int:
         """Of all slices."""
         return self.nodes * self.chips_a_slice
+
+    @property
+    def devices_a_host(self) -> int:
+        """That jax sees on each."""
+        return self.generation.devices * self.chips // self.hosts
+
+    @property
+    def shape(self) -> str:
+        """Topology of a slice as GKE names it; empty where it must be given."""
+        return self.topology or self.generation.topology(self.chips_a_slice)
 
     @property
     def runtime(self) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from scmultimodal.schemas.errors import InputError
 from tpu import facts
 from tpu.pod import ABSENT, Pod
-from tpu.shell import CommandError, Shell, pauses
+from tpu.shell import CommandError, Found, Shell, outlasting, pauses
 
 STARTUP = Path(__file__).with_name("startup.sh")
 QUEUING = ("ACCEPTED", "CREATING", "PROVISIONING", "WAITING_FOR_RESOURCES")
@@ -93,7 +93,7 @@ class QueuedResources:
         deadline = time.monotonic() + 3_600 * self.pod.queue_hours
         left = pauses(1 + self.pod.recreate)
         shown = None
-        while (state := self._state_by(deadline)) != ACTIVE:
+        while (state := outlasting(self.state, deadline, LOOK_EVERY)) != ACTIVE:
             if state != shown:
                 print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {state}")
                 shown = state
@@ -116,17 +116,6 @@ class QueuedResources:
                 )
         print(f"{time.strftime('%H:%M:%S')} {self.pod.name}: {ACTIVE}")
 
-    def _state_by(self, deadline: float) -> str:
-        """The state, asked for until then where the connection is lost."""
-        while True:
-            try:
-                return self.state()
-            except CommandError as error:
-                if not error.may_pass or time.monotonic() > deadline:
-                    raise
-                print(f"tpu: {error}", file=sys.stderr)
-                time.sleep(LOOK_EVERY)
-
     def down(self) -> None:
         """Deletes the pod and its request; nothing to do where there is none."""
         if not self.shell.dry and self.state() == ABSENT:
@@ -134,8 +123,8 @@ class QueuedResources:
             return
         self._delete()
 
-    def check(self) -> list[tuple[str, bool, str]]:
-        """What is at hand for this pod: (what, whether it is, words for people)."""
+    def check(self) -> list[Found]:
+        """What is at hand for this pod."""
         place = ["--zone", self.pod.zone, "--project", self.pod.project]
         tpus = ["gcloud", "compute", "tpus"]
         questions = {
@@ -152,19 +141,9 @@ class QueuedResources:
                 *(*tpus, "tpu-vm", "versions", "describe", self.pod.runtime),
                 *place,
             ],
-            f"bucket {self.pod.bucket}": [
-                *("gcloud", "storage", "buckets", "describe"),
-                *("/".join(self.pod.bucket.split("/")[:3]), "--format=value(location)"),
-            ],
+            f"bucket {self.pod.bucket}": bucket(self.pod),
         }
-        found = []
-        for what, words in questions.items():
-            try:
-                said = self.shell.ask(words).strip()
-                found.append((what, bool(said), (said or "NO").splitlines()[0]))
-            except InputError as error:
-                found.append((what, False, f"NO: {error}"))
-        return found
+        return self.shell.at_hand(questions)
 
     def _abandon(self, problem: str, remedy: str) -> InputError:
         """Leaves nothing in the queue, and says why."""
@@ -198,16 +177,31 @@ class QueuedResources:
     def _delete(self) -> None:
         """With its machines, and waits until both are gone."""
         try:
-            self.shell.do([*self._words("delete"), "--force", "--quiet"])
+            pod = self.pod
+            self.shell.do(deletion(pod.name, pod.project, pod.zone))
         except CommandError as error:
             if not error.is_missing:
                 raise
 
     def _words(self, verb: str) -> list[str]:
-        return [
-            *("gcloud", "compute", "tpus", "queued-resources", verb, self.pod.name),
-            *("--project", self.pod.project, "--zone", self.pod.zone),
-        ]
+        return _about(verb, self.pod.name, self.pod.project, self.pod.zone)
+
+
+def deletion(name: str, project: str, zone: str) -> list[str]:
+    """Deletes a request with its machines, which may ask for it themselves."""
+    return [*_about("delete", name, project, zone), "--force", "--quiet"]
+
+
+def _about(verb: str, name: str, project: str, zone: str) -> list[str]:
+    words = ["gcloud", "compute", "tpus", "queued-resources", verb, name]
+    return [*words, "--project", project, "--zone", zone]
+
+
+def bucket(pod: Pod) -> list[str]:
+    """Asks where the bucket of a pod is."""
+    name = "/".join(pod.bucket.split("/")[:3])
+    words = ["gcloud", "storage", "buckets", "describe", name]
+    return [*words, "--format=value(location)"]
 
 
 def _state(text: str) -> str:

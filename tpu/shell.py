@@ -11,7 +11,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from scmultimodal.schemas.errors import InputError
 
@@ -21,18 +22,33 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 LONGEST = 600.0
 """Seconds that a command may take."""
 
+Found = tuple[str, bool, str]
+"""What, whether it is at hand, words for people."""
+T = TypeVar("T")
+
 _PASSING = re.compile(
     r"UNAVAILABLE|DEADLINE_EXCEEDED|\bINTERNAL\b|ABORTED|\b50[0234]\b|\b429\b"
-    r"|[Rr]ate limit|timed out|Connection (reset|refused|closed)|Broken pipe"
+    r"|[Rr]ate limit|timed out|[Cc]onnection (reset|refused|closed)|Broken pipe"
     r"|[Tt]emporar(y|ily)|[Tt]ry again|EOF occurred"
+    r"|Unable to connect to the server|server .* was refused|(i/o|handshake) timeout"
 )
 _LASTING = re.compile(r"quota|Quota|PERMISSION_DENIED|INVALID_ARGUMENT|unrecognized")
 """Even where what passes is spoken of."""
 _REMEDIES = (
     (r"RESOURCE_EXHAUSTED|quota", "ask for more quota, or for fewer chips"),
+    (r"Unable to connect to the server|server .* was refused|context .*does not exist",
+     "look whether the cluster is there; `gcloud container clusters get-credentials "
+     "CLUSTER` makes it known, `kubectl config get-contexts` tells what is known"),
+    (r"resource type|no matches for kind",
+     "install JobSet on the cluster: tpu/README.md, On GKE"),
+    (r"namespaces? .*not found", "make it: `kubectl create namespace NAME`"),
+    (r"is forbidden|\(Forbidden\)",
+     "let the account use the cluster (roles/container.developer)"),
     (r"PERMISSION_DENIED|\b403\b|does not have permission",
      "let the account use TPUs and the bucket (roles/tpu.admin, roles/storage.admin)"),
-    (r"UNAUTHENTICATED|\b401\b|reauth|not.{0,40}active account",
+    (r"gke-gcloud-auth-plugin",
+     "run `gcloud components install gke-gcloud-auth-plugin`"),
+    (r"UNAUTHENTICATED|Unauthorized|\b401\b|reauth|not.{0,40}active account",
      "run `gcloud auth login`"),
     (r"SERVICE_DISABLED|has not been used in project",
      "run `gcloud services enable tpu.googleapis.com`"),
@@ -93,6 +109,35 @@ class Shell:
             print(shlex.join(words))
         else:
             _patiently(words)
+
+    def at_hand(self, questions: Mapping[str, Sequence[str]]) -> list[Found]:
+        """What each command says: nothing, or a failure, where it is not there."""
+        found = []
+        for what, words in questions.items():
+            try:
+                said = self.ask(words).strip()
+                found.append((what, bool(said), (said or "NO").splitlines()[0]))
+            except InputError as error:
+                found.append((what, False, f"NO: {error}"))
+        return found
+
+
+def outlasting(ask: Callable[[], T], deadline: float, every: float) -> T:
+    """What `ask` returns; again until then where what it asks is out of reach.
+
+    Args:
+        ask: raises CommandError where it fails.
+        deadline: by the monotonic clock.
+        every: seconds between attempts.
+    """
+    while True:
+        try:
+            return ask()
+        except CommandError as error:
+            if not error.may_pass or time.monotonic() > deadline:
+                raise
+            print(f"tpu: {error}", file=sys.stderr)
+            time.sleep(every)
 
 
 def pauses(attempts: int = ATTEMPTS) -> list[float]:

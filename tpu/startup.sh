@@ -3,12 +3,15 @@
 # waits for a job, brings our code and a Python that has all it needs, and hands over to
 # `python -m tpu.worker`.
 #
-# Where there is no cloud (tpu/local.py) the environment names what differs:
+# On GKE, and where there is no cloud (tpu/local.py), the environment names what differs:
 #   SCMULTIMODAL_POD     file with the facts of the pod, in place of metadata
 #   SCMULTIMODAL_WORK    folder of this machine
 #   SCMULTIMODAL_PYTHON  a Python that has all it needs: none is brought
 #   SCMULTIMODAL_EVERY   seconds between looks at the bucket
-set -euo pipefail
+set -Eeuo pipefail
+# What fails before the worker runs may do better later. The first process of a
+# container does not end by SIGTERM without a trap.
+trap 'exit 75' ERR TERM
 
 readonly UV=0.9.9
 work=${SCMULTIMODAL_WORK:-/var/lib/scmultimodal}
@@ -85,10 +88,12 @@ fi
 pause() {
   if (($(date +%s) > deadline)); then
     echo "startup: $1 in the hours of the budget"
-    wait ${watchdog:+"$watchdog"}
+    [[ -n "${watchdog:-}" ]] || exit 130
+    wait "$watchdog"
     exit 75
   fi
-  sleep "${SCMULTIMODAL_EVERY:-10}"
+  sleep "${SCMULTIMODAL_EVERY:-10}" 9>&- &>/dev/null &
+  wait "$!"
 }
 
 # Brings the code of a job, where it is not there.
@@ -113,7 +118,8 @@ bring_python() {
   [[ -n "$python" ]] && return
   python="$work/venv-$1/bin/python"
   [[ -x "$python" ]] && return
-  until python3 -m pip install --quiet --user "uv==$UV" &&
+  # Debian's pip refuses to, though this leaves the system's packages alone.
+  until PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user "uv==$UV" &&
     python3 -m uv venv --quiet --clear --python 3.11 "$work/venv-$1.part" &&
     python3 -m uv pip install --quiet --python "$work/venv-$1.part/bin/python" \
       --constraints .ci/constraints.txt '.[tpu,gcs,eval]'; do
@@ -133,7 +139,7 @@ while true; do
   bring_code "$code"
   cd "$work/code/$code"
   bring_python "$code"
-  if [[ "$ends_by" == launcher ]]; then
+  if [[ "$ends_by" != deletion ]]; then
     exec "$python" -m tpu.worker "$work"
   fi
   status=0

@@ -2,8 +2,8 @@
 
 It looks whether it is fit, runs the study, and again, a few times, where the study asks
 for it or is killed, until all is done, it gives up, somebody says stop, or the hours of
-the budget are over; then the pod deletes itself. What it reads and says in the bucket
-is listed in `tpu.jobs`.
+the budget are over; then the pod ends. What it reads and says in the bucket is listed
+in `tpu.jobs`.
 
 Where the run folder is in a bucket, the machine has one of its own that is kept there
 too, and what the flags of the study name there is fetched first.
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,14 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import facts, inputs, jobs
+from tpu import facts, inputs, jobs, queued_resources, roles
 from tpu.facts import Facts
+from tpu.shell import Shell
 
-PORT = 8_476
-"""At which host 0 listens."""
 LONGEST_PAUSE = 300.0
 """Seconds between two starts of the study at most."""
 GRACE = 60.0
 """Seconds, beyond two heartbeats, that a study has to end when it is asked to."""
-METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 _CHIPS = ("/dev/accel", "/dev/vfio/")
 
 
@@ -112,7 +109,11 @@ class Machine:
         """Whether somebody says stop, or the launcher has gone."""
         if self.launcher is not None and os.getppid() != self.launcher:
             self.asked.set()
-        return self.asked.is_set() or (self.pod / "stop").exists()
+        return self.asked.is_set() or self.is_stopped()
+
+    def is_stopped(self) -> bool:
+        """Whether somebody said stop to all machines."""
+        return (self.pod / "stop").exists()
 
     def is_over_budget(self) -> bool:
         """Whether the hours are over."""
@@ -120,7 +121,10 @@ class Machine:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Does the job of this machine; returns the `Status` of the study."""
+    """Does the job of this machine; returns the `Status` of the study.
+
+    Or INTERRUPTED, where a status that asks for it would start the machine again.
+    """
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     (folder,) = sys.argv[1:] if arguments is None else arguments
@@ -129,14 +133,22 @@ def main(arguments: list[str] | None = None) -> int:
     machine.say(phase="ended", status=int(end.status), why=end.why)
     print(f"worker: {end.why}; status {int(end.status)}", flush=True)
     if end.is_final:
-        # The first that failed knows why; of those that are done one tells.
-        if jobs.ended(machine.job) is None and (end.status or machine.role.host == 0):
-            ended = {"id": machine.job["id"], "code": machine.job["code"]}
-            ended |= {"host": machine.role.host, "status": int(end.status)}
-            jobs.write_json(machine.said / "ended.json", ended | {"why": end.why})
+        _tell(machine, end)
         if machine.role.host == 0 and machine.facts.ends_by == "deletion":
             _delete_pod(machine)
+    # A JobSet starts a machine again that asks for it.
+    nobody = end.is_final or machine.is_over_budget() or machine.is_stopped()
+    if machine.facts.ends_by == "exit" and end.status == Status.RESTART_ME and nobody:
+        return Status.INTERRUPTED
     return end.status
+
+
+def _tell(machine: Machine, end: End) -> None:
+    """That all is over: the first that failed knows why; of those done one tells."""
+    if jobs.ended(machine.job) is None and (end.status or machine.role.host == 0):
+        ended = {"id": machine.job["id"], "code": machine.job["code"]}
+        ended |= {"host": machine.role.host, "status": int(end.status)}
+        jobs.write_json(machine.said / "ended.json", ended | {"why": end.why})
 
 
 def read(work: Path) -> Machine:
@@ -144,9 +156,9 @@ def read(work: Path) -> Machine:
     told = facts.read(work / "pod.json")
     job = json.loads((work / "job.json").read_text())
     role = dataclasses.replace(
-        _role(told),
+        roles.of(told),
         heartbeat_seconds=job["heartbeat_seconds"],
-        meeting_seconds=job["meeting_seconds"],
+        meeting_seconds=max(job["meeting_seconds"], told.gathering_seconds),
     )
     return Machine(
         facts=told,
@@ -332,32 +344,6 @@ def _watch(
             return
 
 
-def _role(facts: Facts) -> meeting.HostsConfig:
-    """By the environment where it names one, else by Google Cloud's metadata."""
-    if (role := meeting.from_environment()) is not None:
-        return role
-    number = int(_metadata("agent-worker-number"))
-    address = _metadata("worker-network-endpoints").split(",")[0].split(":")[2]
-    slices = dict(
-        line.replace("'", "").split(": ", 1)
-        for line in _metadata("tpu-env").splitlines()
-        if line.startswith("MEGASCALE_")
-    )
-    number += int(slices.get("MEGASCALE_SLICE_ID", 0)) * facts.hosts_a_slice
-    first = slices.get("MEGASCALE_COORDINATOR_ADDRESS", address).split(":")[0]
-    return meeting.HostsConfig(
-        coordinator=f"{first}:{PORT}", hosts=facts.hosts, host=number
-    )
-
-
-def _metadata(name: str) -> str:
-    request = urllib.request.Request(
-        METADATA + name, headers={"Metadata-Flavor": "Google"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read().decode()
-
-
 def _chips() -> list[str]:
     """Device files of the chips: asking libtpu would wait for the other machines."""
     files = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
@@ -378,17 +364,14 @@ def _holder() -> tuple[int, str] | None:
 
 
 def _delete_pod(machine: Machine) -> None:
-    """Nothing runs on that nobody needs."""
+    """Nothing runs on that nobody needs; the watchdog comes where this fails."""
     of = machine.facts
     print(f"worker: deleting {of.name}", flush=True)
-    subprocess.run(
-        [
-            *("gcloud", "compute", "tpus", "queued-resources", "delete"),
-            *(of.name, "--project", of.project, "--zone", of.zone),
-            *("--force", "--quiet", "--async"),
-        ],
-        check=False,
-    )
+    words = queued_resources.deletion(of.name, of.project, of.zone)
+    try:
+        Shell().do([*words, "--async"])
+    except InputError as error:
+        print(f"worker: {error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

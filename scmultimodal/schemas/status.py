@@ -17,4 +17,4 @@ class Status(enum.IntEnum):
     """Asked to end and saved, or lost another host: the same call goes on
     (EX_TEMPFAIL of sysexits.h)."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C; of a machine on GKE: told to stop, or over its budget."""

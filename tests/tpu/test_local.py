@@ -18,6 +18,8 @@ from tests import builders
 from tpu import __main__ as tpu
 from tpu import local
 
+LOCAL = ["run", "--backend", "local"]
+
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch, capfdbinary):
@@ -26,7 +28,7 @@ def launch(tmp_path, monkeypatch, capfdbinary):
 
     def launch(plan, *arguments):
         (tmp_path / "plan").write_text(plan)
-        status = tpu.main(["run", "some.study", "--out", str(tmp_path), *arguments])
+        status = tpu.main([*LOCAL, "some.study", "--out", str(tmp_path), *arguments])
         return status, capfdbinary.readouterr().out.decode()
 
     return launch
@@ -116,7 +118,7 @@ def test_asked_to_end_the_launcher_asks_a_host_and_starts_none(tmp_path):
         "import sys; from tpu import local, __main__ as t;"
         "local.PROGRAM = 'tests.tpu.some_host'; sys.exit(t.main())"
     )
-    command = ["run", "some.study", "--hosts", "1", "--out", str(tmp_path)]
+    command = [*LOCAL, "some.study", "--hosts", "1", "--out", str(tmp_path)]
     launcher = subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, text=True
     )
@@ -148,7 +150,7 @@ def test_a_wrong_command_line_is_told(arguments, words, capsys):
 )
 def test_numbers_that_cannot_be_are_told(tmp_path, capsys, flag, value, least):
     with pytest.raises(SystemExit, match="2"):
-        tpu.main(["run", "s", "--out", str(tmp_path / "x"), flag, value])
+        tpu.main([*LOCAL, "s", "--out", str(tmp_path / "x"), flag, value])
     assert f"{flag}: is {value}. Give {least} or more." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -232,7 +234,7 @@ def test_a_real_study_is_the_same_on_two_hosts(study, request, tmp_path):
     """Bit for bit within a topology; within rounding on one host of four devices."""
     words = CELLS if study == "cells" else request.getfixturevalue(study)
     for out in ("one", "another"):
-        run("tpu", "run", *words, *TWO_HOSTS, "--out", tmp_path / out)
+        run("tpu", *LOCAL, *words, *TWO_HOSTS, "--out", tmp_path / out)
     run("experiments.train", *words, "--out", tmp_path / "alone", devices=4)
     one, another, alone = (
         builders.checkpoint_arrays(tmp_path / out)
@@ -253,7 +255,7 @@ def test_a_real_study_is_the_same_on_two_hosts(study, request, tmp_path):
 @pytest.mark.long
 def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = ["tpu", "run", *CELLS, *TWO_HOSTS, "--out"]
+    words = ["tpu", *LOCAL, *CELLS, *TWO_HOSTS, "--out"]
     run(*words, whole)
     launcher = subprocess.Popen(
         [sys.executable, "-m", *words, str(killed)], stdout=subprocess.PIPE, text=True
@@ -279,7 +281,7 @@ def test_a_real_study_survives_a_kill_to_the_same_bits(tmp_path):
 @pytest.mark.long
 def test_machines_with_disks_of_their_own_go_on_from_the_bucket(tmp_path):
     """One goes with its disk, to the same bits; one host of four goes on from there."""
-    words = ["tpu", "run", *CELLS, *TWO_HOSTS, "--out"]
+    words = ["tpu", *LOCAL, *CELLS, *TWO_HOSTS, "--out"]
     run(*words, f"file://{tmp_path}/whole")
     lost = tmp_path / "lost"
     launcher = subprocess.Popen(

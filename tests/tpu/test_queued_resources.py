@@ -1,15 +1,12 @@
 """Verbs for queued resources, by what `gcloud` is asked and how it answers."""
 
 import json
-import os
 import shlex
 import sys
-import time
 
 import pytest
 
 from scmultimodal.schemas.errors import InputError
-from tests.tpu import fake_gcloud
 from tpu import __main__ as tpu
 from tpu import queued_resources, shell
 
@@ -35,62 +32,6 @@ BUSY = [1, "", "ERROR: (gcloud) UNAVAILABLE: try again"]
 def said(state):
     """What `describe` says of a request in this state."""
     return [0, json.dumps({"name": "one", "state": {"state": state}}), ""]
-
-
-class Gcloud:
-    """The fake one, first on PATH."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        (folder / "answers").mkdir(parents=True)
-
-    def answer(self, verb, *answers):
-        (self.folder / "answers" / f"{verb}.json").write_text(json.dumps(answers))
-
-    @property
-    def calls(self):
-        """The words of each call; files of metadata without their folders."""
-        path = self.folder / "calls"
-        if not path.exists():
-            return []
-        calls = path.read_text().removesuffix("\n").split("\n")
-        return [
-            [_short(word) for word in call.removesuffix("\0").split("\0")]
-            for call in calls
-        ]
-
-
-def _short(word):
-    if not word.startswith("startup-script="):
-        return word
-    pairs = (pair.split("=") for pair in word.split(","))
-    return ",".join(f"{name}={os.path.basename(path)}" for name, path in pairs)
-
-
-@pytest.fixture
-def gcloud(tmp_path, monkeypatch):
-    folder = tmp_path / "gcloud"
-    fake = Gcloud(folder)
-    program = folder / "bin" / "gcloud"
-    program.parent.mkdir()
-    script = shlex.quote(fake_gcloud.__file__)
-    program.write_text(
-        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S {script} "$@"\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("FAKE_GCLOUD", str(folder))
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    return fake
-
-
-@pytest.fixture
-def slept(monkeypatch):
-    """The pauses that were made, in no time; subprocess has short ones of its own."""
-    pauses, sleep = [], time.sleep
-    monkeypatch.setattr(
-        "time.sleep", lambda s: pauses.append(s) if s > 0.5 else sleep(s)
-    )
-    return pauses
 
 
 @pytest.fixture
@@ -193,7 +134,7 @@ def test_words_reach_gcloud_as_they_are(gcloud, do):
 def test_facts_for_the_machines(gcloud, do):
     gcloud.answer("describe", MISSING, said("ACCEPTED"))
     assert do("up", "--pod.nodes", "2") == 0
-    facts = json.loads((gcloud.folder / "metadata" / "pod").read_text())
+    facts = json.loads((gcloud.folder / "files" / "pod").read_text())
     assert facts == {
         "name": "one",
         "project": "my-project",
@@ -204,8 +145,9 @@ def test_facts_for_the_machines(gcloud, do):
         "devices_a_host": 4,
         "budget_seconds": 86_400,
         "ends_by": "deletion",
+        "gathering_seconds": 0.0,
     }
-    script = (gcloud.folder / "metadata" / "startup-script").read_text()
+    script = (gcloud.folder / "files" / "startup-script").read_text()
     assert script == queued_resources.STARTUP.read_text()
 
 

@@ -1,7 +1,7 @@
 """A machine of a pod: whether it is fit, who it is, and when it ends."""
 
 import dataclasses
-import io
+import hashlib
 import json
 import os
 import shutil
@@ -119,9 +119,49 @@ def test_who_deletes_the_pod_when_all_is_done(
     calls = []
     monkeypatch.setattr(worker, "read", lambda _: ended)
     monkeypatch.setattr(worker, "work", lambda _: worker.End(2, "the input is wrong"))
-    monkeypatch.setattr("subprocess.run", lambda words, check: calls.append(words))
+    monkeypatch.setattr(worker.Shell, "do", lambda shell, words: calls.append(words))
     assert worker.main(["folder"]) == 2
     assert [words[5:7] for words in calls] == [["one", "--project"]] * deleted
+
+
+@pytest.mark.parametrize(
+    ("ends_by", "why", "expected"),
+    [
+        ("exit", "stop", 130),
+        ("exit", "restarts", 130),
+        ("exit", "budget", 130),
+        ("exit", "SIGTERM", 75),
+        ("deletion", "stop", 75),
+        ("launcher", "budget", 75),
+    ],
+)
+def test_what_the_machine_ends_with(
+    machine, monkeypatch, tmp_path, ends_by, why, expected
+):
+    """75 starts it again on GKE: not where somebody says stop."""
+    ended = dataclasses.replace(
+        machine,
+        facts=dataclasses.replace(machine.facts, ends_by=ends_by),
+        deadline=0.0 if why == "budget" else machine.deadline,
+    )
+    if why == "stop":
+        (tmp_path / "bucket" / "pods" / "one" / "stop").touch()
+    monkeypatch.setattr(worker, "read", lambda _: ended)
+    end = worker.End(75, "asked to end", is_final=why == "restarts")
+    monkeypatch.setattr(worker, "work", lambda _: end)
+    assert worker.main(["folder"]) == expected
+
+
+@pytest.mark.parametrize(("gathering", "expected"), [(0.0, 300.0), (3_600.0, 3_600.0)])
+def test_machines_that_come_one_by_one_wait_for_each_other(
+    machine, monkeypatch, tmp_path, gathering, expected
+):
+    told = dataclasses.replace(machine.facts, gathering_seconds=gathering)
+    (tmp_path / "pod.json").write_text(told.as_json())
+    (tmp_path / "job.json").write_text(json.dumps(machine.job))
+    (tmp_path / "deadline").write_text("1")
+    monkeypatch.setattr("tpu.roles.of", lambda _: machine.role)
+    assert worker.read(tmp_path).role.meeting_seconds == expected
 
 
 def test_hours_that_are_over(machine):
@@ -136,30 +176,6 @@ def test_a_stop_is_taken_back_by_the_next_job(machine, tmp_path):
     assert worker.work(machine) == worker.End(75, "asked to stop", is_final=False)
     jobs.place(bucket, "one", JOB)
     assert not machine.is_asked_to_stop()
-
-
-@pytest.mark.parametrize(
-    ("slices", "host", "coordinator"),
-    [("", 2, "10.0.0.5:8476"), ("MEGASCALE_SLICE_ID: '1'\n", 6, "10.0.0.1:8476")],
-)
-def test_roles_by_metadata(monkeypatch, slices, host, coordinator):
-    """As Google Cloud names the machines of a slice, and slices of each other."""
-    first = "MEGASCALE_COORDINATOR_ADDRESS: '10.0.0.1:8080'\n" if slices else ""
-    answers = {
-        "agent-worker-number": "2",
-        "worker-network-endpoints": "unknown:unknown:10.0.0.5,unknown:unknown:10.0.0.6",
-        "tpu-env": f"TYPE: 'V4'\n{slices}{first}",
-    }
-    monkeypatch.setattr(
-        "urllib.request.urlopen",
-        lambda request, timeout: io.BytesIO(
-            answers[request.full_url.removeprefix(worker.METADATA)].encode()
-        ),
-    )
-    for name in ("COORDINATOR", "HOSTS", "HOST"):
-        monkeypatch.delenv(f"SCMULTIMODAL_{name}", raising=False)
-    found = worker._role(FACTS)
-    assert (found.host, found.hosts, found.coordinator) == (host, 8, coordinator)
 
 
 def test_the_same_job_has_the_same_name():
@@ -248,6 +264,37 @@ def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
         "compute tpus queued-resources delete one --force --quiet --async "
         "--project p --zone z "
     )
+
+
+def test_no_job_in_the_hours_of_the_budget(tmp_path):
+    """Where another status than 75 keeps it from being started again."""
+    pod_of(tmp_path, budget_seconds=-1, ends_by="exit")
+    assert start(tmp_path).returncode == 130
+
+
+def test_what_fails_before_the_worker_may_do_better_later(tmp_path):
+    pod_of(tmp_path)
+    bucket = epath.Path(tmp_path / "bucket")
+    content = b"no archive"
+    job = dataclasses.replace(JOB, code=hashlib.sha256(content).hexdigest(), out="/x")
+    jobs.place(bucket, "one", job)
+    remote.write(bucket / "code" / f"{job.code}.tar.gz", content)
+    assert start(tmp_path).returncode == 75
+
+
+def test_a_machine_that_waits_for_a_job_ends_when_asked_to(tmp_path):
+    pod_of(tmp_path)
+    process = subprocess.Popen(
+        ["bash", str(queued_resources.STARTUP)],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if "waiting for a job" in line:
+            break
+    process.terminate()
+    assert process.wait(60) == 75
 
 
 def test_the_startup_script_is_clean():
