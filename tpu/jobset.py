@@ -146,6 +146,8 @@ class JobSet:
         what = f"nodes {self.pod.generation.gke} {self.pod.shape}"
         pairs = ",".join(f"{name}={value}" for name, value in wanted.items())
         words = self._words("get", "nodes", "--output", "name", "--selector", pairs)
+        if self.shell.dry:
+            return what, True, shlex.join(words)
         try:
             there = len(self.shell.ask(words).split())
         except InputError as error:

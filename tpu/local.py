@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,8 @@ class Run:
     """Silence after which a host counts as dead."""
     meeting_seconds: float = 300.0
     """How long hosts wait for each other at the start."""
+    dry_run: bool = False
+    """Show what the hosts would run, and start none."""
 
     def __post_init__(self):
         if remote.is_remote(self.out) and not self.out.startswith("file:///"):
@@ -108,6 +111,22 @@ class Ended:
 def run(command: Run, of_study: Sequence[str]) -> int:
     """Starts the machines, and again those that die; returns what they end with."""
     out = command.folder
+    if command.dry_run:
+        words = [
+            "python",
+            "-m",
+            PROGRAM,
+            command.study,
+            *of_study,
+            "--out",
+            command.out,
+        ]
+        for host in range(command.hosts):
+            role = {meeting.HOSTS: str(command.hosts), meeting.HOST: str(host)}
+            role["JAX_NUM_CPU_DEVICES"] = str(command.devices_per_host)
+            shown = " ".join(f"{name}={value}" for name, value in role.items())
+            print(f"{shown} {shlex.join(words)}")
+        return Status.DONE
     with _alone(out), _asked() as asked:
         return _run(command, of_study, out, asked)
 

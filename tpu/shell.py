@@ -112,6 +112,10 @@ class Shell:
 
     def at_hand(self, questions: Mapping[str, Sequence[str]]) -> list[Found]:
         """What each command says: nothing, or a failure, where it is not there."""
+        if self.dry:
+            return [
+                (what, True, shlex.join(words)) for what, words in questions.items()
+            ]
         found = []
         for what, words in questions.items():
             try:
