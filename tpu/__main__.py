@@ -69,9 +69,11 @@ class Logs(OfPod):
 
 
 def _up(told: OfPod) -> int:
-    if not told.dry_run:
-        with remote.access(told.pod.bucket, "read"):
-            jobs.clear_ended(remote.at(told.pod.bucket), told.pod.name)
+    if told.dry_run:
+        told.backend.up()
+        return Status.DONE
+    with remote.access(told.pod.bucket, "read"):
+        jobs.clear_ended(remote.at(told.pod.bucket), told.pod.name)
     print(f"{told.pod.name}: {told.backend.up()}")
     return Status.DONE
 

@@ -164,7 +164,10 @@ def stop(pod: Pod, *, dry: bool = False) -> int:
             break
         time.sleep(min(LOOK_EVERY, PATIENCE) / 6)
     print(table(job))
-    print(f"{pod.name} is still there, and costs: `run` goes on, `down` gives it back")
+    if pod.backend == "jobset":
+        print("its JobSet ends: `up`, then `run` go on")
+    else:
+        print(f"{pod.name} is still there, and costs: `run` goes on, `down` ends it")
     return Status.RESTART_ME if running else Status.DONE
 
 
