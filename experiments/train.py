@@ -55,8 +55,17 @@ def main(arguments: list[str] | None = None) -> int:
         _meet_other_hosts(arguments, numbers.out)
         with mirror.kept(numbers.out, numbers.bucket, writes=_is_main):
             study.run(numbers)
+        if numbers.bucket is not None:
+            _wait_for_all()
 
     return process.run(work, name=arguments[0], debug="--debug" in arguments)
+
+
+def _wait_for_all() -> None:
+    """Nobody leaves while the main host still sends what was made."""
+    from scmultimodal.training import hosts
+
+    hosts.barrier("sent")
 
 
 def _is_main() -> bool:

@@ -6,12 +6,30 @@ for buckets hold: `**` is refused, for one.
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import fsspec
 from etils.epath import backend
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+
+
+class _Object(io.BytesIO):
+    """Is there once it is closed, as those of gcsfs, unless it was discarded."""
+
+    def __init__(self, bucket: Any, path: str):
+        super().__init__()
+        self.bucket, self.path, self.is_wanted = bucket, path, True
+
+    def discard(self) -> None:
+        self.is_wanted = False
+
+    def close(self) -> None:
+        if not self.closed and self.is_wanted:
+            self.bucket.pipe_file(self.path, self.getvalue())
+            self.bucket.written.append(self.path)
+        super().close()
 
 
 class FakeBucket(MemoryFileSystem):
@@ -22,6 +40,10 @@ class FakeBucket(MemoryFileSystem):
     pseudo_dirs: ClassVar[list[str]] = [""]
     refuses: str | None = None
     """Writing raises where the name has this in it."""
+    error: Callable[[str], OSError] = staticmethod(
+        lambda path: OSError(f"403: no storage.objects.create access to {path}")
+    )
+    """What it raises."""
     written: ClassVar[list[str]] = []
     """Names, in the order in which they were written."""
 
@@ -32,9 +54,13 @@ class FakeBucket(MemoryFileSystem):
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         if "r" not in mode:
             if self.refuses is not None and self.refuses in path:
-                raise OSError(f"403: no storage.objects.create access to {path}")
-            self.written.append(path)
+                raise self.error(path)
+            return _Object(self, path)
         return super()._open(path, mode, **options)
+
+    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+        path = self._strip_protocol(path)
+        self.store[path] = MemoryFile(self, path, value)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ here are not sent again, files that are there whole are not fetched again.
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,19 @@ def fetch(address: str, folder: Path) -> Path:
     digest = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
     target = folder / digest[:16] / source.name
     lacking = {n: f for n, f in listed.items() if not _inside(target, n).exists()}
-    with _bar("fetching", sum(fact["bytes"] for fact in lacking.values())) as bar:
-        for name, fact in lacking.items():
-            _fetch(_inside(source, name), _inside(target, name), fact)
-            bar.update(fact["bytes"])
+
+    def get(item: tuple[str, dict[str, Any]]) -> int:
+        name, fact = item
+        _fetch(_inside(source, name), _inside(target, name), fact)
+        return fact["bytes"]
+
+    total = sum(fact["bytes"] for fact in lacking.values())
+    with (
+        _bar("fetching", total) as bar,
+        ThreadPoolExecutor(remote.FILES_AT_ONCE) as pool,
+    ):
+        for size in pool.map(get, lacking.items()):
+            bar.update(size)
     return target
 
 
@@ -121,7 +131,9 @@ def _send(source: Path, target: epath.Path, fact: dict[str, Any]) -> None:
 
 def _fetch(source: epath.Path, target: Path, fact: dict[str, Any]) -> None:
     part = target.with_name(f".{target.name}.part")
-    if remote.copy(source, part) != fact["sha256"]:
+    with remote.access(source, "read"):
+        found = remote.copy(source, part)
+    if found != fact["sha256"]:
         part.unlink()
         raise InputError(source, "is not what its list says (sha256)", "push it again")
     part.replace(target)

@@ -101,7 +101,7 @@ def on_all_hosts(
 
     def take() -> Store:
         if given is None:
-            mirror.take(folder)
+            mirror.take(folder, last=manifest.FILE_NAME)
         return Store.open(given or folder)
 
     return hosts.made_by_main(make, take)

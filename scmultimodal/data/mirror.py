@@ -20,7 +20,11 @@ LEFT = ("checkpoints", "best", "hosts", "pod")
 """Folders that are left alone: those of checkpoints, and what launchers (tpu/) keep."""
 _AT_ONCE = 8
 
-_kept: dict[Path, "epath.Path"] = {}
+Stamps = dict[str, tuple[int, int]]
+"""{relative path: (bytes, time of the last change)}."""
+
+_kept: dict[Path, tuple["epath.Path", Stamps]] = {}
+"""Run folders that are kept now: where, and which files are there as they are here."""
 
 
 @contextlib.contextmanager
@@ -48,7 +52,7 @@ def kept(
         names = remote.files(there, leave=LEFT)
         _copy(there, folder, names)
     sent = {name: stamp for name, stamp in _stamps(folder).items() if name in names}
-    _kept[folder] = there
+    _kept[folder] = there, sent
     try:
         yield
     except BaseException:
@@ -64,7 +68,7 @@ def kept(
 def counterpart(path: Path) -> "epath.Path | None":
     """Where a path of a run folder is kept too; None where it is not."""
     path = path.absolute()
-    for folder, there in _kept.items():
+    for folder, (there, _) in _kept.items():
         if path.is_relative_to(folder):
             return there / path.relative_to(folder).as_posix()
     return None
@@ -97,15 +101,25 @@ def share(folder: Path, *, last: str) -> None:
         )
     if not same:
         send_folder(folder, there, last=last)
+    for whole, (_, sent) in _kept.items():
+        if folder.absolute().is_relative_to(whole):
+            inner = folder.absolute().relative_to(whole)
+            sent |= {f"{inner}/{n}": stamp for n, stamp in _stamps(folder).items()}
 
 
-def take(folder: Path) -> None:
+def take(folder: Path, *, last: str) -> None:
     """Fetches what the main host has shared, where a run folder is kept.
+
+    Not where the `last` file says that it is here.
 
     Raises:
         InputError: the bucket cannot be read.
     """
-    if (there := counterpart(folder)) is not None:
+    if (there := counterpart(folder)) is None:
+        return
+    with remote.access(there, "read"):
+        content = (there / last).read_bytes()
+    if not (folder / last).exists() or (folder / last).read_bytes() != content:
         fetch_folder(there, folder)
 
 
@@ -134,7 +148,7 @@ def fetch_folder(there: "epath.Path", folder: Path) -> None:
 def _send_changed(
     folder: Path,
     there: "epath.Path",
-    sent: dict[str, tuple[int, int]],
+    sent: Stamps,
     writes: Callable[[], bool],
 ) -> None:
     if writes():
@@ -144,8 +158,7 @@ def _send_changed(
             _copy(folder, there, changed)
 
 
-def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """{relative path: (bytes, time of the last change)} of every file."""
+def _stamps(folder: Path) -> Stamps:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): (

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tqdm
 
 from scmultimodal.data import atomic, manifest
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, PassingError
 
 if TYPE_CHECKING:
     from etils import epath
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 CACHE = "SCMULTIMODAL_CACHE"
 """Environment variable that names the folder for copies."""
 
-_FILES_AT_ONCE = 8
+FILES_AT_ONCE = 8
+_LASTING = (
+    *(FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError),
+    *(FileExistsError, ImportError, NotImplementedError),
+)
+_REFUSED = re.compile(r"\b40[13]\b|Forbidden|Unauthorized|does not have .* access")
 _PART = 2**23
 """Bytes that are in memory at a time."""
 
@@ -53,14 +59,16 @@ def access(address: "str | epath.Path", done: str) -> Iterator[None]:
         done: what cannot be done there: "read" or "written".
 
     Raises:
-        InputError: anything was raised.
+        InputError: anything was raised that lasts.
+        PassingError: anything else: a connection was lost, say.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
+        lasts = isinstance(error, _LASTING) or _REFUSED.search(str(error))
+        raise (InputError if lasts else PassingError)(
             os.fspath(address),
             f"cannot be {done} ({type(error).__name__}: {error})",
             "check address and credentials (gs:// takes the extra gcs)",
@@ -87,18 +95,14 @@ def files(folder: "epath.Path", *, leave: Collection[str] = ()) -> list[str]:
 
 def write(path: "epath.Path | Path", content: bytes) -> None:
     """Writes a file so that it is there whole or not at all; makes its folder."""
-    with _whole(path) as target:
-        target.write_bytes(content)
+    with _whole(path) as writer:
+        writer.write(content)
 
 
 def copy(source: "epath.Path | Path", path: "epath.Path | Path") -> str:
     """Copies a file as `write` does, a part at a time; returns the sha256 of it."""
     found = hashlib.sha256()
-    with (
-        _whole(path) as target,
-        source.open("rb") as reader,
-        target.open("wb") as writer,
-    ):
+    with source.open("rb") as reader, _whole(path) as writer:
         while part := reader.read(_PART):
             found.update(part)
             writer.write(part)
@@ -106,15 +110,25 @@ def copy(source: "epath.Path | Path", path: "epath.Path | Path") -> str:
 
 
 @contextlib.contextmanager
-def _whole(path: "epath.Path | Path") -> Iterator["epath.Path | Path"]:
-    """Yields what to write to. Objects of buckets are there once they are closed."""
+def _whole(path: "epath.Path | Path") -> Iterator[Any]:
+    """Yields what to write to."""
     if is_remote(path):
-        yield path
+        writer = path.open("wb")
+        try:
+            yield writer
+        except BaseException:
+            # Its own `with` would close it, which is what puts it there.
+            with contextlib.suppress(Exception):
+                writer.discard()
+                writer.closed = True
+            raise
+        writer.close()
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
-        yield part
+        with part.open("wb") as writer:
+            yield writer
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -173,6 +187,6 @@ def _copy_files(source: Any, folder: Path, files: dict[str, dict[str, Any]]) -> 
         total=total, desc=f"copying {source.name}", unit="B", unit_scale=True,
         disable=None, delay=2,
     )  # fmt: skip
-    with bar, ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+    with bar, ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         for size in pool.map(copy, files.items()):
             bar.update(size)

@@ -18,8 +18,8 @@ class InputError(ValueError):
         return type(self), (self.source, self.problem, self.remedy)
 
 
-class MissingHostError(InputError):
-    """A host did not come: it may yet, where it is slow or is being replaced."""
+class PassingError(InputError):
+    """What is missing now may be there later: a host, or a bucket."""
 
 
 class PreemptedError(RuntimeError):

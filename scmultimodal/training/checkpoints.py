@@ -26,8 +26,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from scmultimodal.data import mirror
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.data import mirror, remote
+from scmultimodal.schemas.errors import InputError, PassingError
 
 MANIFEST = "manifest.json"
 METADATA = "metadata.json"
@@ -62,11 +62,14 @@ class CheckpointManager:
 
     def _complete(self) -> list[int]:
         where = self.folder if self._bucket is None else self._bucket
-        return sorted(
-            int(path.parent.name)
-            for path in where.glob(f"*/{MANIFEST}")
-            if path.parent.name.isdecimal()
-        )
+        with contextlib.ExitStack() as stack:
+            if self._bucket is not None:
+                stack.enter_context(remote.access(where, "read"))
+            return sorted(
+                int(path.parent.name)
+                for path in where.glob(f"*/{MANIFEST}")
+                if path.parent.name.isdecimal()
+            )
 
     @property
     def latest_step(self) -> int | None:
@@ -114,7 +117,8 @@ class CheckpointManager:
         except Exception as error:
             with contextlib.suppress(Exception):
                 self._forget(step)
-            raise InputError(
+            passes = isinstance(error, PassingError)
+            raise (PassingError if passes else InputError)(
                 folder,
                 f"could not be saved ({_first_line(error)})",
                 "free space or mend permissions; the same call goes on from the last "
@@ -161,9 +165,11 @@ class CheckpointManager:
         folder = self.folder / str(step)
         if self._bucket is not None:
             there, here = self._bucket / str(step), folder / MANIFEST
-            if not (there / MANIFEST).exists():
-                _reject(there, "is not a complete checkpoint")
-            if not here.exists() or here.read_text() != (there / MANIFEST).read_text():
+            with remote.access(there, "read"):
+                if not (there / MANIFEST).exists():
+                    _reject(there, "is not a complete checkpoint")
+                text = (there / MANIFEST).read_text()
+            if not here.exists() or here.read_text() != text:
                 mirror.fetch_folder(there, folder)
         return folder
 

@@ -64,6 +64,14 @@ class Connection:
         except (ValueError, TypeError) as error:
             raise OSError("the other side speaks another language") from error
 
+    def is_gone(self) -> bool:
+        """Whether the other side has hung up; what it said before is kept."""
+        try:
+            self._come += self.available(0.0)
+        except OSError:
+            return True
+        return False
+
     def close(self) -> None:
         """Hangs up."""
         self.sock.close()

@@ -29,6 +29,8 @@ from scmultimodal.training.connection import Watch
 
 Made = TypeVar("Made")
 
+INITIALIZATION = 300
+"""Seconds that jax has to connect hosts that have met."""
 SETTLING = 2.0
 """Seconds that an error nobody expected waits for news of a lost host."""
 
@@ -52,7 +54,7 @@ def join(
     Raises:
         InputError: on every host, with the same words: one came twice, runs something
             else, or is not fit.
-        MissingHostError: one did not come.
+        PassingError: one did not come.
     """
     global _watch
     try:
@@ -65,7 +67,8 @@ def join(
         service,
         num_processes=config.hosts,
         process_id=config.host,
-        initialization_timeout=int(config.meeting_seconds) + 1,
+        # All are there: who is missing now has died since.
+        initialization_timeout=INITIALIZATION,
         # Ours comes first: it says which host it is.
         heartbeat_timeout_seconds=int(4 * config.heartbeat_seconds) + 10,
     )
@@ -90,7 +93,8 @@ def leave(status: int, reason: str | None = None) -> None:
     if status == Status.FAILED:
         # A collective that failed may be how a host's death is seen first: the watch
         # then ends this process as it should be, within this time.
-        time.sleep(SETTLING)
+        lost = isinstance(sys.exc_info()[1], jax.errors.JaxRuntimeError)
+        time.sleep(SETTLING + lost * _watch.heartbeat_seconds)
     watch, _watch = _watch, None
     watch.leave(status, reason)
     if status:

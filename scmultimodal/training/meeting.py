@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from scmultimodal.schemas.errors import InputError, MissingHostError
+from scmultimodal.schemas.errors import InputError, PassingError
 from scmultimodal.training.connection import Connection
 
 GRACE = 5.0
@@ -124,7 +124,7 @@ def meet(
 
     Raises:
         InputError: see `hosts.join`.
-        MissingHostError: see there.
+        PassingError: see there.
     """
     hello = {
         "host": config.host,
@@ -174,6 +174,11 @@ def _receive(
                         f"{', '.join(map(str, missing))}"
                     )
                 break
+            came = met.get(said["host"])
+            if came is not None and came.is_gone():
+                # It ended before all had come, and was started again.
+                came.close()
+                del met[said["host"]], hellos[said["host"]]
             if problem is None and (problem := _unlike(hellos, said, config.hosts)):
                 # The others are to hear of it too, if they are not long in coming.
                 deadline = min(deadline, time.monotonic() + GRACE)
@@ -203,7 +208,7 @@ def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection
             break
         except OSError as error:
             if time.monotonic() > deadline:
-                raise MissingHostError(
+                raise PassingError(
                     config.coordinator,
                     f"host 0 did not listen there within {config.meeting_seconds:g} s "
                     f"({error})",
@@ -216,7 +221,7 @@ def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection
         # Host 0 began to wait at another time.
         answer = connection.receive(2 * config.meeting_seconds + 5)
     except (TimeoutError, OSError) as error:
-        raise MissingHostError(
+        raise PassingError(
             config.coordinator,
             "host 0 ended before all hosts had met",
             "look at what host 0 says",
@@ -255,7 +260,7 @@ def _unlike(hellos: Mapping[int, dict], said: dict, hosts: int) -> str | None:
 
 
 def _unfit(config: HostsConfig, problem: str, *, missing: bool) -> InputError:
-    return (MissingHostError if missing else InputError)(
+    return (PassingError if missing else InputError)(
         config.coordinator,
         problem,
         "every host must run the same command on the same revision, at the same time",

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from scmultimodal.schemas.errors import (
     InputError,
-    MissingHostError,
+    PassingError,
     PreemptedError,
     TrainingDivergedError,
 )
 from scmultimodal.schemas.status import Status
 
 _STATUS: Mapping[type[BaseException], Status] = {
-    MissingHostError: Status.RESTART_ME,
+    PassingError: Status.RESTART_ME,
     InputError: Status.GIVE_UP,
     TrainingDivergedError: Status.DIVERGED,
     PreemptedError: Status.RESTART_ME,

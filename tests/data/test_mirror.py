@@ -185,10 +185,17 @@ def test_what_the_main_host_makes_the_others_take(bucket, tmp_path):
             bucket.written.clear()
             mirror.share(folder / "data", last="manifest.json")
             assert bool(bucket.written) != fetched
+    bucket.written.clear()
+    with mirror.kept(tmp_path / "d", "gs://bucket/runs/two"):
+        remote.write(tmp_path / "d" / "data" / "manifest.json", b"m")
+        remote.write(tmp_path / "d" / "model", b"m")
+        mirror.share(tmp_path / "d" / "data", last="manifest.json")
+    written = [name.removeprefix("/bucket/runs/two/") for name in bucket.written]
+    assert written == ["data/manifest.json", "model"]  # Each once.
     other = tmp_path / "c"
     with mirror.kept(other, ADDRESS, writes=lambda: False):
-        (other / "data" / "cells").write_text("stale")
-        mirror.take(other / "data")
-        assert (other / "data" / "cells").read_text() == "cells"
+        (other / "data" / "manifest.json").write_text("stale")
+        mirror.take(other / "data", last="manifest.json")
+        assert (other / "data" / "manifest.json").read_text() == "manifest.json"
     mirror.share(other / "data", last="manifest.json")
-    mirror.take(other / "data")
+    mirror.take(other / "data", last="manifest.json")

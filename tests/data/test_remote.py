@@ -1,5 +1,6 @@
 """Prepared datasets of a bucket, which a folder stands for."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from etils import epath
 
 from scmultimodal.data import remote
 from scmultimodal.data.store import Store
-from scmultimodal.schemas.errors import InputError
-from tests import builders
+from scmultimodal.schemas.errors import InputError, PassingError
+from tests import builders, fake_bucket
 
 
 @pytest.fixture
@@ -72,3 +73,53 @@ def test_what_is_no_store_is_told(bucket, content):
 def test_paths_of_this_machine_are_not_copied():
     assert not remote.is_remote(Path("/data/cells"))
     assert remote.is_remote("s3://bucket/cells")
+
+
+class Breaking:
+    """A file whose reading ends early."""
+
+    def __init__(self):
+        self.parts = [b"half of it", OSError("the disk")]
+
+    def open(self, mode):
+        return contextlib.nullcontext(self)
+
+    def read(self, size):
+        part = self.parts.pop(0)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/a", "folder"])
+def test_what_breaks_off_leaves_nothing(tmp_path, place):
+    with fake_bucket.open_bucket() as objects:
+        target = remote.at(place if "://" in place else tmp_path / place)
+        with pytest.raises(OSError, match="the disk"):
+            remote.copy(Breaking(), target)
+        assert not target.exists()
+        assert not objects.store
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError("403 Forbidden"), InputError),
+        (FileNotFoundError("gs://b/a"), InputError),
+        (PermissionError(13, "denied"), InputError),
+        (ImportError("gcsfs"), InputError),
+        (ConnectionResetError(104, "reset"), PassingError),
+        (TimeoutError("read"), PassingError),
+        (OSError("HttpError: 503, backend"), PassingError),
+    ],
+)
+def test_what_may_pass_is_told_from_what_lasts(error, kind):
+    with pytest.raises(InputError, match="gs://b: cannot be read") as told:
+        fail(error)
+    assert type(told.value) is kind
+
+
+def fail(error):
+    with remote.access("gs://b", "read"):
+        raise error

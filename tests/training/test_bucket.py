@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.data import mirror, remote
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, PassingError
 from scmultimodal.training.checkpoints import CheckpointManager
 from tests import fake_bucket
 from tests.training import test_loop as toy
@@ -89,6 +89,17 @@ def test_a_bucket_that_refuses_leaves_what_was_before(bucket, tmp_path):
             save(manager, 2)
         assert manager.steps == steps_of_bucket() == [1]
         assert_restores(manager, 1)
+
+
+def test_a_bucket_that_is_away_may_be_back(bucket, tmp_path):
+    """Whoever started it is to start it again."""
+    bucket.error = staticmethod(lambda path: ConnectionResetError(104, "reset"))
+    bucket.refuses = "/checkpoints/1/"
+    with (
+        machine(tmp_path / "a") as manager,
+        pytest.raises(PassingError, match=r"1: could not be saved \(.*reset"),
+    ):
+        save(manager, 1)
 
 
 def test_a_bit_that_flipped_in_the_bucket_is_noticed(bucket, tmp_path):
