@@ -116,6 +116,8 @@ def _stop(told: OfPod) -> int:
 
 
 def _down(told: OfPod) -> int:
+    if not told.dry_run:
+        launch.take_back(told.pod)
     told.backend.down()
     return Status.DONE
 

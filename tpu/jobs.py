@@ -71,7 +71,7 @@ def push_code(bucket: epath.Path) -> str:
     """Packs the code into the bucket, unless it is there; returns its sha256."""
     code, content = source.pack()
     target = bucket / "code" / f"{code}.tar.gz"
-    if not target.exists():
+    if not target.exists() or target.stat().length != len(content):
         remote.write(target, content)
     return code
 
@@ -79,11 +79,16 @@ def push_code(bucket: epath.Path) -> str:
 def place(bucket: epath.Path, pod: str, job: Job) -> None:
     """Puts a job where the machines of a pod look for it.
 
-    A stop is taken back, and what was said when the same run folder was done before.
+    A stop is taken back, and what machines said of the same run folder before.
     """
-    stop_of(bucket, pod).unlink(missing_ok=True)
-    (said_of(job.out) / "ended.json").unlink(missing_ok=True)
+    said = said_of(job.out)
+    if said.exists():
+        for path in said.iterdir():
+            if path.suffix == ".json":
+                path.unlink(missing_ok=True)
     write_json(bucket / "pods" / pod / "job.json", job.as_json())
+    # Machines that wait for that must not see the job before.
+    stop_of(bucket, pod).unlink(missing_ok=True)
 
 
 def current(bucket: epath.Path, pod: str) -> dict[str, Any] | None:
@@ -103,6 +108,17 @@ def clear_ended(bucket: epath.Path, pod: str) -> None:
     job = current(bucket, pod)
     if job is not None and ended(job) is not None:
         (bucket / "pods" / pod / "job.json").unlink(missing_ok=True)
+
+
+def progress(out: str) -> int:
+    """How far a run is: the newest steps of all its trainings, added up."""
+    newest: dict[str, int] = {}
+    for pattern in ("checkpoints/*/manifest.json", "*/checkpoints/*/manifest.json"):
+        for path in remote.at(out).glob(pattern):
+            step, training = path.parent.name, str(path.parent.parent)
+            if step.isdecimal():
+                newest[training] = max(newest.get(training, 0), int(step))
+    return sum(newest.values())
 
 
 def stop_of(bucket: epath.Path, pod: str) -> epath.Path:

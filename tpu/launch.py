@@ -43,8 +43,8 @@ class Run:
     config: Path | None = None
     """TOML file with its numbers."""
     out: str | None = None
-    """Run folder: a name below BUCKET/runs, or an address; by default that of the
-    job, which study and flags give."""
+    """Run folder: a name below BUCKET/runs, or an address; by default study and flags
+    give it a name."""
     follow: bool = False
     """Stay, show what host 0 says, and ask for the pod anew where it is taken away."""
     restarts: int = 8
@@ -108,37 +108,54 @@ def follow(backend: Backend, job: dict[str, Any]) -> int:
     Raises:
         InputError: it was taken away too often; nothing is left in the queue.
     """
-    shown, reached, left = 0, -1, backend.pod.recreate
+    pod = backend.pod
+    shown, newest, reached, left = 0, 0, 0, pod.recreate
     while True:
         try:
             there = backend.state() == backend.active
-            end = jobs.ended(job)
+            end, stopped, newest = _look(pod, job)
             shown = _show(jobs.said_of(job["out"]) / "0.log", shown)
+            if end is not None:
+                print(f"\n{table(job)}\nhost {end['host']}: {end['why']}")
+                return end["status"]
         except CommandError as error:
             if not error.may_pass:
                 raise
             print(f"tpu: {error}", file=sys.stderr)
-            there, end = True, None
+            there, stopped = True, False
         except Exception as error:  # of the bucket: the next look may do
             print(f"tpu: the bucket: {error}", file=sys.stderr)
-            there, end = True, None
-        if end is not None:
-            print(f"\n{table(job)}\nhost {end['host']}: {end['why']}")
-            return end["status"]
+            there, stopped = True, False
+        if stopped:
+            print(f"{pod.name} was asked to stop")
+            return Status.RESTART_ME
         if not there:
-            newest = _newest_step(job)
-            left = backend.pod.recreate if newest > reached else left - 1
+            left = pod.recreate if newest > reached else left - 1
             reached = max(newest, reached)
             if left < 0:
                 backend.down()
                 raise InputError(
-                    backend.pod.name,
-                    f"was taken away {1 + backend.pod.recreate} times without a new "
-                    "checkpoint",
+                    pod.name,
+                    f"was taken away {1 + pod.recreate} times without a new checkpoint",
                     "save more often, or ask for chips that are not spot",
                 )
             backend.wait()
         time.sleep(LOOK_EVERY)
+
+
+def _look(pod: Pod, job: dict[str, Any]) -> tuple[dict[str, Any] | None, bool, int]:
+    """How a job ended, whether it is asked to stop, and how far it is."""
+    stop = jobs.stop_of(remote.at(pod.bucket), pod.name)
+    return jobs.ended(job), stop.exists(), jobs.progress(job["out"])
+
+
+def take_back(pod: Pod) -> None:
+    """Says that a job is not wanted any more, for who follows it and for machines."""
+    bucket = remote.at(pod.bucket)
+    with remote.access(pod.bucket, "written"):
+        job = jobs.current(bucket, pod.name)
+        if job is not None and jobs.ended(job) is None:
+            remote.write(jobs.stop_of(bucket, pod.name), b"")
 
 
 def stop(pod: Pod, *, dry: bool = False) -> int:
@@ -159,7 +176,7 @@ def stop(pod: Pod, *, dry: bool = False) -> int:
         print(f"{pod.name} has no job")
         return Status.DONE
     deadline = time.monotonic() + PATIENCE
-    while running := [h for h in hosts(job) if h["phase"] != "ended"]:
+    while not _all_ended(job, pod.hosts):
         if time.monotonic() > deadline:
             break
         time.sleep(min(LOOK_EVERY, PATIENCE) / 6)
@@ -168,7 +185,15 @@ def stop(pod: Pod, *, dry: bool = False) -> int:
         print("its JobSet ends: `up`, then `run` go on")
     else:
         print(f"{pod.name} is still there, and costs: `run` goes on, `down` ends it")
-    return Status.RESTART_ME if running else Status.DONE
+    return Status.DONE if _all_ended(job, pod.hosts) else Status.RESTART_ME
+
+
+def _all_ended(job: dict[str, Any], wanted: int) -> bool:
+    """Also where none has begun."""
+    found = hosts(job)
+    return not found or (
+        len(found) >= wanted and all(one["phase"] == "ended" for one in found)
+    )
 
 
 def logs(pod: Pod, *, host: int, follow: bool) -> int:
@@ -199,13 +224,14 @@ def describe(pod: Pod) -> str:
 
 
 def hosts(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """How each machine said that it is, by number."""
+    """How each machine said that it is in this job, by number."""
     folder = jobs.said_of(job["out"])
     if not folder.exists():
         return []
     paths = [p for p in folder.iterdir() if p.suffix == ".json" and p.stem.isdecimal()]
-    found = filter(None, map(jobs.read_json, paths))
-    return sorted(found, key=lambda said: said["host"])
+    found = [one for one in map(jobs.read_json, paths) if one]
+    own = [one for one in found if one["job"] == job["id"]]
+    return sorted(own, key=lambda said: said["host"])
 
 
 def table(job: dict[str, Any]) -> str:
@@ -240,7 +266,7 @@ def _check(word: str) -> None:
     value = word.rpartition("=")[2]
     if remote.is_remote(value):
         inputs.find(value)
-    elif os.sep in value and Path(value).exists():
+    elif Path(value).is_file() or (os.sep in value and Path(value).exists()):
         raise InputError(
             value,
             "is on this machine, and machines of a pod do not see it",
@@ -288,12 +314,3 @@ def _show(log: epath.Path, shown: int) -> int:
     sys.stdout.write(content[shown:].decode(errors="replace"))
     sys.stdout.flush()
     return len(content)
-
-
-def _newest_step(job: dict[str, Any]) -> int:
-    """Of the checkpoints in the bucket; -1 where there is none."""
-    folder = remote.at(job["out"]) / "checkpoints"
-    try:
-        return max(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
-    except (FileNotFoundError, ValueError):
-        return -1

@@ -184,15 +184,16 @@ class QueuedResources:
                 raise
 
     def _words(self, verb: str) -> list[str]:
-        return _about(verb, self.pod.name, self.pod.project, self.pod.zone)
+        return about(verb, self.pod.name, self.pod.project, self.pod.zone)
 
 
 def deletion(name: str, project: str, zone: str) -> list[str]:
     """Deletes a request with its machines, which may ask for it themselves."""
-    return [*_about("delete", name, project, zone), "--force", "--quiet"]
+    return [*about("delete", name, project, zone), "--force", "--quiet"]
 
 
-def _about(verb: str, name: str, project: str, zone: str) -> list[str]:
+def about(verb: str, name: str, project: str, zone: str) -> list[str]:
+    """Does something with a request, or asks about it."""
     words = ["gcloud", "compute", "tpus", "queued-resources", verb, name]
     return [*words, "--project", project, "--zone", zone]
 

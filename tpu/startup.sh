@@ -15,6 +15,7 @@ trap 'exit 75' ERR TERM
 
 readonly UV=0.9.9
 work=${SCMULTIMODAL_WORK:-/var/lib/scmultimodal}
+export HOME=${HOME:-/root}
 mkdir -p "$work"
 exec > >(tee -a "$work/startup.log") 2>&1
 
@@ -42,6 +43,13 @@ get() {
     gs://*) gcloud storage cp --no-user-output-enabled "$1" "$2.part" ;;
     *) cp "$1" "$2.part" ;;
   esac && mv "$2.part" "$2"
+}
+
+put() {
+  case "$2" in
+    gs://*) gcloud storage cp --no-user-output-enabled "$1" "$2" ;;
+    *) cp "$1" "$2" ;;
+  esac
 }
 
 # Whether the bucket has a file.
@@ -73,11 +81,12 @@ delete_pod() {
   done
 }
 
-# Whatever becomes of the rest: after the hours of the budget the pod is deleted.
+# Whatever becomes of the rest: after the hours of the budget, and the time that a study
+# has to save, the pod is deleted.
 if [[ "$ends_by" == deletion ]]; then
   (
     exec 9>&-
-    while (($(date +%s) <= deadline)); do sleep 60; done
+    while (($(date +%s) <= deadline + 180)); do sleep 60; done
     echo "startup: the hours of the budget are over; the pod ends"
     delete_pod
   ) &
@@ -103,7 +112,7 @@ bring_code() {
     pause "$bucket/code/$1.tar.gz was not there"
   done
   if ! echo "$1  $work/code.tar.gz" | sha256sum --check --quiet; then
-    echo "startup: $bucket/code/$1.tar.gz is not what its name says; push it again"
+    echo "startup: $bucket/code/$1.tar.gz is not what its name says; run again"
     exit 2
   fi
   rm -rf "$work/code/$1.part"
@@ -128,10 +137,10 @@ bring_python() {
   mv "$work/venv-$1.part" "$work/venv-$1"
 }
 
-stop=$bucket/pods/$name/stop
-while true; do
+# Waits for a job, and becomes the worker that does it.
+do_job() {
   echo "startup: waiting for a job in $bucket/pods/$name"
-  until ! there "$stop" &&
+  until ! there "$bucket/pods/$name/stop" &&
     get "$bucket/pods/$name/job.json" "$work/job.json" 2>/dev/null; do
     pause "no job came"
   done
@@ -139,13 +148,23 @@ while true; do
   bring_code "$code"
   cd "$work/code/$code"
   bring_python "$code"
-  if [[ "$ends_by" != deletion ]]; then
-    exec "$python" -m tpu.worker "$work"
-  fi
+  exec "$python" -m tpu.worker "$work"
+}
+
+if [[ "$ends_by" != deletion ]]; then
+  do_job
+fi
+# On a pod nobody else starts this again: until the worker says that all is over.
+rm -f "$work/final"
+trap 'kill -TERM "${job:-}" && wait "$job"; exit 75' TERM
+until [[ -f "$work/final" ]]; do
+  do_job &
+  job=$!
   status=0
-  "$python" -m tpu.worker "$work" || status=$?
-  # What was stopped may be wanted again; all else is over.
-  if ((status != 75)) || ! there "$stop"; then
-    exit "$status"
+  wait "$job" || status=$?
+  if [[ ! -f "$work/final" ]]; then
+    put "$work/startup.log" "$bucket/pods/$name/startup-$(hostname).log" || true
+    pause "the machine ended with $status, and did not end well"
   fi
 done
+exit "$status"

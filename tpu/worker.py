@@ -9,40 +9,34 @@ Where the run folder is in a bucket, the machine has one of its own that is kept
 too, and what the flags of the study name there is fetched first.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from etils import epath
 
 from scmultimodal.data import remote
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, PassingError
 from scmultimodal.schemas.status import Status
-from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import facts, inputs, jobs, queued_resources, roles
-from tpu.facts import Facts
+from tpu import facts, fitness, inputs, jobs, queued_resources, roles
+from tpu.fitness import UnfitError
+from tpu.machine import Machine
 from tpu.shell import Shell
 
 LONGEST_PAUSE = 300.0
 """Seconds between two starts of the study at most."""
+_SLICE = 0.2
+"""Seconds within which a signal is noticed."""
 GRACE = 60.0
 """Seconds, beyond two heartbeats, that a study has to end when it is asked to."""
-_CHIPS = ("/dev/accel", "/dev/vfio/")
-
-
-class UnfitError(Exception):
-    """This machine cannot run the study now."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,66 +54,6 @@ class End:
     is_final: bool = True
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A machine of a pod, and its job.
-
-    Attributes:
-        facts: of the pod.
-        job: what to run; see `jobs.Job`.
-        role: among the machines.
-        work: its own folder.
-        deadline: seconds since 1970 at which the hours of the budget are over.
-        launcher: process without which it is to end; None on a pod.
-        asked: set when this process is asked to end (SIGTERM).
-    """
-
-    facts: Facts
-    job: Mapping[str, Any]
-    role: meeting.HostsConfig
-    work: Path
-    deadline: float = math.inf
-    launcher: int | None = None
-    asked: threading.Event = dataclasses.field(default_factory=threading.Event)
-
-    @property
-    def pod(self) -> epath.Path:
-        """What is said of the pod."""
-        return remote.at(self.facts.bucket) / "pods" / self.facts.name
-
-    @property
-    def said(self) -> epath.Path:
-        """Where the machines say how they are."""
-        return jobs.said_of(self.job["out"])
-
-    def say(self, **words: Any) -> None:
-        """How it is, for whoever looks; nothing depends on it."""
-        known = {
-            "host": self.role.host,
-            "name": socket.gethostname(),
-            "code": self.job["code"],
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
-        try:
-            jobs.write_json(self.said / f"{self.role.host}.json", known | words)
-        except Exception as error:  # each kind of bucket raises its own
-            print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
-
-    def is_asked_to_stop(self) -> bool:
-        """Whether somebody says stop, or the launcher has gone."""
-        if self.launcher is not None and os.getppid() != self.launcher:
-            self.asked.set()
-        return self.asked.is_set() or self.is_stopped()
-
-    def is_stopped(self) -> bool:
-        """Whether somebody said stop to all machines."""
-        return (self.pod / "stop").exists()
-
-    def is_over_budget(self) -> bool:
-        """Whether the hours are over."""
-        return time.time() > self.deadline
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Does the job of this machine; returns the `Status` of the study.
 
@@ -133,11 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
     machine.say(phase="ended", status=int(end.status), why=end.why)
     print(f"worker: {end.why}; status {int(end.status)}", flush=True)
     if end.is_final:
+        (machine.work / "final").touch()
         _tell(machine, end)
-        if machine.role.host == 0 and machine.facts.ends_by == "deletion":
+        # The others may be done before host 0, which still writes.
+        last = machine.role.host == 0 or end.status != Status.DONE
+        if last and machine.facts.ends_by == "deletion":
             _delete_pod(machine)
     # A JobSet starts a machine again that asks for it.
-    nobody = end.is_final or machine.is_over_budget() or machine.is_stopped()
+    nobody = end.is_final or machine.is_stopped()
     if machine.facts.ends_by == "exit" and end.status == Status.RESTART_ME and nobody:
         return Status.INTERRUPTED
     return end.status
@@ -145,10 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _tell(machine: Machine, end: End) -> None:
     """That all is over: the first that failed knows why; of those done one tells."""
-    if jobs.ended(machine.job) is None and (end.status or machine.role.host == 0):
-        ended = {"id": machine.job["id"], "code": machine.job["code"]}
-        ended |= {"host": machine.role.host, "status": int(end.status)}
-        jobs.write_json(machine.said / "ended.json", ended | {"why": end.why})
+    ended = {"id": machine.job["id"], "code": machine.job["code"]}
+    ended |= {"host": machine.role.host, "status": int(end.status), "why": end.why}
+    try:
+        if jobs.ended(machine.job) is None and (end.status or machine.role.host == 0):
+            jobs.write_json(machine.said / "ended.json", ended)
+    except Exception as error:  # of the bucket: the pod is to be deleted all the same
+        print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
 
 
 def read(work: Path) -> Machine:
@@ -172,104 +112,95 @@ def read(work: Path) -> Machine:
 
 def work(machine: Machine) -> End:
     """Runs the study until it ends for good, or is asked to."""
-    restarts = machine.job["restarts"]
-    for attempt in range(1 + restarts):
-        if (end := _ended(machine)) is not None:
-            return end
-        machine.say(phase="looking", attempt=attempt)
-        try:
-            check(machine)
-        except UnfitError as error:
-            print(f"worker: {error}", file=sys.stderr, flush=True)
-            machine.say(phase="unfit", attempt=attempt, why=str(error))
-            status = Status.RESTART_ME
-        except InputError as error:
-            return End(Status.GIVE_UP, str(error))
-        else:
-            status = _study(machine, attempt)
-        if status == Status.DONE and machine.role.host == 0:
-            _push_model(machine)
+    restarts, attempt = machine.job["restarts"], 0
+    left, reached = restarts, _progress(machine, -1)
+    while (end := _ended(machine)) is None:
+        status, why = _once(machine, attempt)
         if status >= 0 and status != Status.RESTART_ME:
-            return End(status, "the study ended")
-        if attempt < restarts and _ended(machine) is None:
+            return End(status, why)
+        newest = _progress(machine, reached)
+        left = restarts if newest > reached else left - 1
+        reached = newest
+        if left < 0:
+            why = f"started {1 + restarts} times without a new checkpoint"
+            return _ended(machine) or End(Status.RESTART_ME, why)
+        if _ended(machine) is None:
             print(f"worker: ended with {status}; starting again", flush=True)
-            pause = min(machine.job["pause"] * 2**attempt, LONGEST_PAUSE)
-            machine.asked.wait(pause)
-    return _ended(machine) or End(Status.RESTART_ME, f"started {1 + restarts} times")
+            pause = machine.job["pause"] * 2 ** max(restarts - left - 1, 0)
+            machine.asked.wait(min(pause, LONGEST_PAUSE))
+        attempt += 1
+    return end
+
+
+def _once(machine: Machine, attempt: int) -> tuple[int, str]:
+    """Looks whether the machine is fit and runs the study: its status, and why."""
+    machine.say(phase="looking", attempt=attempt)
+    try:
+        fitness.check(machine)
+    except UnfitError as error:
+        print(f"worker: {error}", file=sys.stderr, flush=True)
+        machine.say(phase="unfit", attempt=attempt, why=str(error))
+        return Status.RESTART_ME, ""
+    except InputError as error:
+        return Status.GIVE_UP, str(error)
+    try:
+        arguments, folder = _arguments(machine)
+    except PassingError as error:
+        print(f"worker: {error}", file=sys.stderr, flush=True)
+        machine.say(phase="unfit", attempt=attempt, why=str(error))
+        return Status.RESTART_ME, ""
+    except InputError as error:
+        return Status.GIVE_UP, str(error)
+    status = _study(machine, attempt, arguments, folder)
+    if status != Status.DONE:
+        return status, f"the study ended: {_last_line(_log(machine))}"
+    if machine.role.host == 0:
+        _push_model(machine)
+    return status, "the study ended"
 
 
 def _ended(machine: Machine) -> End | None:
     """Why there is nothing to start now; None where there is."""
     try:
-        found = jobs.ended(machine.job)
+        ended = jobs.ended(machine.job)
+        wanted = jobs.current(remote.at(machine.facts.bucket), machine.facts.name)
         stopped = machine.is_asked_to_stop()
     except Exception as error:  # each kind of bucket raises its own
         print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
         return None
-    if found is not None:
-        return End(found["status"], "the run has ended")
+    if ended is not None:
+        return End(ended["status"], "the run has ended")
     if stopped:
         return End(Status.RESTART_ME, "asked to stop", is_final=False)
+    if any((wanted or {}).get(name) != machine.job[name] for name in ("id", "code")):
+        return End(Status.RESTART_ME, "another job is wanted", is_final=False)
     if machine.is_over_budget():
-        over = "the hours of the budget are over"
-        return End(Status.RESTART_ME, over, is_final=False)
+        return End(Status.RESTART_ME, "the hours of the budget are over")
     return None
 
 
-def check(machine: Machine) -> None:
-    """Whether this machine is fit.
-
-    Raises:
-        UnfitError: chips are missing, or another process holds them.
-        InputError: it has other code than the job, or may not write to the bucket.
-    """
+def _progress(machine: Machine, before: int) -> int:
+    """How far the run is; as far as before where nobody knows."""
     try:
-        job = jobs.current(remote.at(machine.facts.bucket), machine.facts.name)
+        return max(jobs.progress(machine.job["out"]), before)
     except Exception as error:  # each kind of bucket raises its own
-        raise UnfitError(f"the bucket cannot be read: {error}") from error
-    if job is None:
-        raise UnfitError("the bucket has no job any more")
-    here = Path.cwd().name
-    if not job["code"] == machine.job["code"] == here:
-        raise InputError(
-            f"host {machine.role.host} ({socket.gethostname()})",
-            f"has code {here[:12]}, and the job asks for {job['code'][:12]}",
-            "stop the pod, push, and run again",
-        )
-    probe = machine.said / f"{machine.role.host}.probe"
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_text("x")
-        probe.unlink()
-    except Exception as error:  # each kind of bucket raises its own
-        if not (isinstance(error, OSError) or "403" in str(error)):
-            raise UnfitError(f"the bucket cannot be written: {error}") from error
-        raise InputError(
-            probe,
-            f"cannot be written ({type(error).__name__}: {error})",
-            "let the service account write to the bucket (roles/storage.objectAdmin)",
-        ) from error
-    if "JAX_PLATFORMS" in os.environ:
-        return
-    wanted, seen = machine.facts.devices_a_host, len(_chips())
-    if seen != wanted:
-        raise UnfitError(f"{seen} chips are seen, {wanted} expected")
-    if holder := _holder():
-        raise UnfitError(f"process {holder[0]} ({holder[1]}) holds the chips")
+        print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
+        return before
 
 
-def _study(machine: Machine, attempt: int) -> int:
+def _study(
+    machine: Machine, attempt: int, arguments: Sequence[str], folder: str | Path | None
+) -> int:
     """Runs the study once; SIGTERM is handed to it where it is to end."""
-    try:
-        arguments, folder = _arguments(machine)
-    except Exception as error:  # of the bucket, or of what was pushed
-        print(f"worker: {error}", file=sys.stderr, flush=True)
-        return Status.GIVE_UP if isinstance(error, InputError) else Status.RESTART_ME
-    machine.say(phase="running", attempt=attempt)
+    machine.say(phase="running", attempt=attempt, why=fitness.warning(machine))
+    role = machine.role
+    if attempt:
+        # Machines come together at first; later, who is not there has died.
+        role = dataclasses.replace(role, meeting_seconds=machine.job["meeting_seconds"])
     # -P: of the code that was unpacked, whatever the folder holds.
     words = [sys.executable, "-P", "-m", machine.job["program"], *arguments]
-    log = machine.work / "study.log"
-    environment = {**os.environ, **machine.role.environment()}
+    log = _log(machine)
+    environment = {**os.environ, **role.environment()}
     paths = [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     if machine.job["revision"] is not None:
@@ -290,6 +221,21 @@ def _study(machine: Machine, attempt: int) -> int:
     finally:
         ended.set()
         watch.join()
+
+
+def _log(machine: Machine) -> Path:
+    """What the study says; what a machine before this one had sent comes first."""
+    log = machine.work / f"{machine.job['id']}.log"
+    sent = machine.said / f"{machine.role.host}.log"
+    if not log.exists():
+        with contextlib.suppress(Exception):
+            remote.copy(sent, log)
+    return log
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _arguments(machine: Machine) -> tuple[list[str], str | Path | None]:
@@ -315,8 +261,8 @@ def _push_model(machine: Machine) -> None:
     if remote.is_remote(machine.job["out"]) and model.is_dir():
         try:
             inputs.push(model, f"{machine.job['out'].rstrip('/')}/model")
-        except InputError as error:
-            print(f"worker: {error}", file=sys.stderr, flush=True)
+        except Exception as error:  # of the bucket: the model is there all the same
+            print(f"worker: the bucket: {error}", file=sys.stderr, flush=True)
 
 
 def _watch(
@@ -327,7 +273,7 @@ def _watch(
     patience = GRACE + 2 * machine.role.heartbeat_seconds
     asked, size = math.inf, -1
     while True:
-        last = ended.wait(machine.job["every"])
+        last = _wait(machine, ended, first=asked == math.inf)
         try:
             if machine.is_over_budget() or machine.is_asked_to_stop():
                 if asked == math.inf:
@@ -344,23 +290,13 @@ def _watch(
             return
 
 
-def _chips() -> list[str]:
-    """Device files of the chips: asking libtpu would wait for the other machines."""
-    files = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
-    return sorted(map(str, files))
-
-
-def _holder() -> tuple[int, str] | None:
-    """A process that has a chip open: libtpu would say "already in use"."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = os.readlink(link)
-            if target.startswith(_CHIPS) and target != "/dev/vfio/vfio":
-                pid = int(link.parts[2])
-                return pid, (link.parents[1] / "comm").read_text().strip()
-        except OSError:
-            continue
-    return None
+def _wait(machine: Machine, ended: threading.Event, *, first: bool) -> bool:
+    """Until the next look, the first SIGTERM, or the end, which it returns."""
+    until = time.monotonic() + machine.job["every"]
+    while not ended.wait(min(_SLICE, max(until - time.monotonic(), 0))):
+        if time.monotonic() >= until or (first and machine.asked.is_set()):
+            return False
+    return True
 
 
 def _delete_pod(machine: Machine) -> None:

@@ -63,7 +63,7 @@ def end(job, status=0, why="the study ended"):
 
 
 def say(job, host, **words):
-    said = {"host": host, "phase": "running", "time": "now"} | words
+    said = {"host": host, "job": job["id"], "phase": "running", "time": "now"} | words
     jobs.write_json(jobs.said_of(job["out"]) / f"{host}.json", said)
 
 
@@ -218,6 +218,71 @@ def test_stop_waits_for_the_machines(place, bucket, monkeypatch, capsys):
     assert shown.count("asked to stop") == 2
     assert "is still there, and costs" in shown
     assert f"{ROOT}pods/one/stop" in bucket.store
+
+
+def test_what_machines_said_of_a_job_before_does_not_count(place, monkeypatch):
+    _, first = place("some.study")
+    for host in range(2):
+        say(first, host, phase="ended")
+    end(first)
+    _, job = place("some.study")
+    assert job == first
+    assert launch.hosts(job) == []
+    say(job, 0)
+    monkeypatch.setattr(launch, "PATIENCE", -1.0)
+    assert tpu.main(["stop", *FLAGS]) == 75
+
+
+def test_who_follows_hears_of_a_stop_and_of_a_pod_that_is_given_back(
+    place, monkeypatch
+):
+    """And does not ask for it again."""
+    _, job = place("some.study")
+    where = Somewhere("READY", "not there")
+    monkeypatch.setattr(backends, "of", lambda pod, shell: where)
+    assert tpu.main(["down", *FLAGS]) == 0
+    assert launch.follow(where, job) == 75
+    assert where.asked == ["down"]
+
+
+def test_who_follows_outlasts_the_bucket(place, monkeypatch):
+    _, job = place("some.study")
+    answers = [OSError("503"), OSError("503"), 0]
+
+    def progress(out):
+        if isinstance(answer := answers.pop(0), OSError):
+            raise answer
+        return answer
+
+    def done():
+        end(job)
+        return "not there"
+
+    monkeypatch.setattr(jobs, "progress", progress)
+    where = Somewhere("SUSPENDED", "READY", done)
+    assert launch.follow(where, job) == 0
+    assert where.asked == []
+
+
+def test_progress_is_that_of_all_trainings(bucket):
+    out = "gs://bucket/lab/runs/x"
+    assert jobs.progress(out) == 0
+    for name in (
+        *("checkpoints/20/manifest.json", "checkpoints/100/manifest.json"),
+        *("from_scratch/checkpoints/7/manifest.json", "checkpoints/200/metadata.json"),
+    ):
+        remote.write(remote.at(out) / name, b"{}")
+    assert jobs.progress(out) == 107
+
+
+def test_code_that_is_half_there_is_sent_again(place, bucket):
+    _, job = place("some.study")
+    end(job)
+    code = remote.at(POD.bucket) / "code" / f"{job['code']}.tar.gz"
+    whole = code.read_bytes()
+    code.write_bytes(whole[:-1])
+    place("some.study")
+    assert code.read_bytes() == whole
 
 
 def test_stop_tells_of_machines_that_do_not_answer(place, monkeypatch):

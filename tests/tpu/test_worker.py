@@ -16,8 +16,9 @@ from etils import epath
 from scmultimodal.data import remote
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.meeting import HostsConfig
-from tpu import inputs, jobs, queued_resources, source, worker
+from tpu import fitness, inputs, jobs, queued_resources, source, worker
 from tpu.facts import Facts
+from tpu.machine import Machine
 
 CODE = "c" * 64
 JOB = jobs.Job(words=("some.study",), out="", code=CODE, revision="r", restarts=2)
@@ -41,8 +42,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.chdir(here)
     job = dataclasses.replace(JOB, out=str(tmp_path / "run"), pause=0.0)
     jobs.place(epath.Path(tmp_path / "bucket"), "one", job)
-    monkeypatch.setattr(worker, "_chips", lambda: ["/dev/accel0"] * 4)
-    return worker.Machine(
+    monkeypatch.setattr(fitness, "_chips", lambda: ["/dev/accel0"] * 4)
+    return Machine(
         facts=dataclasses.replace(FACTS, bucket=str(tmp_path / "bucket")),
         job=job.as_json(),
         role=HostsConfig(coordinator="here:1", hosts=2, host=1),
@@ -51,25 +52,37 @@ def machine(tmp_path, monkeypatch):
 
 
 def test_a_machine_that_is_fit(machine, tmp_path):
-    worker.check(machine)
+    fitness.check(machine)
     assert not list((tmp_path / "run" / "hosts").iterdir())
 
 
-def test_other_code_than_asked_for(machine, tmp_path):
+def test_other_code_than_asked_for(machine, monkeypatch, tmp_path):
     """It names the machine: there may be a thousand."""
-    path = tmp_path / "bucket" / "pods" / "one" / "job.json"
-    path.write_text(json.dumps(machine.job | {"code": "d" * 64}))
-    with pytest.raises(InputError, match=r"^host 1 \(.*has code c{12}, .* for d{12}"):
-        worker.check(machine)
+    other = tmp_path / ("d" * 64)
+    other.mkdir()
+    monkeypatch.chdir(other)
+    with pytest.raises(InputError, match=r"^host 1 \(.*has code d{12}, .* for c{12}"):
+        fitness.check(machine)
     end = worker.work(machine)
     assert end.status == 2
     assert "host 1" in end.why
 
 
+@pytest.mark.parametrize("change", [{"code": "d" * 64}, {"id": "other"}, None])
+def test_a_job_that_is_not_wanted_any_more_is_left(machine, tmp_path, change):
+    """The startup script brings the one that is."""
+    path = tmp_path / "bucket" / "pods" / "one" / "job.json"
+    path.unlink()
+    if change:
+        path.write_text(json.dumps(machine.job | change))
+    wanted = worker.End(75, "another job is wanted", is_final=False)
+    assert worker.work(machine) == wanted
+
+
 def test_a_bucket_that_may_not_be_written(machine, tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(InputError, match=r"cannot be written .*roles/storage"):
-        worker.check(machine)
+        fitness.check(machine)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +96,12 @@ def test_chips_that_are_not_free_may_be_later(
     machine, monkeypatch, capfd, name, found, words
 ):
     """It looks again, as often as it may start, and does not give up for good."""
-    monkeypatch.setattr(worker, name, lambda: found)
-    with pytest.raises(worker.UnfitError, match=words):
-        worker.check(machine)
-    assert worker.work(machine) == worker.End(75, "started 3 times")
+    monkeypatch.setattr(fitness, name, lambda: found)
+    with pytest.raises(fitness.UnfitError, match=words):
+        fitness.check(machine)
+    assert worker.work(machine) == worker.End(
+        75, "started 3 times without a new checkpoint"
+    )
     assert capfd.readouterr().err.count("worker: ") == 3
     said = json.loads((machine.said / "1.json").read_text())
     assert (said["phase"], said["attempt"]) == ("unfit", 2)
@@ -95,22 +110,36 @@ def test_chips_that_are_not_free_may_be_later(
 def test_a_process_that_holds_a_chip_is_found(monkeypatch, tmp_path):
     chip = tmp_path / "accel0"
     chip.touch()
-    monkeypatch.setattr(worker, "_CHIPS", (str(chip),))
-    assert worker._holder() is None
+    monkeypatch.setattr(fitness, "_CHIPS", (str(chip),))
+    assert fitness._holder() is None
     with chip.open():
-        assert worker._holder() == (
+        assert fitness._holder() == (
             os.getpid(),
             Path("/proc/self/comm").read_text()[:-1],
         )
 
 
 @pytest.mark.parametrize(
-    ("ends_by", "host", "deleted"),
-    [("deletion", 0, True), ("deletion", 1, False), ("launcher", 0, False)],
+    ("ends_by", "host", "status", "deleted"),
+    [
+        ("deletion", 0, 2, True),
+        ("deletion", 1, 2, True),
+        ("deletion", 0, 0, True),
+        ("deletion", 1, 0, False),
+        ("launcher", 0, 2, False),
+    ],
 )
-def test_who_deletes_the_pod_when_all_is_done(
-    machine, monkeypatch, ends_by, host, deleted
+@pytest.mark.parametrize("bucket_is", ["there", "away"])
+def test_who_deletes_the_pod_when_all_is_over(
+    machine, monkeypatch, ends_by, host, status, deleted, bucket_is
 ):
+    """Also where the bucket cannot be told; host 0 may still write what is done."""
+    if bucket_is == "away":
+
+        def away(*_):
+            raise OSError("503")
+
+        monkeypatch.setattr(jobs, "ended", away)
     ended = dataclasses.replace(
         machine,
         facts=dataclasses.replace(machine.facts, ends_by=ends_by),
@@ -118,9 +147,9 @@ def test_who_deletes_the_pod_when_all_is_done(
     )
     calls = []
     monkeypatch.setattr(worker, "read", lambda _: ended)
-    monkeypatch.setattr(worker, "work", lambda _: worker.End(2, "the input is wrong"))
+    monkeypatch.setattr(worker, "work", lambda _: worker.End(status, "over"))
     monkeypatch.setattr(worker.Shell, "do", lambda shell, words: calls.append(words))
-    assert worker.main(["folder"]) == 2
+    assert worker.main(["folder"]) == status
     assert [words[5:7] for words in calls] == [["one", "--project"]] * deleted
 
 
@@ -147,7 +176,7 @@ def test_what_the_machine_ends_with(
     if why == "stop":
         (tmp_path / "bucket" / "pods" / "one" / "stop").touch()
     monkeypatch.setattr(worker, "read", lambda _: ended)
-    end = worker.End(75, "asked to end", is_final=why == "restarts")
+    end = worker.End(75, "asked to end", is_final=why in ("restarts", "budget"))
     monkeypatch.setattr(worker, "work", lambda _: end)
     assert worker.main(["folder"]) == expected
 
@@ -167,7 +196,7 @@ def test_machines_that_come_one_by_one_wait_for_each_other(
 def test_hours_that_are_over(machine):
     late = dataclasses.replace(machine, deadline=0.0)
     over = "the hours of the budget are over"
-    assert worker.work(late) == worker.End(75, over, is_final=False)
+    assert worker.work(late) == worker.End(75, over)
 
 
 def test_a_stop_is_taken_back_by_the_next_job(machine, tmp_path):
@@ -247,12 +276,12 @@ def test_damaged_code_is_not_run(tmp_path):
     remote.write(bucket / "code" / f"{CODE}.tar.gz", b"half of it")
     done = start(tmp_path, SCMULTIMODAL_PYTHON="/bin/false")
     assert done.returncode == 2
-    assert "is not what its name says; push it again" in done.stdout
+    assert "is not what its name says; run again" in done.stdout
     assert not (tmp_path / "work" / "code").exists()
 
 
 def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
-    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1, ends_by="deletion")
+    pod_of(tmp_path, project="p", zone="z", budget_seconds=-1_000, ends_by="deletion")
     program = tmp_path / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
@@ -268,7 +297,7 @@ def test_a_pod_that_gets_no_job_deletes_itself(tmp_path):
 
 def test_no_job_in_the_hours_of_the_budget(tmp_path):
     """Where another status than 75 keeps it from being started again."""
-    pod_of(tmp_path, budget_seconds=-1, ends_by="exit")
+    pod_of(tmp_path, budget_seconds=-1_000, ends_by="exit")
     assert start(tmp_path).returncode == 130
 
 
@@ -332,20 +361,21 @@ def test_a_study_of_a_bucket_is_told_paths_that_are_the_same_everywhere(
 
 def test_data_that_was_not_pushed_ends_it(machine, bucket, monkeypatch):
     job = machine.job | {"words": ["s", "gs://bucket/data/x"], "out": "gs://bucket/r"}
-    monkeypatch.setattr(worker, "check", lambda machine: None)
+    monkeypatch.setattr(fitness, "check", lambda machine: None)
     end = worker.work(dataclasses.replace(machine, job=job))
-    assert end == worker.End(2, "the study ended")
+    assert end.status == 2
+    assert end.why.startswith("gs://bucket/data/x: was not pushed")
 
 
 def test_a_bucket_that_is_away_for_a_while_is_waited_for(machine, monkeypatch, capfd):
-    answers = iter([OSError("503")] * 2 + [None] * 9)
+    answers = [OSError("503")] * 2
 
     def ended(job):
-        if error := next(answers):
-            raise error
+        if answers:
+            raise answers.pop()
 
     monkeypatch.setattr(jobs, "ended", ended)
-    monkeypatch.setattr(worker, "_study", lambda machine, attempt: 0)
+    monkeypatch.setattr(worker, "_study", lambda *_: 0)
     assert worker.work(machine) == worker.End(0, "the study ended")
     assert capfd.readouterr().err.count("the bucket: 503") == 1
 
@@ -355,8 +385,10 @@ def test_starts_that_follow_each_other_wait_longer(machine, monkeypatch):
     job = machine.job | {"pause": 100.0}
     patient = dataclasses.replace(machine, job=job)
     monkeypatch.setattr(patient.asked, "wait", pauses.append)
-    monkeypatch.setattr(worker, "_study", lambda machine, attempt: -9)
-    assert worker.work(patient) == worker.End(75, "started 3 times")
+    monkeypatch.setattr(worker, "_study", lambda *_: -9)
+    assert worker.work(patient) == worker.End(
+        75, "started 3 times without a new checkpoint"
+    )
     assert pauses == [100.0, 200.0]
 
 
@@ -369,11 +401,11 @@ def test_a_machine_that_was_stopped_goes_on_with_the_next_job(tmp_path):
     (tmp_path / "work" / "code" / CODE).mkdir(parents=True)
     python = tmp_path / "python"
     stop = jobs.stop_of(place, "one")
-    # The first life is asked to stop, and somebody takes that back after a while.
+    # The first life is asked to stop.
     python.write_text(
         f"#!/bin/sh\necho life >> {tmp_path}/lives\n"
-        f"[ $(wc -l < {tmp_path}/lives) = 2 ] && exit 0\n"
-        f"touch {stop}; (sleep 0.2; rm {stop}) & exit 75\n"
+        f"[ $(wc -l < {tmp_path}/lives) = 1 ] && touch {stop} && exit 75\n"
+        f"touch {tmp_path}/work/final; exit 3\n"
     )
     python.chmod(0o755)
     script = subprocess.Popen(
@@ -383,7 +415,65 @@ def test_a_machine_that_was_stopped_goes_on_with_the_next_job(tmp_path):
         start_new_session=True,
     )
     try:
-        assert script.wait(120) == 0
+        while not list(stop.parent.glob("startup-*.log")):
+            with pytest.raises(subprocess.TimeoutExpired):
+                script.wait(0.1)
+        assert (tmp_path / "lives").read_text() == "life\n"
+        stop.unlink()
+        assert script.wait(120) == 3
     finally:
         os.killpg(script.pid, signal.SIGKILL)  # The watchdog of the budget.
     assert (tmp_path / "lives").read_text() == "life\n" * 2
+
+
+def test_what_gets_further_is_started_as_often_as_it_takes(machine, monkeypatch):
+    steps = iter([0, 5, 5, 9, 9, 9, 9])
+    ends = iter([-9] * 6)
+    monkeypatch.setattr(jobs, "progress", lambda out: next(steps))
+    monkeypatch.setattr(worker, "_study", lambda *_: next(ends))
+    monkeypatch.setattr(machine.asked, "wait", lambda seconds: None)
+    end = worker.End(75, "started 3 times without a new checkpoint")
+    assert worker.work(machine) == end
+    assert list(ends) == []
+
+
+def test_how_a_study_ended_is_told_in_its_last_words(machine, monkeypatch):
+    def study(*_):
+        log = machine.work / f"{machine.job['id']}.log"
+        log.write_text("step 3\nsome.study: loss is NaN\n\n")
+        return 3
+
+    monkeypatch.setattr(worker, "_study", study)
+    end = worker.work(machine)
+    assert end == worker.End(3, "the study ended: some.study: loss is NaN")
+
+
+def test_a_pod_that_may_not_delete_itself_is_told_of(machine, gcloud):
+    facts = dataclasses.replace(FACTS, ends_by="deletion", project="p", zone="z")
+    first = dataclasses.replace(machine.role, host=0)
+    pod = dataclasses.replace(machine, facts=facts, role=first)
+    assert fitness.warning(pod) == fitness.warning(machine) == ""
+    gcloud.answer("describe", [1, "", "ERROR: PERMISSION_DENIED"])
+    assert "may not be able to delete itself" in fitness.warning(pod)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError(104, "reset"), fitness.UnfitError),
+        (OSError("403 Forbidden"), InputError),
+    ],
+)
+def test_a_bucket_that_is_away_is_told_from_one_that_refuses(
+    machine, bucket, error, kind
+):
+    bucket.refuses, bucket.error = "probe", staticmethod(lambda path: error)
+    job = machine.job | {"out": "gs://bucket/run"}
+    with pytest.raises(kind, match=r"reset|roles/storage"):
+        fitness.check(dataclasses.replace(machine, job=job))
+
+
+def test_what_a_machine_before_this_one_said_is_kept(machine):
+    sent = machine.said / "1.log"
+    remote.write(sent, b"of the first life\n")
+    assert worker._log(machine).read_text() == "of the first life\n"

@@ -164,6 +164,30 @@ def test_one_that_comes_twice_is_told():
     assert any("host 1" in str(e) and "came twice" in str(e) for e in found)
 
 
+def test_one_that_ended_meanwhile_may_come_again():
+    """Its machine was started again before the others had come."""
+    first, second, third = roles(0, 1, 2)
+    found = []
+    host_0 = threading.Thread(
+        target=lambda: found.append(meeting.meet(first, {"revision": "abc"}, None))
+    )
+    host_0.start()
+    ended = None
+    while ended is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            ended = Connection(socket.create_connection(first.address))
+    hello = {"host": 1, "name": "x", "identity": {"revision": "abc"}, "problem": None}
+    ended.send(hello)
+    ended.close()
+    for others, _ in meet_all([second, third]):
+        others[0].close()
+    host_0.join(30)
+    connections, _ = found[0]
+    assert sorted(connections) == [1, 2]
+    for connection in connections.values():
+        connection.close()
+
+
 def test_a_port_that_is_taken_is_told():
     (role,) = roles(0, hosts=2)
     with (
