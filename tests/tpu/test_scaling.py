@@ -346,6 +346,7 @@ def test_tables_of_the_readme_are_what_the_command_prints(
         place = f"<!-- {name} -->\n\n{tables}\n\n<!-- end of {name} -->"
         assert place in text, "run `python -m tpu.scaling --readme tpu/README.md`"
         assert tables in printed
+    assert text.endswith("<!-- end of scaling -->\n")
     copy = tmp_path / "README.md"
     copy.write_text(text.replace("| peak", "| pique"), "utf-8")
     assert scaling.main(["--readme", str(copy)]) == Status.DONE
