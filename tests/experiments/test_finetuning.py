@@ -14,7 +14,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, pretrain, runs
+from scmultimodal.workflows import finetune, judge, pretrain, provenance, runs
 from tests import builders
 
 TINY = ["--epochs", "3", "--batch-size", "8", "--hidden", "4", "--labels-per-type", "6"]
@@ -93,6 +93,36 @@ def test_cells_of_other_genes_are_refused(given, tmp_path, capsys):
     assert "has other genes, medians or bins than" in said
     assert f"scmultimodal prepare --vocabulary {given['--model']}" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_split_that_the_model_was_not_trained_on_is_refused(tmp_path, capsys):
+    """Other test cells of the same data may be among those that it knows."""
+    from scmultimodal import datasets
+    from scmultimodal.workflows import prepare
+
+    cells = builders.simulated_cells(num_cells=120)
+    genes = datasets.simulated_genes(cells)
+    stores = {}
+    for name, seed, vocabulary in (("a", 0, None), ("b", 1, "a"), ("c", 1, "a")):
+        stores[name] = prepare.run(
+            cells,
+            genes,
+            prepare.PrepareConfig(label="cell_type", seed=seed),
+            tmp_path / name,
+            provenance={"name": "other" if name == "c" else "same"},
+            vocabulary=vocabulary and stores[vocabulary].vocabulary,
+        )
+    model = pretrain.untrained(stores["a"], builders.small_pretraining())
+    export.save(model, tmp_path / "run" / "model")
+    given = {"--model": tmp_path / "run", "--data.dataset": stores["b"].path}
+    assert train.main(words(given, tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert f"{stores['b'].path}: splits same in another way than the data of" in said
+    assert "Give the data that it was trained on: --data.dataset RUN/data" in said
+    assert not (tmp_path / "out").exists()
+    facts = model.config.provenance
+    for name in ("a", "c"):
+        provenance.check_split(stores[name], facts, remedy="none")
 
 
 def test_a_modality_that_the_model_never_saw_is_refused(given, tmp_path, capsys):
