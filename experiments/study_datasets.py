@@ -23,10 +23,10 @@ from experiments.prepare_lines import Lines, format_line
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process
 
-
 GENES = (
     "The genes are those that the ten sets with RNA share. The study takes those that",
-    "its 16 share: Zheng68k and Neurips are not asked here; genes they lack are 0 there.",
+    "its 16 share: here Zheng68k and Neurips are not asked, and have 0 where they lack",
+    "a gene.",
 )
 
 
