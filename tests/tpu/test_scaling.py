@@ -204,10 +204,12 @@ def test_a_case_by_hand(case: Case):
     assert by_memory.utilisation == pytest.approx(2 * 819e9 / 197e12)
     assert case.stored_bytes(("rna",)) == 1_000 * (5 + 7)
     assert case.stored_bytes(("rna", "atac")) == 1_000 * (5 + 20 + 7)
-    assert case.read_rate(("rna", "atac")) == pytest.approx(
-        4 * case.cells_a_second * (3 + 15)
-    )
-    assert case.reads_a_second(("rna",)) == pytest.approx(4 * 2 * case.cells_a_second)
+    # 15 tokens are averaged, of 10 genes; a cell with RNA alone has 10, with both 20.
+    one, both = 1.5 * case.cells_a_second, 0.75 * case.cells_a_second
+    assert case.read_rate(("rna",)) == pytest.approx(4 * one * 3)
+    assert case.read_rate(("rna", "atac")) == pytest.approx(4 * both * (3 + 15))
+    assert case.reads_a_second(("rna",)) == pytest.approx(4 * one * 2)
+    assert case.reads_a_second(("rna", "atac")) == pytest.approx(4 * both * 4)
     assert case.save_seconds == 1
 
 
@@ -306,8 +308,9 @@ def test_prepared_cells_are_weighed(tmp_path: Path):
     for modality in ("rna", "atac"):
         number = store.nonzeros_per_cell(modality).sum()
         assert found.nonzero[modality] == pytest.approx(number / 6 / 500)
-        # A file of numpy begins with 128 bytes; genes take two each, the others one.
-        assert found.stored[modality] == pytest.approx(4 + 3 * 128 / number)
+        # A file of numpy begins with 128 bytes; genes take two each, bins one, and
+        # counts, here one, two in a corpus with a single one above 255.
+        assert found.stored[modality] == pytest.approx(5 + 2 * 128 / number)
         assert found.read[modality] == pytest.approx(3 + 2 * 128 / number)
     files = {p.name: p.stat().st_size for p in store.path.rglob("*") if p.is_file()}
     pointers = files["rna.indptr.npy"] + files["atac.indptr.npy"]

@@ -147,11 +147,19 @@ class Case:
 
     def read_rate(self, modalities: tuple[str, ...]) -> float:
         """Bytes a second that a host's chips ask for, with nothing else in the way."""
-        return CHIPS_A_HOST * self.cells_a_second * self.bytes_of("read", modalities)
+        return self.cells_of_host(modalities) * self.bytes_of("read", modalities)
 
     def reads_a_second(self, modalities: tuple[str, ...]) -> float:
         """At random places: of each modality of a cell, genes and bins."""
-        return CHIPS_A_HOST * self.cells_a_second * 2 * len(modalities)
+        return self.cells_of_host(modalities) * 2 * len(modalities)
+
+    def cells_of_host(self, modalities: tuple[str, ...]) -> float:
+        """That a host's chips work on in a second, if all show these.
+
+        A path of each modality: as many tokens as genes, where the average has more.
+        """
+        averaged = self.network.tokens / self.network.genes
+        return CHIPS_A_HOST * self.cells_a_second * averaged / len(modalities)
 
     def stored_bytes(self, modalities: tuple[str, ...]) -> float:
         """Of the corpus on disk."""
