@@ -16,6 +16,7 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, judge, pretrain, provenance, runs
 from tests import builders
+from tpu import inputs
 
 TINY = ["--epochs", "3", "--batch-size", "8", "--hidden", "4", "--labels-per-type", "6"]
 RUN = ["cell_model.finetuning", *TINY, "--modality", "multiome"]
@@ -150,14 +151,11 @@ def test_a_run_does_not_go_on_from_another_model(given, tmp_path, capsys):
     assert "the run in this folder has model_sha256" in capsys.readouterr().err
 
 
-@pytest.mark.long
-def test_two_hosts_fine_tune_as_one(given, tmp_path):
-    run = words(given, "OUT", "--no-baselines")[:-2]
-    two = ["tpu", "run", *run, "--hosts", "2", "--devices-per-host", "2"]
-    alone = ["experiments.train", *run]
-    for name, program, devices in (("two", two, 1), ("alone", alone, 4)):
+def run_on_hosts_and_alone(hosts, alone, tmp_path):
+    """Scores of one training on two hosts of two devices, and on one of four."""
+    for program, devices in ((hosts, 1), (alone, 4)):
         found = subprocess.run(
-            [sys.executable, "-m", *program, "--out", str(tmp_path / name)],
+            [sys.executable, "-m", *map(str, program)],
             env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
             capture_output=True,
             text=True,
@@ -173,3 +171,30 @@ def test_two_hosts_fine_tune_as_one(given, tmp_path):
         for name in ("two", "alone")
     ]
     assert scores[0] == scores[1]
+
+
+TWO_HOSTS = ["--backend", "local", "--hosts", "2", "--devices-per-host", "2"]
+
+
+@pytest.mark.long
+def test_two_hosts_fine_tune_as_one(given, tmp_path):
+    run = words(given, "OUT", "--no-baselines")[:-2]
+    two = ["tpu", "run", *run, *TWO_HOSTS, "--out", tmp_path / "two"]
+    alone = ["experiments.train", *run, "--out", tmp_path / "alone"]
+    run_on_hosts_and_alone(two, alone, tmp_path)
+
+
+@pytest.mark.long
+def test_machines_with_disks_of_their_own_fine_tune_as_one(given, tmp_path):
+    """What was pushed is fetched by each; the run folder is kept in the bucket."""
+    bucket = f"file://{tmp_path}"
+    pushed = {"--data.dataset": f"{bucket}/cells", "--model": f"{bucket}/model"}
+    inputs.push(given["--data.dataset"], pushed["--data.dataset"])
+    inputs.push(given["--model"] / "model", pushed["--model"])
+    two = words(pushed, f"{bucket}/two", "--no-baselines", *TWO_HOSTS)
+    alone = words(given, tmp_path / "alone", "--no-baselines")
+    run_on_hosts_and_alone(
+        ["tpu", "run", *two], ["experiments.train", *alone], tmp_path
+    )
+    assert not (tmp_path / "two" / "runs").exists()
+    assert export.load(tmp_path / "two").config.head is not None
