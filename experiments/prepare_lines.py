@@ -27,7 +27,11 @@ class Lines:
     out: Path
 
     def pretraining(self) -> list[str]:
-        """All that the study pre-trained on, as one set with the genes they share."""
+        """All that the study pre-trained on, as one set with the genes they share.
+
+        Of ten sets with RNA: the study shares genes over its 16, those of fine-tuning
+        among them. Genes that those lack are 0 there.
+        """
         together = self.manifest.of_phase("pretrain")
         words = ["scmultimodal", "prepare"]
         for one in together:
@@ -48,7 +52,12 @@ class Lines:
         return [*words, *self._genes(), "--out", str(self.out / one.name)]
 
     def ranking(self, version: Literal["v1", "v2"]) -> list[str]:
-        """Spans of the sets whose cell types are published (table A.1)."""
+        """Spans of the sets whose cell types are published.
+
+        The study has a fourth source, 10x Genomics, without a name (table A.1). So the
+        groups are not its own: its 397, 19 and 38 files to train, validate and test
+        (table A.2) are those of about 19 groups on 21, 1 and 2 chromosomes.
+        """
         sets = [one for one in self.manifest.datasets.values() if one.ranking]
         files = [path for one in sets for path in self._files(one)]
         lifted = [path for one in sets if one.lifted for path in self._files(one)]

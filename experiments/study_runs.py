@@ -26,6 +26,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import process
 
 FILE = Path(__file__).with_name("study_runs.toml")
+RECKONED = "cell_model.pretraining"
+"""The study that `tpu.scaling` knows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ def _each(name: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def format_run(run: StudyRun, words: Sequence[str], pods: Path | None = None) -> str:
     """The line, of a pod where there are some, and what is known of it as comments."""
-    facts = [f"{run.name}: {run.source}; on {run.pod} or larger"]
+    reckoned = "" if run.study == RECKONED else " (memory and hours not reckoned)"
+    facts = [f"{run.name}: {run.source}; on {run.pod} or larger{reckoned}"]
     if run.after:
         facts.append(f"after {', '.join(run.after)}")
     figures = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
@@ -118,12 +121,24 @@ class Command:
 
 
 def run(command: Command) -> None:
-    """Prints the lines."""
+    """Prints the lines.
+
+    Raises:
+        InputError: a name is of no run, or a place is not for this machine.
+    """
     known = read()
     if strange := set(command.names) - set(known):
         raise InputError(
             min(strange), "is no run of the study", f"Name some of {', '.join(known)}"
         )
+    for flag in ("runs", "models"):
+        if command.pods is None and "://" in getattr(command, flag):
+            problem = f"is {getattr(command, flag)}, which lines without --pods cannot"
+            raise InputError(
+                f"--{flag}",
+                f"{problem} use",
+                "Give a folder of this machine, or --pods",
+            )
     places = {"data": command.data, "runs": command.runs, "models": command.models}
     chosen = [known[name] for name in command.names or known]
     lines = [format_run(one, one.words(**places), command.pods) for one in chosen]

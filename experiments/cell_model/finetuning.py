@@ -8,7 +8,8 @@
 
 The cells are prepared with the genes, medians and bins of the model: by `scmultimodal
 prepare --vocabulary runs/pretraining --label COLUMN`, or here, of what
-`cell_model.pretraining` takes too. `cell_model.cell_type` compares modalities and
+`cell_model.pretraining` takes too. Data that the model was pre-trained on must have the
+same training cells as then. `cell_model.cell_type` compares modalities and
 pre-trains itself; this trains one classifier, which many hosts can do. Host 0 judges it
 beside the baselines. Expected: what experiments/study_runs.toml says of each dataset.
 """
@@ -85,6 +86,11 @@ def run(study: Study) -> None:
     provenance.check_config(study.out, config, resume=resume)
     store = data.on_all_hosts(given, study.out / "data", lambda: _prepare(study, model))
     _check_vocabulary(store, study, model)
+    provenance.check_split(
+        store,
+        model.config.provenance,
+        remedy="Give the data that it was trained on: --data.dataset RUN/data",
+    )
     provenance.write_config(study.out, config)
     trained = {
         cell_types.OURS: finetune.run(

@@ -48,34 +48,60 @@ def _columns(lines: Iterator[list[str]]) -> pd.DataFrame:
     return table.where(table != "", None)
 
 
-def join(tables: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[pd.DataFrame]:
-    """Adds the columns of published tables to the cells that they name.
+class Tables:
+    """Published tables, joined to the cells of one dataset after the other.
 
     The column in which most of the cells are found names them. Other cells have no
     value there. A column that is there already is taken from the published table where
     that knows the cell.
+    """
 
-    Args:
-        tables: the cells of each dataset, indexed by name.
-        paths: the published tables; each is tried on every dataset.
+    def __init__(self, paths: Sequence[Path]):
+        """Reads them.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        self._tables = {path: read(path) for path in paths}
+        self._strange: dict[Path, str] = {}
+        self._named: set[Path] = set()
+
+    def add_to(self, obs: pd.DataFrame) -> pd.DataFrame:
+        """The cells of obs with the columns of all tables that name any of them.
+
+        Raises:
+            InputError: a table names a cell twice.
+        """
+        for path, table in self._tables.items():
+            added = add(obs, table, path)
+            if added is not None:
+                self._named.add(path)
+                obs = added
+            elif len(obs):
+                self._strange.setdefault(path, obs.index[0])
+        return obs
+
+    def check(self) -> None:
+        """Raises InputError where a table has named none of the cells so far."""
+        for path, table in self._tables.items():
+            if path not in self._named:
+                raise InputError(
+                    path,
+                    f"names no cell: none of its columns {', '.join(table.columns[:8])}"
+                    f" holds names such as {self._strange.get(path, '')!r}",
+                    "Name cells as the counts do, with the same prefix and suffix",
+                )
+
+
+def join(obs: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[pd.DataFrame]:
+    """Adds the columns of published tables to the cells of datasets; see `Tables`.
 
     Raises:
         InputError: a table cannot be read, names no cell, or names one twice.
     """
-    found = list(tables)
-    for path in paths:
-        table = read(path)
-        added = [add(obs, table, path) for obs in found]
-        if all(obs is None for obs in added):
-            raise InputError(
-                path,
-                f"names no cell: none of its columns {', '.join(table.columns[:8])} "
-                f"holds names such as {found[0].index[0]!r}",
-                "Name cells as the counts do, with the same prefix and suffix",
-            )
-        found = [
-            old if new is None else new for old, new in zip(found, added, strict=True)
-        ]
+    tables = Tables(paths)
+    found = [tables.add_to(one) for one in obs]
+    tables.check()
     return found
 
 

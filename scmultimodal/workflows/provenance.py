@@ -64,8 +64,37 @@ def of_folder(out: Path) -> dict[str, Any]:
 
 
 def of_model(store: Store, **fields: Any) -> dict[str, Any]:
-    """Where a model comes from: data, code, and how it was trained."""
-    return {"data": store.manifest["provenance"].get("name"), **of_code(), **fields}
+    """Where a model comes from: data, their training cells, code, and how."""
+    return {
+        "data": store.manifest["provenance"].get("name"),
+        "training_cells": _training_cells(store),
+        **of_code(),
+        **fields,
+    }
+
+
+def check_split(store: Store, model: Mapping[str, Any], *, remedy: str) -> None:
+    """Keeps cells that a model was trained on out of those that judge it.
+
+    Args:
+        store: data to train further on, and to judge by.
+        model: what `of_model` said of the model that is started from.
+        remedy: what to do.
+
+    Raises:
+        InputError: the model was trained on the same data, split otherwise.
+    """
+    name = store.manifest["provenance"].get("name")
+    cells = model.get("training_cells")
+    if model.get("data") == name and cells not in (None, _training_cells(store)):
+        problem = f"splits {name} in another way than the data of the model"
+        raise InputError(store.path, f"{problem}: it may know test cells", remedy)
+
+
+def _training_cells(store: Store) -> str:
+    """The sha256 of their names, in whichever order they stand."""
+    names = sorted(map(str, store.obs.index[store.split("train")]))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def of_file(path: Path) -> dict[str, Any]:

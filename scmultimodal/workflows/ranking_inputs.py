@@ -37,7 +37,8 @@ def read(
         tracks: tables as `genome.regions.read_tracks` takes them.
         config: how cells become pseudobulk; None where there are no cells.
         layer: that holds the raw counts, where X does not.
-        cells: tables about the cells, whose columns join obs.
+        cells: tables about the cells, whose columns join obs; each names cells of at
+            least one file.
         chain: UCSC chain from the assembly of the peaks to that of the genome.
         lifted: the files of cells that it is for; all if none is named.
 
@@ -54,10 +55,14 @@ def read(
         problem = "cells were given, but no column of their types"
         raise InputError("prepare-ranking", problem, "Name it by --label")
     _check_chain(atac, chain, lifted)
+    annotations = cell_annotations.Tables(cells)
     tables, reports = [], {}
     for path in atac:
         with stage("read") as said:
-            data = _peaks(readers.read(path, layer=layer), path, cells)
+            data = _peaks(readers.read(path, layer=layer), path)
+            data.obs = annotations.add_to(data.obs)
+            if config.label not in data.obs:
+                annotations.check()
             moved = {}
             if chain is not None and (path in lifted or not lifted):
                 data, moved = _lift(data, chain, path)
@@ -67,6 +72,7 @@ def read(
             tables.append(bulk.table)
             reports[str(path)] = bulk.report | moved
             said += [path.name, _describe(reports[str(path)])]
+    annotations.check()
     for path in tracks:
         with stage("read") as said:
             table = read_tracks(path)
@@ -86,14 +92,13 @@ def _check_chain(
             raise InputError(path, "is to be lifted, and is no --atac", "Name it there")
 
 
-def _peaks(data: MuData, path: Path, tables: Sequence[Path]) -> AnnData:
-    """Cells by peaks, with the columns of all modalities and of the tables."""
+def _peaks(data: MuData, path: Path) -> AnnData:
+    """Cells by peaks, with the columns of all modalities."""
     parts = readers.split_modalities(data, path)
     if Modality.ATAC not in parts:
         raise InputError(path, "holds no ATAC", "Give cells by peaks")
     atac = parts[Modality.ATAC]
-    obs = merge_obs(data, parts).reindex(atac.obs_names)
-    (atac.obs,) = cell_annotations.join([obs], tables)
+    atac.obs = merge_obs(data, parts).reindex(atac.obs_names)
     return atac
 
 

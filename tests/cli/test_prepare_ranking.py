@@ -123,6 +123,37 @@ def test_cells_of_another_assembly_with_types_of_a_table(regions, tmp_path):
     assert names == ["old.h5ad", "types.csv", "old.chain", "genome.fa.gz"]
 
 
+def test_a_table_may_be_about_the_cells_of_one_file(regions, tmp_path, refused):
+    """Of the study's three sources two have tables, and one has types of its own."""
+    cells = anndata.read_h5ad(regions / "cells.h5ad")
+    types = cells.obs.pop("cell_type").rename_axis("cell")
+    halves = {"first": cells[:40], "second": cells[40:]}
+    for name, half in halves.items():
+        half.write_h5ad(tmp_path / f"{name}.h5ad")
+        types[half.obs_names].to_csv(tmp_path / f"{name}.csv")
+    own = anndata.read_h5ad(regions / "cells.h5ad")
+    own.obs_names = "own" + own.obs_names
+    own.write_h5ad(tmp_path / "own.h5ad")
+    out = tmp_path / "out"
+    options = {"label": "cell_type", "seed": 4, "num_tokens": 99}
+    command = ranking(regions, out, **options)
+    files = [str(tmp_path / f"{name}.h5ad") for name in (*halves, "own")]
+    tables = [str(tmp_path / f"{name}.csv") for name in halves]
+    command += ["--no-figures", "--atac", *files, "--cells", *tables]
+    assert cli.main(command) == 0
+    found = RegionStore.open(out).manifest["provenance"]["cells"]
+    assert [found[path]["cells_per_type"] for path in files] == [
+        {"T": 30, "B": 10},
+        {"B": 20},
+        {"B": 30, "T": 30},
+    ]
+    (tmp_path / "second.csv").write_text("cell,cell_type\nnobody,B\n")
+    line = refused(tmp_path / "other", [*command, "--out", str(tmp_path / "other")])
+    assert "second.csv: names no cell: none of its columns cell, cell_type" in line
+    only = [*command, "--out", str(tmp_path / "other"), "--atac", files[2]]
+    assert "first.csv: names no cell" in refused(tmp_path / "other", only)
+
+
 def test_peaks_that_meet_in_the_other_assembly(tmp_path):
     """By hand: chr1 100-200 is inserted there, and 300 to 200 is left out here."""
     chain = tmp_path / "a.chain"

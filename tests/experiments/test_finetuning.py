@@ -14,8 +14,9 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, pretrain, runs
+from scmultimodal.workflows import finetune, judge, pretrain, provenance, runs
 from tests import builders
+from tpu import inputs
 
 TINY = ["--epochs", "3", "--batch-size", "8", "--hidden", "4", "--labels-per-type", "6"]
 RUN = ["cell_model.finetuning", *TINY, "--modality", "multiome"]
@@ -95,6 +96,36 @@ def test_cells_of_other_genes_are_refused(given, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_split_that_the_model_was_not_trained_on_is_refused(tmp_path, capsys):
+    """Other test cells of the same data may be among those that it knows."""
+    from scmultimodal import datasets
+    from scmultimodal.workflows import prepare
+
+    cells = builders.simulated_cells(num_cells=120)
+    genes = datasets.simulated_genes(cells)
+    stores = {}
+    for name, seed, vocabulary in (("a", 0, None), ("b", 1, "a"), ("c", 1, "a")):
+        stores[name] = prepare.run(
+            cells,
+            genes,
+            prepare.PrepareConfig(label="cell_type", seed=seed),
+            tmp_path / name,
+            provenance={"name": "other" if name == "c" else "same"},
+            vocabulary=vocabulary and stores[vocabulary].vocabulary,
+        )
+    model = pretrain.untrained(stores["a"], builders.small_pretraining())
+    export.save(model, tmp_path / "run" / "model")
+    given = {"--model": tmp_path / "run", "--data.dataset": stores["b"].path}
+    assert train.main(words(given, tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert f"{stores['b'].path}: splits same in another way than the data of" in said
+    assert "Give the data that it was trained on: --data.dataset RUN/data" in said
+    assert not (tmp_path / "out").exists()
+    facts = model.config.provenance
+    for name in ("a", "c"):
+        provenance.check_split(stores[name], facts, remedy="none")
+
+
 def test_a_modality_that_the_model_never_saw_is_refused(given, tmp_path, capsys):
     store = Store.open(given["--data.dataset"])
     numbers = builders.small_pretraining(mixing={Regime.RNA: 1.0})
@@ -120,14 +151,11 @@ def test_a_run_does_not_go_on_from_another_model(given, tmp_path, capsys):
     assert "the run in this folder has model_sha256" in capsys.readouterr().err
 
 
-@pytest.mark.long
-def test_two_hosts_fine_tune_as_one(given, tmp_path):
-    run = words(given, "OUT", "--no-baselines")[:-2]
-    two = ["tpu", "run", *run, "--hosts", "2", "--devices-per-host", "2"]
-    alone = ["experiments.train", *run]
-    for name, program, devices in (("two", two, 1), ("alone", alone, 4)):
+def run_on_hosts_and_alone(hosts, alone, tmp_path):
+    """Scores of one training on two hosts of two devices, and on one of four."""
+    for program, devices in ((hosts, 1), (alone, 4)):
         found = subprocess.run(
-            [sys.executable, "-m", *program, "--out", str(tmp_path / name)],
+            [sys.executable, "-m", *map(str, program)],
             env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
             capture_output=True,
             text=True,
@@ -143,3 +171,30 @@ def test_two_hosts_fine_tune_as_one(given, tmp_path):
         for name in ("two", "alone")
     ]
     assert scores[0] == scores[1]
+
+
+TWO_HOSTS = ["--backend", "local", "--hosts", "2", "--devices-per-host", "2"]
+
+
+@pytest.mark.long
+def test_two_hosts_fine_tune_as_one(given, tmp_path):
+    run = words(given, "OUT", "--no-baselines")[:-2]
+    two = ["tpu", "run", *run, *TWO_HOSTS, "--out", tmp_path / "two"]
+    alone = ["experiments.train", *run, "--out", tmp_path / "alone"]
+    run_on_hosts_and_alone(two, alone, tmp_path)
+
+
+@pytest.mark.long
+def test_machines_with_disks_of_their_own_fine_tune_as_one(given, tmp_path):
+    """What was pushed is fetched by each; the run folder is kept in the bucket."""
+    bucket = f"file://{tmp_path}"
+    pushed = {"--data.dataset": f"{bucket}/cells", "--model": f"{bucket}/model"}
+    inputs.push(given["--data.dataset"], pushed["--data.dataset"])
+    inputs.push(given["--model"] / "model", pushed["--model"])
+    two = words(pushed, f"{bucket}/two", "--no-baselines", *TWO_HOSTS)
+    alone = words(given, tmp_path / "alone", "--no-baselines")
+    run_on_hosts_and_alone(
+        ["tpu", "run", *two], ["experiments.train", *alone], tmp_path
+    )
+    assert not (tmp_path / "two" / "runs").exists()
+    assert export.load(tmp_path / "two").config.head is not None

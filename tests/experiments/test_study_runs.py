@@ -198,15 +198,37 @@ def test_what_the_runs_read_is_what_the_data_are_prepared_to():
 
 
 def test_the_command_prints_lines_with_what_is_known(capsys):
-    given = ["zheng68k", "--runs", "gs://b/runs", "--data", "gs://b/data"]
+    given = ["zheng68k", "--runs", "my runs", "--data", "gs://b/data"]
     assert study_runs.main(given) == 0
     shown = capsys.readouterr().out
     assert "# the study reached accuracy 0.706, mcc 0.635, f1 0.705" in shown
     line = shown[shown.index("python") :].replace("\\\n", "")
-    words = RUNS["zheng68k"].words(data="gs://b/data", runs="gs://b/runs", models="m")
+    words = RUNS["zheng68k"].words(data="gs://b/data", runs="my runs", models="m")
     assert shlex.split(line) == ["python", "-m", "experiments.train", *words]
     assert study_runs.main(["nothing"]) == 2
     assert "nothing: is no run of the study. Name some of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--runs", "--models"])
+def test_what_is_in_a_bucket_is_of_pods_alone(flag, capsys):
+    assert study_runs.main(["zheng68k", flag, "gs://b/x"]) == 2
+    said = capsys.readouterr().err
+    assert f"{flag}: is gs://b/x, which lines without --pods cannot use" in said
+    assert study_runs.main(["zheng68k", flag, "gs://b/x", "--pods", "p"]) == 0
+
+
+def test_what_is_ours_is_said(capsys):
+    """Steps that the study does not publish, and pods that nobody reckoned."""
+    assert study_runs.main([]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("(memory and hours not reckoned)") == len(RUNS) - 2
+    for name, run in RUNS.items():
+        note = " ".join(run.note.split())
+        assert ("--steps" in run.flags) == (
+            "which are ours" in note or "steps are ours" in note
+        )
+        assert ("the study's table says 256" in note) == ("--path.dim 128" in run.flags)
+        assert ("three of the study's four sources" in note) == ("ranking" in name)
 
 
 def test_lines_for_pods_are_those_of_the_launcher(capsys, monkeypatch):

@@ -24,7 +24,7 @@ from scmultimodal.training.state import begin
 from scmultimodal.workflows import presets, pretrain
 from scmultimodal.workflows.pretrain import PretrainConfig
 from tpu.scaling import __main__ as scaling
-from tpu.scaling import footprint, formulae, measuring
+from tpu.scaling import footprint, formulae, measuring, tables
 from tpu.scaling.case import Assumptions, Case
 from tpu.scaling.chips import CHIPS, GIB
 from tpu.scaling.footprint import Cells, Network
@@ -91,6 +91,9 @@ def test_losses_by_hand():
     # Saved 2 of 200 s; of 10,000 s, 100 are done again and 300 waited.
     found = formulae.lost_share(200, 2, between=10_000, restart=300)
     assert found == pytest.approx(0.05)
+    # 2 + 100 + 300 are less than a tenth of 10,000, and more than one of 4,000.
+    assert formulae.are_rare(200, 2, between=10_000, restart=300)
+    assert not formulae.are_rare(200, 2, between=4_000, restart=300)
 
 
 # Properties.
@@ -204,11 +207,29 @@ def test_a_case_by_hand(case: Case):
     assert by_memory.utilisation == pytest.approx(2 * 819e9 / 197e12)
     assert case.stored_bytes(("rna",)) == 1_000 * (5 + 7)
     assert case.stored_bytes(("rna", "atac")) == 1_000 * (5 + 20 + 7)
-    assert case.read_rate(("rna", "atac")) == pytest.approx(
-        4 * case.cells_a_second * (3 + 15)
-    )
-    assert case.reads_a_second(("rna",)) == pytest.approx(4 * 2 * case.cells_a_second)
+    # 15 tokens are averaged, of 10 genes; a cell with RNA alone has 10, with both 20.
+    one, both = 1.5 * case.cells_a_second, 0.75 * case.cells_a_second
+    assert case.read_rate(("rna",)) == pytest.approx(4 * one * 3)
+    assert case.read_rate(("rna", "atac")) == pytest.approx(4 * both * (3 + 15))
+    assert case.reads_a_second(("rna",)) == pytest.approx(4 * one * 2)
+    assert case.reads_a_second(("rna", "atac")) == pytest.approx(4 * both * 4)
     assert case.save_seconds == 1
+
+
+def test_more_hosts_lose_more_often_and_copy_longer(case: Case):
+    assumed = Assumptions(cells=1e9, machine_hours=64, restart_minutes=5)
+    case = dataclasses.replace(case, assumed=assumed)
+    # 12 GB at 10 Gbit/s a host, 200 to all.
+    assert case.copy_seconds(20, ("rna",)) == pytest.approx(9.6)
+    assert case.copy_seconds(64, ("rna",)) == pytest.approx(64 * 12 / 25)
+    between, restart = case.loss_seconds(64, ("rna",))
+    assert (between, restart) == (3_600, pytest.approx(300 + 30.72))
+    assert case.loss_seconds(1, ("rna",))[0] == 64 * 3_600
+    table = tables.of_checkpoints({"v5e": case}).splitlines()
+    lost = {line.split("|")[1]: line.split("|")[2].strip() for line in table}
+    of_rna = [cell for name, cell in lost.items() if name.startswith(" RNA, ")]
+    # A loss every 32, 8, 2, 0.5, … h; 5 min are less than a tenth of the first three.
+    assert [cell == "–" for cell in of_rna] == [False] * 3 + [True] * 3
 
 
 def test_slices_are_joined_by_the_data_centre(case: Case):
@@ -306,8 +327,9 @@ def test_prepared_cells_are_weighed(tmp_path: Path):
     for modality in ("rna", "atac"):
         number = store.nonzeros_per_cell(modality).sum()
         assert found.nonzero[modality] == pytest.approx(number / 6 / 500)
-        # A file of numpy begins with 128 bytes; genes take two each, the others one.
-        assert found.stored[modality] == pytest.approx(4 + 3 * 128 / number)
+        # A file of numpy begins with 128 bytes; genes take two each, bins one, and
+        # counts, here one, two in a corpus with a single one above 255.
+        assert found.stored[modality] == pytest.approx(5 + 2 * 128 / number)
         assert found.read[modality] == pytest.approx(3 + 2 * 128 / number)
     files = {p.name: p.stat().st_size for p in store.path.rglob("*") if p.is_file()}
     pointers = files["rna.indptr.npy"] + files["atac.indptr.npy"]
@@ -342,10 +364,14 @@ def test_tables_of_the_readme_are_what_the_command_prints(
     assert scaling.main([]) == Status.DONE
     printed = capsys.readouterr().out
     text = README.read_text("utf-8")
-    for name, tables in scaling.sections(scaling.cases(Assumptions())).items():
-        place = f"<!-- {name} -->\n\n{tables}\n\n<!-- end of {name} -->"
+    for name, filled in scaling.sections(scaling.cases(Assumptions())).items():
+        place = f"<!-- {name} -->\n\n{filled}\n\n<!-- end of {name} -->"
         assert place in text, "run `python -m tpu.scaling --readme tpu/README.md`"
-        assert tables in printed
+        assert filled in printed
+    assert text.endswith("<!-- end of scaling -->\n")
+    of_data = text[text.index("**Data.**") : text.index("**Checkpoints.**")]
+    assert "SCMULTIMODAL_WORK" in of_data
+    assert "SCMULTIMODAL_CACHE" not in of_data  # Pods fetch by inputs.py.
     copy = tmp_path / "README.md"
     copy.write_text(text.replace("| peak", "| pique"), "utf-8")
     assert scaling.main(["--readme", str(copy)]) == Status.DONE

@@ -52,10 +52,11 @@ class Assumptions:
     """A second, at which host 0 writes a checkpoint to the bucket."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
-    preemption_hours: float = 6
-    """Mean time between losses of a machine, whichever of them."""
+    machine_hours: float = 1_000
+    """Mean time in which one machine is lost: of n machines, n in that time."""
     restart_minutes: float = 15
-    """From such a loss to the next step: chips again, packages, data, compiling."""
+    """From a loss to the next step, without copying the data: chips again, packages,
+    compiling."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -147,11 +148,19 @@ class Case:
 
     def read_rate(self, modalities: tuple[str, ...]) -> float:
         """Bytes a second that a host's chips ask for, with nothing else in the way."""
-        return CHIPS_A_HOST * self.cells_a_second * self.bytes_of("read", modalities)
+        return self.cells_of_host(modalities) * self.bytes_of("read", modalities)
 
     def reads_a_second(self, modalities: tuple[str, ...]) -> float:
         """At random places: of each modality of a cell, genes and bins."""
-        return CHIPS_A_HOST * self.cells_a_second * 2 * len(modalities)
+        return self.cells_of_host(modalities) * 2 * len(modalities)
+
+    def cells_of_host(self, modalities: tuple[str, ...]) -> float:
+        """That a host's chips work on in a second, if all show these.
+
+        A path of each modality: as many tokens as genes, where the average has more.
+        """
+        averaged = self.network.tokens / self.network.genes
+        return CHIPS_A_HOST * self.cells_a_second * averaged / len(modalities)
 
     def stored_bytes(self, modalities: tuple[str, ...]) -> float:
         """Of the corpus on disk."""
@@ -163,6 +172,26 @@ class Case:
         nonzeros = self.prepared.nonzeros(self.network.genes)
         each = getattr(self.prepared, what)
         return sum(formulae.cell_bytes(nonzeros[m], each[m]) for m in modalities)
+
+    def copy_seconds(self, hosts: int, modalities: tuple[str, ...]) -> float:
+        """Until each host has the corpus."""
+        return formulae.copy_seconds(
+            self.stored_bytes(modalities),
+            hosts,
+            self.assumed.host_gbit * GIGABIT,
+            self.assumed.bucket_gbit * GIGABIT,
+        )
+
+    def loss_seconds(
+        self, hosts: int, modalities: tuple[str, ...]
+    ) -> tuple[float, float]:
+        """(between losses of any host, from one to the next step).
+
+        All hosts copy the corpus again: a slice comes back as a whole, with new disks.
+        """
+        between = 3_600 * self.assumed.machine_hours / hosts
+        restart = 60 * self.assumed.restart_minutes
+        return between, restart + self.copy_seconds(hosts, modalities)
 
     @property
     def save_seconds(self) -> float:

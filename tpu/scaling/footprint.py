@@ -82,7 +82,8 @@ class Cells:
         name: of the dataset.
         nonzero: of each modality, the share of the genes with a known place that is
             not zero in a cell.
-        stored: of each modality, bytes of a non-zero gene on disk.
+        stored: of each modality, bytes of a non-zero gene on disk; of its count two,
+            also where those that were weighed fit one.
         read: the same, of what training reads of it.
         other: bytes of a cell besides: its row in `obs.json`, pointers, flags.
     """

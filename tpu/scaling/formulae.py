@@ -98,7 +98,15 @@ def best_interval(save: float, between: float) -> float:
 def lost_share(interval: float, save: float, between: float, restart: float) -> float:
     """Share of the time lost: save / interval + (interval / 2 + restart) / between.
 
-    Saves that are waited for; half an interval is done again after each loss. Holds
-    where all three are far shorter than the time between losses.
+    Saves that are waited for; half an interval is done again after each loss. Of use
+    where losses are rare.
     """
     return save / interval + (interval / 2 + restart) / between
+
+
+def are_rare(interval: float, save: float, between: float, restart: float) -> bool:
+    """Whether the first order says something: save + interval / 2 + restart is small.
+
+    A tenth of the time between losses at most.
+    """
+    return save + interval / 2 + restart <= between / 10

@@ -41,6 +41,8 @@ GENES = 10_733
 DENSITY = 0.1
 READ = ("indices", "bins")
 """Arrays of a shard that a step reads of each cell."""
+COUNT_BYTES = 2
+"""Of a count of a corpus: a single one above 255 makes all of its modality as wide."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,17 +188,16 @@ def measure_cells(store: Store) -> Cells:
         )
     placed = store.vocabulary.chroms != ""
     rows = {m: store.rows(m, everyone) for m in MODALITIES}
+    read = {m: _bytes(store, m, READ) / rows[m].nnz for m in MODALITIES}
+    counts = {m: _bytes(store, m, ("counts",)) / rows[m].nnz for m in MODALITIES}
     return Cells(
         name=str(store.manifest["provenance"].get("name", store.path.name)),
         nonzero={
             m.value: rows[m][:, placed].nnz / store.num_cells / int(placed.sum())
             for m in MODALITIES
         },
-        stored={
-            m.value: _bytes(store, m, ("indices", "counts", "bins")) / rows[m].nnz
-            for m in MODALITIES
-        },
-        read={m.value: _bytes(store, m, READ) / rows[m].nnz for m in MODALITIES},
+        stored={m.value: read[m] + max(counts[m], COUNT_BYTES) for m in MODALITIES},
+        read={m.value: read[m] for m in MODALITIES},
         other=_other_bytes(store) / store.num_cells,
     )
 

@@ -148,8 +148,8 @@ def of_data(cases: Cases) -> str:
     }
     for hosts in (chips // CHIPS_A_HOST for chips in WEAK[1:]):
         rows[f"copying all to each of {hosts:,} hosts, h"] = [
-            _number(formulae.copy_seconds(size, hosts, host, bucket) / 3_600, ",.1f")
-            for size, _ in columns.values()
+            _number(_any(cases).copy_seconds(hosts, kind) / 3_600, ",.1f")
+            for _, kind in columns.values()
         ]
     hosts = CORPUS[1] // CHIPS_A_HOST
     rows[f"copying its own share alone to each of {hosts:,} hosts, h"] = [
@@ -173,41 +173,43 @@ def of_data(cases: Cases) -> str:
 
 
 def of_checkpoints(cases: Cases) -> str:
-    """What checkpoints and losses of machines take."""
+    """What checkpoints take, and losses of machines that come back without data."""
     assumed = _any(cases).assumed
-    between = 3_600 * assumed.preemption_hours
-    restart = 60 * assumed.restart_minutes
-
-    def interval(case: Case) -> float:
-        step = case.compute_seconds(assumed.cells_per_chip)
-        return assumed.checkpoint_every * step
-
-    def best(case: Case) -> float:
-        return formulae.best_interval(case.save_seconds, between)
-
-    def lost(of: Callable[[Case], float]) -> Callable[[Case], str]:
-        return lambda case: _percent(
-            formulae.lost_share(of(case), case.save_seconds, between, restart)
-        )
-
-    def steps(case: Case) -> str:
-        step = case.compute_seconds(assumed.cells_per_chip)
-        return _number(max(1, round(best(case) / step)))
-
-    rows = {
+    rows: dict[str, Callable[[Case], str]] = {
         "a save, s": lambda case: _number(case.save_seconds),
         f"every {assumed.checkpoint_every:,} steps = every, s": lambda case: _number(
-            interval(case)
+            assumed.checkpoint_every * _step(case)
         ),
         "of the time, saving": lambda case: _percent(
-            case.save_seconds / interval(case)
+            case.save_seconds / (assumed.checkpoint_every * _step(case))
         ),
-        "of the time, lost in all": lost(interval),
-        "best interval, s": lambda case: _number(best(case)),
-        "best interval, steps": steps,
-        "of the time, lost in all at the best": lost(best),
     }
+    for kind, modalities in KINDS.items():
+        for hosts in (chips // CHIPS_A_HOST for chips in WEAK):
+            losses = _any(cases).loss_seconds(hosts, modalities)
+            between, restart = (_number(seconds / 3_600) for seconds in losses)
+            name = (
+                f"{kind}, {hosts:,} hosts: a loss every {between} h, takes {restart} h"
+            )
+            rows[name] = lambda case, losses=losses: _losses(case, *losses)
     return _by_chip(f"{assumed.cells_per_chip} cells a chip", rows, cases)
+
+
+def _losses(case: Case, between: float, restart: float) -> str:
+    """Lost as assumed; at the best interval, and that in steps."""
+    save, step = case.save_seconds, _step(case)
+    best = formulae.best_interval(save, between)
+    intervals = (case.assumed.checkpoint_every * step, best)
+    if not all(formulae.are_rare(i, save, between, restart) for i in intervals):
+        return _number(None)
+    given, least = (
+        _percent(formulae.lost_share(i, save, between, restart)) for i in intervals
+    )
+    return f"{given}; {least}, {_number(max(1, round(best / step)))} steps"
+
+
+def _step(case: Case) -> float:
+    return case.compute_seconds(case.assumed.cells_per_chip)
 
 
 def _hours(
