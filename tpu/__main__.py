@@ -117,7 +117,10 @@ def _stop(told: OfPod) -> int:
 
 def _down(told: OfPod) -> int:
     if not told.dry_run:
-        launch.take_back(told.pod)
+        try:
+            launch.take_back(told.pod)
+        except InputError as error:  # The pod costs, whatever the bucket does.
+            print(f"tpu: {error}", file=sys.stderr)
     told.backend.down()
     return Status.DONE
 

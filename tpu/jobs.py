@@ -18,7 +18,6 @@ from typing import Any
 from etils import epath
 
 from scmultimodal.data import remote
-from tpu import source
 
 PROGRAM = "experiments.train"
 
@@ -67,13 +66,11 @@ class Job:
         return {"id": self.id, **dataclasses.asdict(self)}
 
 
-def push_code(bucket: epath.Path) -> str:
-    """Packs the code into the bucket, unless it is there; returns its sha256."""
-    code, content = source.pack()
+def push_code(bucket: epath.Path, code: str, content: bytes) -> None:
+    """Sends packed code to the bucket, unless it is there; see `source.pack`."""
     target = bucket / "code" / f"{code}.tar.gz"
     if not target.exists() or target.stat().length != len(content):
         remote.write(target, content)
-    return code
 
 
 def place(bucket: epath.Path, pod: str, job: Job) -> None:

@@ -80,7 +80,7 @@ def run(command: Run, of_study: Sequence[str], backend: Backend) -> int:
         print(f"{pod.name} has {job.id} already")
     else:
         with remote.access(pod.bucket, "written"):
-            jobs.push_code(bucket)
+            jobs.push_code(bucket, code, packed)
             jobs.place(bucket, pod.name, job)
         print(f"{pod.name} gets {job.id}")
     print(f"run folder {job.out}")

@@ -34,7 +34,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.status import Status
 from scmultimodal.training import meeting
 from scmultimodal.workflows import provenance
-from tpu import jobs
+from tpu import jobs, source
 from tpu.facts import Facts
 from tpu.jobs import Job
 
@@ -135,10 +135,12 @@ def _run(
     command: Run, of_study: Sequence[str], out: Path, asked: threading.Event
 ) -> int:
     bucket = epath.Path(out / "pod")
+    code, packed = source.pack()
+    jobs.push_code(bucket, code, packed)
     job = Job(
         words=(command.study, *of_study),
         out=command.out if command.has_own_disks else str(out),
-        code=jobs.push_code(bucket),
+        code=code,
         revision=provenance.git_revision(),
         restarts=command.restarts,
         heartbeat_seconds=command.heartbeat_seconds,

@@ -245,6 +245,15 @@ def test_who_follows_hears_of_a_stop_and_of_a_pod_that_is_given_back(
     assert where.asked == ["down"]
 
 
+def test_a_pod_is_given_back_whatever_the_bucket_does(place, bucket, monkeypatch):
+    place("some.study")
+    where = Somewhere()
+    monkeypatch.setattr(backends, "of", lambda pod, shell: where)
+    bucket.refuses = "stop"
+    assert tpu.main(["down", *FLAGS]) == 0
+    assert where.asked == ["down"]
+
+
 def test_who_follows_outlasts_the_bucket(place, monkeypatch):
     _, job = place("some.study")
     answers = [OSError("503"), OSError("503"), 0]
