@@ -15,7 +15,6 @@ from experiments.evaluation import (
     imputation,
     integration,
     links,
-    pictures,
     sets,
     studies,
     tables,
@@ -188,21 +187,6 @@ def test_types_left_out(store):
     assert all(len(types) == 1 for types in chosen)
     with pytest.raises(InputError, match="has no type 'unheard'"):
         judge.finetune.cells_of(store, "train", Regime.RNA, without=["unheard"])
-
-
-@pytest.mark.parametrize("pivot", [None, "step"])
-def test_pictures(tmp_path, pivot):
-    section = dataclasses.replace(studies.BINNING, pivot=pivot)
-    rows = [
-        {"set": "a", "modality": m, "model": name, "step": step}
-        | {"accuracy": 0.5, "accuracy_by_seed": [0.4, 0.6]}
-        | {"macro_f1": None, "macro_f1_by_seed": [None, None]}
-        for m in ("rna", "atac")
-        for name in ("one", "gene_normalized")
-        for step in ((1, 2) if pivot else (1,))
-    ]
-    path = pictures.draw(section, rows, tmp_path / "picture.png")
-    assert path.stat().st_size > 5_000
 
 
 @pytest.fixture(scope="module")
