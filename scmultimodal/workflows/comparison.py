@@ -11,8 +11,9 @@ from scmultimodal.evaluation import comparison, extra, report
 from scmultimodal.evaluation.comparison import Part
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
-from scmultimodal.workflows import provenance, runs
-from scmultimodal.workflows.runs import KINDS, Run
+from scmultimodal.workflows import provenance, run_scores, runs
+from scmultimodal.workflows.run_kinds import KINDS
+from scmultimodal.workflows.runs import Run
 
 PAGE, OF_RUN = "report.html", "report"
 MOST_CURVES = 8
@@ -199,7 +200,7 @@ def _curves(
         for record in records
         if record["split"] == "validation"
         for name, value in record.items()
-        if value is not None and runs.is_measure(name)
+        if value is not None and run_scores.is_measure(name)
     )
     if not measures:
         return []

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import runs
+from scmultimodal.workflows import run_scores, runs
 from tests.workflows import run_folders
 
 
@@ -39,10 +39,12 @@ def test_a_cell_type_run(tmp_path):
 
 def test_a_ranking_run_calls_its_one_model_alike(tmp_path):
     found = scores(read(run_folders.ranking(tmp_path / "a", head="unet")), "test")
-    assert list(found) == [runs.OURS, "gc", "ridge on 5-mers"]
+    assert list(found) == [run_scores.OURS, "gc", "ridge on 5-mers"]
     assert [s.is_baseline for s in found.values()] == [False, True, True]
-    assert found[runs.OURS].values["full_order"] > found["gc"].values["full_order"]
-    assert found[runs.OURS].notes["full order, 95 %"].startswith("[")
+    assert (
+        found[run_scores.OURS].values["full_order"] > found["gc"].values["full_order"]
+    )
+    assert found[run_scores.OURS].notes["full order, 95 %"].startswith("[")
 
 
 def test_a_segmentation_run(tmp_path):
@@ -52,7 +54,7 @@ def test_a_segmentation_run(tmp_path):
     assert found["logistic_regression"].is_baseline
     rows = json.loads((tmp_path / "a" / "summary.json").read_text())["test"]
     judged = [row["mcc"] for row in rows[:-1]]
-    ours = found[runs.OURS]
+    ours = found[run_scores.OURS]
     assert ours.values["mcc"] == pytest.approx(sum(judged) / len(judged))
     assert list(ours.by_class) == [row["name"] for row in rows[:-1]]
 
