@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scmultimodal.evaluation.comparison import Score
-from scmultimodal.workflows import run_scores
+from scmultimodal.evaluation.report import Table
+from scmultimodal.workflows import (
+    explanation_files,
+    perturbation_results,
+    provenance,
+    run_answers,
+    run_scores,
+)
 
 SUMMARY = "summary.json"
 
@@ -16,13 +23,17 @@ class Kind:
 
     Attributes:
         title: heads its section.
-        told_by: a key of `config.json` that runs of this kind have.
+        told_by: a key of `config` that runs of this kind have.
         never_with: a key that none has.
         scores: name of the run, content of the file -> its scores by part.
         file: that holds what it reached.
-        metrics: what to draw.
+        metrics: what to draw; none where nothing is judged.
         by_class: metric to show class by class.
         text: what a reader should know.
+        config: file that tells command and settings.
+        answers: keys of it that are no settings but what was found.
+        tables: content of `config` -> tables of it.
+        pictures: files that are shown where the run has them -> what they show.
     """
 
     title: str
@@ -33,6 +44,10 @@ class Kind:
     metrics: tuple[str, ...]
     by_class: str = ""
     text: str = ""
+    config: str = provenance.CONFIG
+    answers: tuple[str, ...] = ()
+    tables: Callable[[Mapping[str, Any]], list[Table]] | None = None
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 # The first that fits: a study of several kinds of training has the keys of each.
@@ -93,5 +108,39 @@ KINDS: Mapping[str, Kind] = {
         text="Validation cells at the last step. Losses of different objectives (see "
         "mask_weight, count_weight, contrastive_weight, adversary and mask_share) are "
         "different things.",
+    ),
+    "perturbation": Kind(
+        title="Perturbation in silico",
+        told_by="perturbed",
+        scores=run_scores.nothing,
+        metrics=(),
+        text="How far cells' vectors move where a gene is changed, mean over the cells "
+        "that the change has changed, and the genes whose expected share of the cell's "
+        "counts changes most. Vectors of two models have no common measure: compare "
+        "shifts of one model.",
+        config=perturbation_results.REPORT,
+        answers=("perturbed",),
+        tables=run_answers.perturbed,
+        pictures={
+            "shifts.png": "How far cells move.",
+            "rna.png": "Change of the RNA that is expected.",
+            "atac.png": "Change of the ATAC that is expected.",
+        },
+    ),
+    "explanation": Kind(
+        title="What a model looks at",
+        told_by="neighbours",
+        scores=run_scores.nothing,
+        metrics=(),
+        text="Gradient × input: what a gene adds to the logit of a cell's type, less "
+        "what it adds to the mean of all types, mean over the cells of the type. It "
+        "says what the classifier reads, not what makes a cell what it is.",
+        config=explanation_files.REPORT,
+        answers=("neighbours", "cells", "top_genes"),
+        tables=run_answers.explained,
+        pictures={
+            "rna.png": "The strongest genes of each type, RNA.",
+            "atac.png": "The strongest genes of each type, ATAC.",
+        },
     ),
 }

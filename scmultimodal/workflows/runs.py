@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scmultimodal.evaluation.comparison import Score
+from scmultimodal.evaluation.report import Picture, Table
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.metrics import FILE, read_metrics
 from scmultimodal.workflows import judged, provenance, run_scores
@@ -26,11 +27,15 @@ class Run:
         path: the folder.
         name: what it is called beside others.
         kind: of `run_kinds.KINDS`.
-        config: content of `config.json`.
+        config: command, code and settings: content of `config.json`, or of the file
+            that a command left which trains nothing.
         scores: part of the data -> what models reached on it.
         examples: part of the data -> sha256 of the examples.
         trainings: name -> records of its `metrics.jsonl`.
         simulated: whether its data are made up.
+        answers: what a model that was asked has said, as JSON has it.
+        tables: the same.
+        pictures: of it.
     """
 
     path: Path
@@ -41,6 +46,9 @@ class Run:
     examples: Mapping[str, str]
     trainings: Mapping[str, Sequence[Mapping[str, Any]]]
     simulated: bool
+    answers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -96,33 +104,16 @@ def read(path: Path, name: str) -> Run:
         InputError: it is no run folder, of a study that is not known here, or a file
             is damaged; names the file.
     """
-    config = _json(path / provenance.CONFIG, missing=None)
-    versions = config.get("versions") if isinstance(config, Mapping) else None
-    if not isinstance(versions, Mapping):
-        raise InputError(
-            path,
-            "is no run folder" if path.is_dir() else "there is no such folder",
-            "Give what a command or study wrote by --out, with config.json in it",
-        )
-    fitting = (
-        kind
-        for kind, facts in KINDS.items()
-        if facts.told_by in config and facts.never_with not in config
-    )
-    if (kind := next(fitting, None)) is None:
-        raise InputError(
-            path / provenance.CONFIG,
-            "is of a run that leaves nothing to compare",
-            f"Give runs of these: {', '.join(k.title for k in KINDS.values())}",
-        )
+    kind, config = _kind(path)
+    facts = KINDS[kind]
     told = _json(path / judged.FILE, missing={})
     with _of_form(path / judged.FILE):
-        examples = {part: facts["sha256"] for part, facts in told.items()}
-        simulated = any(facts.get("simulated") for facts in told.values())
-        by_class = {part: run_scores.classes(facts) for part, facts in told.items()}
-    found = _json(path / KINDS[kind].file, missing=None)
-    with _of_form(path / KINDS[kind].file):
-        scores = {} if found is None else KINDS[kind].scores(name, found)
+        examples = {part: own["sha256"] for part, own in told.items()}
+        simulated = any(own.get("simulated") for own in told.values())
+        by_class = {part: run_scores.classes(own) for part, own in told.items()}
+    found = _json(path / facts.file, missing=None)
+    with _of_form(path / facts.file):
+        scores = {} if found is None else facts.scores(name, found)
     scores = {
         part: run_scores.with_classes(of_part, by_class.get(part, {}))
         for part, of_part in scores.items()
@@ -131,15 +122,49 @@ def read(path: Path, name: str) -> Run:
     trainings = _trainings(path)
     if not scores:
         scores = run_scores.last_validations(name, trainings)
+    with _of_form(path / facts.config):
+        tables = [] if facts.tables is None else facts.tables(config)
     return Run(
         path=path,
         name=name,
         kind=kind,
-        config=config,
+        config={k: v for k, v in config.items() if k not in facts.answers},
         scores=scores,
         examples=examples,
         trainings=trainings,
-        simulated=simulated or _says_simulated(found),
+        simulated=simulated or any(map(_says_simulated, (found, config))),
+        answers={k: v for k, v in config.items() if k in facts.answers},
+        tables=tables,
+        pictures=[
+            Picture(path=path / file, caption=caption)
+            for file, caption in facts.pictures.items()
+            if (path / file).is_file()
+        ],
+    )
+
+
+def _kind(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Which kind of run a folder holds, and the content of the file that tells it."""
+    files = dict.fromkeys(kind.config for kind in KINDS.values())
+    contents = {file: _json(path / file, missing=None) for file in files}
+    file = next((f for f, content in contents.items() if content is not None), None)
+    config = contents.get(file)
+    versions = config.get("versions") if isinstance(config, Mapping) else None
+    if not isinstance(versions, Mapping):
+        raise InputError(
+            path,
+            "is no run folder" if path.is_dir() else "there is no such folder",
+            "Give what a command or study wrote by --out, with config.json in it, or "
+            "what perturb or explain did",
+        )
+    for name, kind in KINDS.items():
+        told = kind.config == file and kind.told_by in config
+        if told and kind.never_with not in config:
+            return name, config
+    raise InputError(
+        path / file,
+        "is of a run that leaves nothing to compare",
+        f"Give runs of these: {', '.join(k.title for k in KINDS.values())}",
     )
 
 
