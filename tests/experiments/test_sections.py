@@ -18,6 +18,7 @@ from experiments.evaluation import (
     sets,
     studies,
     tables,
+    texts,
     transfer,
     unassigned,
 )
@@ -268,4 +269,4 @@ def test_a_set_is_read_where_the_user_has_it(data_folder, tmp_path, monkeypatch)
     assert found["published: scBERT"] == (0.718, 0.708)
     assert {row["seeds"] for row in rows} == {1}
     assert all(row["accuracy_gains"] == {} for row in rows)
-    assert tables.markdown(cell_types.SECTION, rows).count(".718") == 1
+    assert texts.markdown(cell_types.SECTION, rows).count(".718") == 1
