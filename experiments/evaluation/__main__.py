@@ -1,8 +1,10 @@
 """Judges the cell model: `python -m experiments.evaluation`, or `make evaluate`.
 
-Everything is measured once and kept by the hash of its numbers, so that a run that was
-ended goes on, and the same command may run several times side by side. Writes
-`SECTION.json` for each section, and the README's tables.
+Every training is done once and its result kept in --out under a hash of its numbers: a
+run that was ended goes on, and the same command may run several times side by side.
+Each section is a table, in `SECTION.json`, in the README where it is asked for, and on
+the page `report/index.html` in --out, with pictures. A table keeps the rows of other
+sets, modalities and seeds that earlier calls have measured.
 """
 
 import dataclasses
@@ -28,16 +30,18 @@ from experiments.evaluation import (
     links,
     pictures,
     readme,
+    results,
     sets,
     studies,
     tables,
+    texts,
     transfer,
     unassigned,
 )
 from experiments.evaluation.cases import Case
 from experiments.evaluation.sets import SetName
 from experiments.evaluation.tables import Section
-from scmultimodal.data import atomic
+from scmultimodal.data import atomic, locks
 from scmultimodal.evaluation import report
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
@@ -95,37 +99,58 @@ class Evaluation:
     """What is judged."""
 
     sections: tuple[SectionName, ...] = tuple(HEADLINES)
-    """The tables to fill; by default the headlines, without the studies."""
+    """The tables to measure; all but the studies if not given."""
     sets: tuple[SetName, ...] = ("mouse_cortex",)
-    """The labelled cells."""
+    """The labelled cells. Sets whose files are not at hand are skipped."""
     regimes: tuple[Regime, ...] = tuple(Regime)
-    """What classifiers see."""
+    """What models are shown of a cell; a section takes those that it has rows for."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of split, parameters and batches; every one is a run of its own."""
+    """A split each, and the parameters and batches of what is trained on it; rows are
+    means over them."""
     cells: int | None = None
-    """So many cells of each set; by default all, for the paper's studies 2,000, for
-    sizes 1,000."""
+    """So many cells, drawn anew for each seed, of sets that are not read from files. If
+    not given, all; of the studies but ablations 2,000, of sizes 1,000."""
     out: Path = Path("runs/evaluation")
-    """Where prepared cells, trained models and results are kept."""
+    """Where prepared cells, trained models and their results are kept, and the page."""
     results: Path | None = None
-    """Where SECTION.json is written; OUT if not given."""
+    """Folder of SECTION.json; OUT if not given. `make evaluate` gives
+    experiments/results."""
     readme: Path | None = None
-    """File whose tables are filled."""
+    """Markdown file to fill: each table between the comments SECTION and end of
+    SECTION. `make evaluate` gives README.md."""
     debug: bool = False
     """Show a traceback with an error."""
+
+    def __post_init__(self):
+        """Raises InputError where nothing, or a thing twice, is asked for."""
+        for name in ("sections", "sets", "regimes", "seeds"):
+            values = [str(value) for value in getattr(self, name)]
+            if not values:
+                raise InputError(f"--{name}", "names nothing", "Give one or more")
+            if len(set(values)) < len(values):
+                problem = f"is {' '.join(values)}"
+                raise InputError(f"--{name}", problem, "Give each once")
+        if min(self.seeds) < 0:
+            raise InputError("--seeds", f"has {min(self.seeds)}", "Give 0 or more")
+        if self.cells is not None and self.cells < 1:
+            raise InputError("--cells", f"is {self.cells}", "Give 1 or more")
+
+    def table(self, name: SectionName) -> Path:
+        """Where the rows of a section are kept."""
+        return (self.results or self.out) / f"{name}.json"
 
 
 def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
     """Measures, prints and writes what is asked for.
 
     Raises:
-        InputError: no set is at hand, or the file has no place for a table.
+        InputError: no set is at hand, the file has no place for a table, or the one of
+            earlier rows is damaged.
     """
-    if evaluation.readme is not None:
-        for name in evaluation.sections:
+    for name in evaluation.sections:
+        results.read(evaluation.table(name))
+        if evaluation.readme is not None:
             readme.check(evaluation.readme, name)
-    if len(set(evaluation.seeds)) < len(evaluation.seeds):
-        raise InputError("seeds", f"are {evaluation.seeds}", "Give each once")
     for name in evaluation.sets:
         if missing := sets.missing(name):
             print(f"skipped {name}: {missing}")
@@ -162,38 +187,67 @@ def _fill(
     arguments: Sequence[str],
 ) -> list[report.Section]:
     """Measures a section, writes it, and says what the page shows of it."""
-    section = SECTIONS[name]
-    rows = tables.measure(section, wanted, evaluation.out)
-    if not rows:
+    section, command = SECTIONS[name], _command(arguments)
+    wanted = [case for case in wanted if tables.serves(section, case)]
+    new = tables.measure(section, wanted, evaluation.out, command=command)
+    if not new:
         print(f"nothing to measure for {name}: {section.about}")
         return []
-    found = {
-        "about": section.about,
-        "command": _command(arguments),
-        "revision": provenance.git_revision(),
-        "rows": rows,
-    }
-    path = (evaluation.results or evaluation.out) / f"{name}.json"
-    atomic.write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
-    text = tables.markdown(section, rows)
+    path = evaluation.table(name)
+    # Others may fill the same table with other sets at the same time.
+    with locks.held(evaluation.out / "tables.lock", wait=True):
+        kept = results.read(path)
+        rows = tables.merge(section, kept, new, wanted, evaluation.out)
+        found = {
+            "about": section.about,
+            "command": command,
+            "revision": provenance.git_revision(),
+            "rows": rows,
+        }
+        atomic.write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
+        text = texts.markdown(section, rows)
+        if evaluation.readme is not None:
+            readme.fill(evaluation.readme, name, text)
     print(f"\n{section.about}\n\n{text}\n\nresults {path}")
-    if evaluation.readme is not None:
-        readme.fill(evaluation.readme, name, text)
-    picture = pictures.draw(section, rows, evaluation.out / "figures" / f"{name}.png")
-    heads, body = tables.cells(section, rows)
-    table = report.Table(frame=pd.DataFrame(body, columns=heads))
-    return [
-        report.Section(
-            title=name.replace("_", " "),
-            text=section.about,
-            tables=[table],
-            figures=[report.Picture(path=picture)],
-        )
-    ]
+    if gone := results.gone(kept, rows, tables.names(section)):
+        print(f"left out: {gone} earlier results, which today's settings do not make")
+    return [_shown(name, section, rows, evaluation.out / "figures" / f"{name}.png")]
+
+
+def _shown(
+    name: SectionName, section: Section, rows: Sequence[results.Row], path: Path
+) -> report.Section:
+    """A table and its picture for the page."""
+    heads, body = texts.cells(section, rows)
+    picture = report.Picture(
+        path=pictures.draw(section, rows, path),
+        caption="The same as a picture; what has no mark was not judged so.",
+    )
+    return report.Section(
+        title=name.replace("_", " "),
+        text=section.about,
+        tables=[report.Table(frame=pd.DataFrame(body, columns=heads))],
+        figures=[picture],
+    )
 
 
 def _command(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "experiments.evaluation", *arguments])
+
+
+def _description() -> str:
+    """What `--help` says before it comes to the flags."""
+    files = {n: f", from {f.path} of SCMULTIMODAL_DATA" for n, f in sets.FILES.items()}
+    lists = {
+        "Sections": {name: section.about for name, section in HEADLINES.items()},
+        "Studies": {name: section.about for name, section in STUDIES.items()},
+        "Sets": {n: about + files.get(n, "") for n, about in sets.ABOUT.items()},
+    }
+    listed = [
+        f"{title}:\n" + "\n".join(f"  {name}: {about}" for name, about in each.items())
+        for title, each in lists.items()
+    ]
+    return "\n\n".join([str(__doc__).strip(), *listed])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -205,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
             tyro.cli(
                 Evaluation,
                 args=arguments,
-                description=__doc__,
+                description=_description(),
                 prog="python -m experiments.evaluation",
                 config=(tyro.conf.EnumChoicesFromValues,),
             ),

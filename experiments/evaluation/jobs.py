@@ -6,7 +6,8 @@
 Several processes may share a folder: each job is done by one of them.
 A run that was ended goes on with the jobs that have no result. A job whose settings
 change, or those of one that it needs, has another hash, and is done anew; one whose
-code changes is not: remove the folder after a change that moves numbers.
+code changes, or a default that it leans on, is not: raise `VERSION` with a change that
+moves numbers.
 """
 
 import dataclasses
@@ -26,6 +27,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import provenance
 
 FILE = "result.json"
+VERSION = 1
+"""Of code and defaults. Raised, it gives every job another name: all are done anew."""
 
 
 class NothingToJudgeError(Exception):
@@ -58,6 +61,8 @@ class Job:
     def key(self) -> str:
         """The hash of section, settings, and the keys of what it needs."""
         whole = [self.section, self.settings, [job.key for job in self.needs]]
+        if VERSION > 1:  # The names of the first version are without it.
+            whole.append(VERSION)
         text = json.dumps(whole, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -70,7 +75,7 @@ def numbers(config: Any) -> dict[str, Any]:
     """A configuration for a job's settings: what is not at its default.
 
     So an option that is added later, and off, leaves results where they are. A default
-    that changes goes unnoticed: remove the folder then, as after a change of code.
+    that changes would go unnoticed: `tests/golden/job_defaults.json` holds them all.
     """
     found = {}
     for field in dataclasses.fields(config):

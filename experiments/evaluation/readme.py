@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scmultimodal.data import atomic
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import InputError, first_line
 
 
 def check(path: Path, name: str) -> None:
@@ -15,7 +15,7 @@ def fill(path: Path, name: str, table: str) -> None:
     """Replaces what stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 
     Raises:
-        InputError: the file has not exactly one such place.
+        InputError: as `check`.
     """
     before, after = _around(path, name)
     atomic.write_text(path, f"{before}\n{table}\n\n{after}")
@@ -23,7 +23,12 @@ def fill(path: Path, name: str, table: str) -> None:
 
 def _around(path: Path, name: str) -> tuple[str, str]:
     """What stands up to the place, and from its end on."""
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path, f"cannot be read ({first_line(error)})", "give a Markdown file"
+        ) from error
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)

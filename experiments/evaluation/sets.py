@@ -1,13 +1,5 @@
 """The labelled sets that models are judged on, prepared once for each seed and recipe.
 
-    mouse_cortex              SNARE-seq, 10,309 cells, RNA and ATAC, 23 types
-    mouse_cortex_without_mis  the same without the label "Mis", 11 % of the cells
-    bmmc                      10x Multiome of bone marrow, 500 cells, RNA and ATAC
-    granja                    scATAC-seq of bone marrow, 14,125 cells, lifted from hg19
-    simulated                 made-up cells whose peaks follow their genes
-    zheng68k                  blood, RNA, 68,450 cells, 11 types, as scBERT gives it
-    bmmc_neurips              10x Multiome of bone marrow, 69,249 cells (GSE194122)
-
 The sets of `FILES` are read from the folder that SCMULTIMODAL_DATA names, and left out
 where it lacks them.
 """
@@ -46,6 +38,15 @@ SetName = Literal[
     "zheng68k",
     "bmmc_neurips",
 ]
+ABOUT: dict[SetName, str] = {
+    "mouse_cortex": "SNARE-seq, 10,309 cells, RNA and ATAC, 23 types",
+    "mouse_cortex_without_mis": 'the same without the label "Mis", 11 % of the cells',
+    "bmmc": "10x Multiome of bone marrow, 500 cells, RNA and ATAC",
+    "granja": "scATAC-seq of bone marrow, 14,125 cells, lifted from hg19",
+    "simulated": "made-up cells whose peaks follow their genes",
+    "zheng68k": "blood, RNA, 68,450 cells, 11 types, as scBERT gives it",
+    "bmmc_neurips": "10x Multiome of bone marrow, 69,249 cells (GSE194122)",
+}
 MIXED = "Mis"
 """Label of the cells of mouse cortex that their authors could not name."""
 LABEL, BATCH = "cell_type", "batch"

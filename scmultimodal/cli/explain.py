@@ -132,7 +132,8 @@ def run_perturb(command: Perturb) -> None:
         change += f", {command.fold:g}-fold"
     pictures = found.write(
         command.out,
-        {"change": change, "cells": data.n_obs} | _origin(command.data),
+        {"change": change, "cells": data.n_obs}
+        | _origin(command.model, command.data, simulated=bool(_note(data))),
         k=command.top,
         note=_note(data),
     )
@@ -156,7 +157,6 @@ def run_explain(command: Explain) -> None:
     explanation_files.check_figures()
     model = CellModel.load(command.model)
     near, found, pictures = None, None, []
-    facts: dict[str, Any] = _origin(command.data)
     if command.neighbours:
         near = {
             m: model.gene_neighbours(command.neighbours, m, command.top)
@@ -173,6 +173,7 @@ def run_explain(command: Explain) -> None:
             batch_size=command.batch_size,
             progress=True,
         )
+    facts = _origin(command.model, command.data, simulated=bool(note))
     with atomic.folder(command.out) as folder:
         pictures = explanation_files.write(
             folder, found, near or {}, facts, k=command.top, note=note
@@ -186,14 +187,21 @@ def run_explain(command: Explain) -> None:
     print(f"tables  {command.out}")
 
 
-def _origin(data: Path | None) -> dict[str, Any]:
+def _origin(model: Path, data: Path | None, *, simulated: bool) -> dict[str, Any]:
     """Where a result comes from."""
     from scmultimodal.workflows import provenance
 
     # Cell Ranger's folders have no sum of their own.
     files = [] if data is None or data.is_dir() else [provenance.of_file(data)]
     command = shlex.join(["scmultimodal", *sys.argv[1:]])
-    return {"command": command, "files": files, **provenance.of_code()}
+    return {
+        **provenance.of_code(),
+        **provenance.of_run(),
+        "command": command,
+        "model": str(model),
+        "files": files,
+        "simulated": simulated,
+    }
 
 
 def _note(data: Any) -> str:

@@ -15,18 +15,20 @@ class Report:
     scores beside those of baselines, the best bold, and the difference to the first
     run; learning curves; scores class by class. Runs that were judged on other examples
     are shown, and said not to be comparable. Runs of several kinds (cell types, region
-    ranking, segmentation, pre-training) have a section for each kind. One run alone
-    has its page made anew.
+    ranking, segmentation, pre-training) have a section for each kind, and so has what
+    `perturb` and `explain` left: their tables and pictures. One run alone has its page
+    made anew.
 
     Examples:
         scmultimodal report runs/demo runs/best --out runs/demo-against-best
         scmultimodal report runs/ranking --out runs/ranking-page
+        scmultimodal report runs/deleted runs/closed runs/markers --out runs/asked
     """
 
     runs: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")
     ]
-    """Run folders: what a command or a study wrote by --out."""
+    """Run folders: what a command or a study wrote by --out; or perturb, or explain."""
     out: Path
     """Folder to make: report.html, report.json and pictures."""
     overwrite: bool = False

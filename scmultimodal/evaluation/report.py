@@ -50,10 +50,17 @@ class Table:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG file and the sentence below it."""
+    """A PNG file and the sentence below it.
+
+    Attributes:
+        path: of the file.
+        caption: the sentence.
+        name: of the copy beside the page; the file's own if not given.
+    """
 
     path: str | os.PathLike[str]
     caption: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,7 +206,7 @@ def _picture(picture: Picture, pictures: dict[str, bytes]) -> str:
     content = path.read_bytes()
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         raise InputError(path, "not a PNG file", "Draw it with evaluation.figures")
-    if pictures.setdefault(path.name, content) != content:
+    if pictures.setdefault(picture.name or path.name, content) != content:
         raise InputError(path, "two pictures share this name", "Rename one of them")
     caption = _escape(picture.caption)
     source = base64.b64encode(content).decode("ascii")

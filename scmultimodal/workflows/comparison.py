@@ -1,5 +1,6 @@
 """One page of one run or of several: what was run, how it went, what it reached."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from scmultimodal.evaluation import comparison, extra, report
 from scmultimodal.evaluation.comparison import Part
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
-from scmultimodal.workflows import provenance, runs
-from scmultimodal.workflows.runs import KINDS, Run
+from scmultimodal.workflows import provenance, run_scores, runs
+from scmultimodal.workflows.run_kinds import KINDS
+from scmultimodal.workflows.runs import Run
 
 PAGE, OF_RUN = "report.html", "report"
 MOST_CURVES = 8
@@ -95,12 +97,16 @@ def _summary(run: Run) -> dict[str, Any]:
         "kind": KINDS[run.kind].title,
         "command": facts["command"],
         "began": facts["started"],
-        "training took": runs.format_seconds(run.trained_s),
+        **({"training took": _took(run)} if run.trainings else {}),
         "revision": facts["revision"],
         "scmultimodal": facts["scmultimodal"],
         **environment,
         "packages": facts["versions"],
     }
+
+
+def _took(run: Run) -> str:
+    return runs.format_seconds(run.trained_s)
 
 
 def _made_by() -> dict[str, Any]:
@@ -125,7 +131,7 @@ def _what_was_run(found: Sequence[Run]) -> report.Section:
                 "kind": KINDS[run.kind].title,
                 "revision": str(run.config.get("revision") or "–")[:12],
                 "began": (run.config.get("started") or "")[:16].replace("T", " "),
-                "training took": runs.format_seconds(run.trained_s),
+                "training took": _took(run) if run.trainings else None,
                 "devices": ", ".join(f"{n} × {kind}" for kind, n in devices.items()),
                 "python": environment.get("python"),
                 "jax": run.config["versions"].get("jax"),
@@ -146,7 +152,7 @@ def _sections(
     facts, parts = KINDS[kind], _parts(found)
     tables, pictures = _settings(found), []
     warnings = comparison.warnings(parts)
-    unjudged = [run.name for run in found if not run.scores]
+    unjudged = [run.name for run in found if facts.metrics and not run.scores]
     if unjudged:
         warnings.append(f"Nothing was judged yet: {', '.join(unjudged)}.")
     if parts:
@@ -167,11 +173,37 @@ def _sections(
         report.Section(
             title=facts.title,
             text="\n\n".join([facts.text, *warnings]),
-            tables=tables,
-            figures=pictures,
+            tables=[*tables, *_own_tables(found)],
+            figures=[*pictures, *_own_pictures(kind, found)],
         ),
         *_curves(kind, found, folder, note),
     ]
+
+
+def _own_tables(found: Sequence[Run]) -> list[report.Table]:
+    """What runs say each by itself, with their names where there are several."""
+    return [
+        dataclasses.replace(table, caption=_of(run, table.caption, found))
+        for run in found
+        for table in run.tables
+    ]
+
+
+def _own_pictures(kind: str, found: Sequence[Run]) -> list[report.Picture]:
+    """The same as pictures, under names that no two have."""
+    return [
+        report.Picture(
+            path=picture.path,
+            caption=_of(run, picture.caption, found),
+            name=f"{kind}_{number}_{Path(picture.path).name}",
+        )
+        for number, run in enumerate(found)
+        for picture in run.pictures
+    ]
+
+
+def _of(run: Run, caption: str, found: Sequence[Run]) -> str:
+    return f"{run.name}: {caption}" if len(found) > 1 else caption
 
 
 def _settings(found: Sequence[Run]) -> list[report.Table]:
@@ -199,7 +231,7 @@ def _curves(
         for record in records
         if record["split"] == "validation"
         for name, value in record.items()
-        if value is not None and runs.is_measure(name)
+        if value is not None and run_scores.is_measure(name)
     )
     if not measures:
         return []
@@ -253,6 +285,7 @@ def _facts(found: Sequence[Run]) -> dict[str, Any]:
             }
             for name, of_runs in _trainings(found).items()
         },
+        "answers": {run.name: run.answers for run in found if run.answers},
     }
 
 

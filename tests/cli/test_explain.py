@@ -158,3 +158,22 @@ def test_a_folder_of_something_else_is_left_alone(folder, tmp_path, capsys):
     assert cli.main(command) == 2
     assert "exists and holds no perturbation.json" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_report_of_both(folder, tmp_path):
+    """From what the commands leave, with where and when they ran."""
+    data, page = folder / "cells.h5mu", tmp_path / "page"
+    outs = [tmp_path / "deleted", tmp_path / "markers"]
+    wanted = ({"genes": ["GENE3"]}, {"label": "cell_type", "neighbours": ["GENE5"]})
+    for command, out, options in zip(("perturb", "explain"), outs, wanted, strict=True):
+        assert not cli.main(words(command, folder, data=data, out=out, **options))
+    assert not cli.main(["report", *map(str, outs), "--out", str(page)])
+    facts = json.loads((page / "report.json").read_text())
+    for run in facts["runs"]:
+        assert run["simulated"]
+        assert run["started"][:2] == "20"
+        assert run["environment"]["devices"]
+    (row,) = facts["results"]["perturbation"]["answers"]["deleted"]["perturbed"]
+    assert row["symbol"] == "GENE3"
+    markers = facts["results"]["explanation"]["answers"]["markers"]
+    assert {gene["symbol"] for gene in markers["neighbours"]["rna"]} == {"GENE5"}

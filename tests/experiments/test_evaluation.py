@@ -16,8 +16,10 @@ from experiments.evaluation import (
     few_shot,
     jobs,
     readme,
+    results,
     sets,
     tables,
+    texts,
     vectors,
 )
 from experiments.evaluation.cases import Case
@@ -198,7 +200,7 @@ def test_few_labels(folder, regimes):
         for model in ("logistic_regression", "naive_bayes"):
             whole = by[regime, model, None]["accuracy"]
             assert whole == pytest.approx(rows(folder)[regime, model]["accuracy"])
-    text = tables.markdown(few_shot.SECTION, found)
+    text = texts.markdown(few_shot.SECTION, found)
     assert text.splitlines()[0] == "| set | modality | model | 5 a type | all |"
     assert len(text.splitlines()) == 2 + len(single) * len(models)
 
@@ -221,12 +223,13 @@ def test_a_table_for_people():
         "naive_bayes": {"mean": 0.02, "half_width": None},
     }
     row = {"set": "a", "modality": "rna", "accuracy": 0.5, "accuracy_gains": gains}
+    row |= {"seeds": 1, "measured": [{"cells": None}]}
     section = dataclasses.replace(
         cell_types.SECTION,
         metrics={"accuracy": "accuracy"},
         references=("logistic_regression", "naive_bayes"),
     )
-    text = tables.markdown(
+    text = texts.markdown(
         section, [row | {"model": "best"}, row | {"model": "logistic_regression"}]
     )
     assert text.splitlines() == [
@@ -239,7 +242,7 @@ def test_a_table_for_people():
 
 
 def test_a_single_split_has_no_interval():
-    assert tables.half_width([0.1]) is None
+    assert results.half_width([0.1]) is None
 
 
 def test_tables_of_the_readme(tmp_path):

@@ -1,12 +1,28 @@
 """Jobs are done once, whatever ends a run, and their results are read back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from experiments.evaluation import jobs
+from experiments.evaluation import classifiers, jobs, vectors
+from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
+from experiments.evaluation.variants import vary
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Regime
+from tests.experiments import job_defaults
+
+NAMES = {
+    "pretraining": "93b5383ec31fb44d",
+    "trained": "950bbf1385fca73d",
+    "member": "e336755c489d593c",
+    "simple": "0029f0b45bb91900",
+    "ensemble": "2476fd473546c11e",
+    "frozen": "a4a249595a3877a4",
+    "components": "1595363b17aaf033",
+}
+"""Of results that are kept: see the test of names."""
 
 
 class Work:
@@ -121,3 +137,82 @@ def test_a_result_that_is_infinite_is_not_kept(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         jobs.run([job], tmp_path)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_names_of_jobs_are_those_that_results_are_kept_under():
+    """Another name is another job: what was measured in days would be done anew."""
+    case = Case(name="mouse_cortex", regime=Regime.RNA, seed=3)
+    drawn = Case(name="simulated", regime=Regime.ATAC, seed=0, cells=2_000)
+    changes = {"pretrain.path.num_layers": 1, "recipe.target_sum": None}
+    preset, out = vary(job_defaults.DEFAULTS, changes), Path()
+    start = classifiers.pretraining(case, preset, out)
+    member = classifiers.trained(case, preset, out, member=2)
+    wanted = {
+        "pretraining": start,
+        "trained": classifiers.trained(case, preset, out, start=start),
+        "member": member,
+        "simple": classifiers.simple(drawn, preset, out),
+        "ensemble": classifiers.ensemble(case, preset, out, members=[member]),
+        "frozen": vectors.frozen(case, preset, out, start=start),
+        "components": vectors.components(drawn, preset, out),
+    }
+    assert {name: job.key for name, job in wanted.items()} == NAMES
+
+
+def test_another_version_is_another_name(monkeypatch):
+    job = Work().job({"seed": 1})
+    upon = Job(section="upon", settings={}, compute=nothing, needs=(job,))
+    before = {job.key, upon.key}
+    for version in (2, 3):
+        monkeypatch.setattr(jobs, "VERSION", version)
+        assert not before & {job.key, upon.key}
+        before |= {job.key, upon.key}
+
+
+def test_no_default_that_names_lean_on_has_changed():
+    said = job_defaults.changes(job_defaults.read(), job_defaults.defaults())
+    assert not said, "\n".join(said)
+
+
+def test_what_is_said_of_defaults_that_change(monkeypatch):
+    was, gone = {"A.x": 1, "A.y": 2}, {"A.x": 1}
+    golden = {"version": jobs.VERSION, "defaults": was}
+    assert job_defaults.changes(golden, was) == []
+    for found, told, to_do in (
+        (was | {"A.x": 3}, "A.x was 1 by default and is 3.", job_defaults.RAISE),
+        (was | {"A.z": None}, "A.z is new, None by default.", job_defaults.ADD),
+        (gone, "A.y is gone.", job_defaults.ADD),
+    ):
+        assert job_defaults.changes(golden, found) == [told, to_do]
+    raised = jobs.VERSION + 1
+    monkeypatch.setattr(jobs, "VERSION", raised)
+    assert job_defaults.changes(golden, gone | {"A.y": 3}) == [
+        "A.y was 2 by default and is 3.",
+        f"VERSION was {raised - 1} and is {raised}.",
+        job_defaults.WRITE,
+    ]
+
+
+def test_a_default_is_not_written_over_unseen(tmp_path, monkeypatch, capsys):
+    path, found = tmp_path / "golden.json", job_defaults.defaults()
+    monkeypatch.setattr(job_defaults, "GOLDEN", path)
+    other = found | {"FinetuneConfig.epochs": -1}
+    path.write_text(json.dumps({"version": jobs.VERSION, "defaults": other}))
+    before = path.read_text()
+    assert job_defaults.main() == 1
+    told = f"epochs was -1 by default and is {found['FinetuneConfig.epochs']}"
+    assert told in capsys.readouterr().err
+    assert path.read_text() == before
+    monkeypatch.setattr(jobs, "VERSION", jobs.VERSION + 1)
+    assert job_defaults.main() == 0
+    assert job_defaults.read() == {"version": jobs.VERSION, "defaults": found}
+
+
+def test_all_that_has_a_default_is_in_the_golden():
+    """Classes that hold each other, those that only some preset has among them."""
+    kinds = {name.partition(".")[0] for name in job_defaults.defaults()}
+    assert kinds == {
+        *("CountDecoderConfig", "FinetuneConfig", "OptimizerConfig"),
+        *("PeakAggregation", "PerformerConfig", "PretrainConfig"),
+        *("RecipeConfig", "RunningConfig"),
+    }

@@ -15,10 +15,10 @@ from experiments.evaluation import (
     imputation,
     integration,
     links,
-    pictures,
     sets,
     studies,
     tables,
+    texts,
     transfer,
     unassigned,
 )
@@ -190,21 +190,6 @@ def test_types_left_out(store):
         judge.finetune.cells_of(store, "train", Regime.RNA, without=["unheard"])
 
 
-@pytest.mark.parametrize("pivot", [None, "step"])
-def test_pictures(tmp_path, pivot):
-    section = dataclasses.replace(studies.BINNING, pivot=pivot)
-    rows = [
-        {"set": "a", "modality": m, "model": name, "step": step}
-        | {"accuracy": 0.5, "accuracy_by_seed": [0.4, 0.6]}
-        | {"macro_f1": None, "macro_f1_by_seed": [None, None]}
-        for m in ("rna", "atac")
-        for name in ("one", "gene_normalized")
-        for step in ((1, 2) if pivot else (1,))
-    ]
-    path = pictures.draw(section, rows, tmp_path / "picture.png")
-    assert path.stat().st_size > 5_000
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Folder that sections share, as they share jobs."""
@@ -284,4 +269,4 @@ def test_a_set_is_read_where_the_user_has_it(data_folder, tmp_path, monkeypatch)
     assert found["published: scBERT"] == (0.718, 0.708)
     assert {row["seeds"] for row in rows} == {1}
     assert all(row["accuracy_gains"] == {} for row in rows)
-    assert tables.markdown(cell_types.SECTION, rows).count(".718") == 1
+    assert texts.markdown(cell_types.SECTION, rows).count(".718") == 1

@@ -5,13 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from scmultimodal.evaluation import ranking_summary, segmentation, summary
 from scmultimodal.evaluation.classification import class_table, score
 from scmultimodal.genome.elements import ELEMENTS
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.modality import Modality
 from scmultimodal.training.metrics import MetricsWriter
-from scmultimodal.workflows import genome_presets, judged, presets, provenance
+from scmultimodal.workflows import (
+    explanation_files,
+    genome_presets,
+    judged,
+    perturbation_results,
+    presets,
+    provenance,
+)
+from scmultimodal.workflows.explanation import GeneImportance
+from tests import builders
 
 TYPES = ("Ast", "Micro", "Oligo")
 MODELS = ("scmultimodal", "scmultimodal_from_scratch", "logistic_regression")
@@ -117,6 +128,77 @@ def pretraining(folder: Path, *, losses: tuple[float, ...] = (3.0, 2.0)) -> Path
     provenance.write_config(folder, {"pretrain": configs.to_json(SMALL.pretrain)})
     judged.write(folder, {"validation": {"examples": 30, "sha256": "d" * 64}})
     curve(folder, loss=list(losses))
+    return folder
+
+
+def perturbed(
+    folder: Path, *, change: str = "delete RNA", decodes: bool = True
+) -> Path:
+    """What `perturb` leaves of Gene0 to Gene2, of which no cell has the last.
+
+    Gene0 moves its two cells by 1 and 3, Gene1 its one by 5; the RNA of Gene4 then
+    rises most, its ATAC falls most.
+
+    Args:
+        folder: to make.
+        change: what it calls the change.
+        decodes: whether the model tells counts.
+    """
+    effects = np.zeros((2, 3, 6), np.float32)
+    effects[:, :2, 4] = [[2.0], [-3.0]]
+    effects[0, 0, 0] = 9  # What was itself changed is left out.
+    found = perturbation_results.build(
+        builders.gene_vocabulary(6),
+        [np.array([gene]) for gene in range(3)],
+        changed=Modality.RNA,
+        group=np.array([0, 0, 1]),
+        cell_names=np.array(["a", "b", "a"]),
+        shifts=np.array([[0.1, 1], [0.3, 3], [0.0004, 5]], np.float32),
+        effects=dict(zip(Modality, effects, strict=True)) if decodes else {},
+    )
+    facts = provenance.of_code() | {"command": "scmultimodal perturb", "files": []}
+    found.write(folder, facts | {"change": change, "cells": 1_234})
+    return folder
+
+
+def explained(
+    folder: Path, *, types: bool = True, simulated: bool = False, strongest: int = 0
+) -> Path:
+    """What `explain` leaves of three types and six genes.
+
+    Args:
+        folder: to make.
+        types: whether it was asked by what types are told, or for neighbours alone.
+        simulated: whether the cells are made up.
+        strongest: the gene that speaks most for the first type, by RNA.
+    """
+    vocabulary = builders.gene_vocabulary(6)
+    index = pd.MultiIndex.from_product(
+        [["rna", "atac"], vocabulary.gene_ids], names=["modality", "gene_id"]
+    )
+    table = pd.DataFrame(0.0, index=index, columns=list(TYPES[:2]))
+    table.iloc[strongest, 0], table.iloc[1, 0], table.iloc[8, 1] = 0.5, 0.25, 0.125
+    table[TYPES[2]] = np.nan
+    table.insert(0, "symbol", np.tile(vocabulary.symbols, 2))
+    near = pd.DataFrame(
+        {
+            "gene_id": "x",
+            "symbol": "Gene3",
+            "rank": [1, 2],
+            "neighbour_id": "x",
+            "neighbour": ["Gene4", "Gene5"],
+            "cosine": [0.875, 0.5],
+        }
+    )
+    cells = pd.Series([20, 10, 0], index=list(TYPES), name="cells")
+    folder.mkdir(parents=True)
+    facts = provenance.of_code() | {"command": "scmultimodal explain", "files": []}
+    explanation_files.write(
+        folder,
+        GeneImportance(table=table, cells=cells) if types else None,
+        {"rna": near},
+        facts | {"simulated": simulated},
+    )
     return folder
 
 

@@ -117,6 +117,53 @@ def test_runs_of_the_genome_model(tmp_path, kind):
     assert (tmp_path / "page" / f"{kind}_curves.png").exists()
 
 
+def test_answers_of_models_stand_beside_each_other(tmp_path):
+    paths = [
+        run_folders.perturbed(tmp_path / "deleted"),
+        run_folders.perturbed(tmp_path / "closed", change="close ATAC", decodes=False),
+        run_folders.explained(tmp_path / "one"),
+        run_folders.explained(tmp_path / "other", strongest=2),
+    ]
+    page = comparison.run(paths, tmp_path / "page")
+    text = text_of(page)
+    for told in (
+        "deleted: delete RNA, in 1,234 cells perturbed cells",
+        "closed: close ATAC, in 1,234 cells",
+        "Gene1 1 0.0004 5",
+        "one: Genes that speak most",
+        "Ast 20 Gene2 0.5, Gene1 0.25",
+        "other: The strongest genes of each type, ATAC.",
+    ):
+        assert told in text
+    assert "Nothing was judged yet" not in text
+    facts = facts_of(page)["results"]
+    changes = {"deleted": "delete RNA", "closed": "close ATAC"}
+    assert facts["perturbation"]["differing_settings"] == {"change": changes}
+    assert set(facts["perturbation"]["answers"]) == {"deleted", "closed"}
+    tops = facts["explanation"]["answers"]["other"]["top_genes"]
+    assert tops[0]["symbol"] == "Gene2"
+    # Each picture is there, as its run has it: two of them are called rna.png.
+    names = {path.name: path for path in page.parent.glob("*.png")}
+    assert set(names) == {
+        *(f"perturbation_0_{name}.png" for name in ("shifts", "rna", "atac")),
+        "perturbation_1_shifts.png",
+        *(f"explanation_{n}_{name}.png" for n in (0, 1) for name in ("rna", "atac")),
+    }
+    own = (paths[0] / "rna.png").read_bytes()
+    assert names["perturbation_0_rna.png"].read_bytes() == own
+    assert page.read_text().count("data:image/png;base64") == len(names)
+
+
+def test_one_answer_has_a_page_of_its_own(tmp_path):
+    run = run_folders.explained(tmp_path / "a", types=False, simulated=True)
+    text = text_of(comparison.run([run], tmp_path / "page"))
+    assert "Gene3 Gene4 0.875, Gene5 0.5" in text
+    assert "Genes whose token embeddings are alike" in text
+    assert "a: Genes" not in text
+    assert "training took" not in text
+    assert "Simulated data, no biology: a" in text
+
+
 def test_made_up_data_are_said_so(tmp_path):
     run = run_folders.cell_types(tmp_path / "a", simulated=True)
     assert "Simulated data, no biology: a" in text_of(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import runs
+from scmultimodal.workflows import run_scores, runs
 from tests.workflows import run_folders
 
 
@@ -39,10 +39,12 @@ def test_a_cell_type_run(tmp_path):
 
 def test_a_ranking_run_calls_its_one_model_alike(tmp_path):
     found = scores(read(run_folders.ranking(tmp_path / "a", head="unet")), "test")
-    assert list(found) == [runs.OURS, "gc", "ridge on 5-mers"]
+    assert list(found) == [run_scores.OURS, "gc", "ridge on 5-mers"]
     assert [s.is_baseline for s in found.values()] == [False, True, True]
-    assert found[runs.OURS].values["full_order"] > found["gc"].values["full_order"]
-    assert found[runs.OURS].notes["full order, 95 %"].startswith("[")
+    assert (
+        found[run_scores.OURS].values["full_order"] > found["gc"].values["full_order"]
+    )
+    assert found[run_scores.OURS].notes["full order, 95 %"].startswith("[")
 
 
 def test_a_segmentation_run(tmp_path):
@@ -52,7 +54,7 @@ def test_a_segmentation_run(tmp_path):
     assert found["logistic_regression"].is_baseline
     rows = json.loads((tmp_path / "a" / "summary.json").read_text())["test"]
     judged = [row["mcc"] for row in rows[:-1]]
-    ours = found[runs.OURS]
+    ours = found[run_scores.OURS]
     assert ours.values["mcc"] == pytest.approx(sum(judged) / len(judged))
     assert list(ours.by_class) == [row["name"] for row in rows[:-1]]
 
@@ -62,6 +64,62 @@ def test_a_pretraining_has_its_last_validation(tmp_path):
     (score,) = run.scores["validation"]
     assert score.values == {"loss": 2.0}
     assert run.kind == "pretraining"
+
+
+def test_what_a_model_made_of_changed_genes(tmp_path):
+    run = read(run_folders.perturbed(tmp_path / "a"))
+    assert (run.kind, run.scores, run.trainings) == ("perturbation", {}, {})
+    (table,) = run.tables
+    assert table.caption == "delete RNA, in 1,234 cells"
+    # What moves cells most is first; what no cell has is last.
+    frame = table.frame.reset_index()
+    tops = [frame.pop(f"{m} changed most").tolist() for m in ("RNA", "ATAC")]
+    assert frame.values.tolist() == [
+        ["Gene1", 1, "0.0004", "5"],
+        ["Gene0", 2, "0.2", "2"],
+        ["Gene2", 0, "–", "–"],
+    ]
+    assert tops == [
+        ["Gene4, Gene0, Gene2, Gene3, Gene5", "Gene4, Gene1, Gene2, Gene3, Gene5", "–"],
+        ["Gene4, Gene0, Gene1, Gene2, Gene3", "Gene4, Gene0, Gene1, Gene2, Gene3", "–"],
+    ]
+    assert [p.path.name for p in run.pictures] == ["shifts.png", "rna.png", "atac.png"]
+    assert "perturbed" not in run.settings
+    assert run.settings["change"] == "delete RNA"
+    assert [row["symbol"] for row in run.answers["perturbed"]] == [
+        *("Gene0", "Gene1", "Gene2")
+    ]
+
+
+def test_changed_genes_of_a_model_that_tells_no_counts(tmp_path):
+    run = read(run_folders.perturbed(tmp_path / "a", decodes=False))
+    assert list(run.tables[0].frame) == ["cells", "cosine shift", "Euclidean shift"]
+    assert [p.path.name for p in run.pictures] == ["shifts.png"]
+
+
+def test_what_a_model_tells_types_by(tmp_path):
+    run = read(run_folders.explained(tmp_path / "a", simulated=True))
+    assert (run.kind, run.simulated) == ("explanation", True)
+    types, alike = run.tables
+    assert types.frame.reset_index().values.tolist() == [
+        ["Ast", 20, "Gene0 0.5, Gene1 0.25", "–"],
+        ["Micro", 10, "–", "Gene2 0.125"],
+        ["Oligo", 0, "–", "–"],
+    ]
+    assert list(types.frame) == ["cells", "rna", "atac"]
+    assert alike.frame.reset_index().values.tolist() == [
+        ["Gene3", "Gene4 0.875, Gene5 0.5"]
+    ]
+    assert alike.caption.endswith("alike, rna")
+    assert [p.path.name for p in run.pictures] == ["rna.png", "atac.png"]
+    assert set(run.answers) == {"cells", "top_genes", "neighbours"}
+
+
+def test_genes_that_are_alike_alone(tmp_path):
+    run = read(run_folders.explained(tmp_path / "a", types=False))
+    assert [table.caption[-10:] for table in run.tables] == ["alike, rna"]
+    assert not run.pictures
+    assert not run.simulated
 
 
 def test_a_run_that_has_not_ended_has_what_it_measured(tmp_path):
@@ -137,6 +195,23 @@ def without(*names):
 def test_damage_is_named(tmp_path, name, damage, message):
     folder = run_folders.cell_types(tmp_path / "a")
     damage(folder / name)
+    with pytest.raises(InputError, match=message):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "damage", "message"),
+    [
+        ("perturbed", break_json, "perturbation.json: is damaged"),
+        ("perturbed", without("change"), "perturbation.json: is not as such a run"),
+        ("perturbed", without("versions"), "a: is no run folder"),
+        ("explained", without("cells"), "explanation.json: is not as such a run"),
+        ("explained", without("neighbours"), "leaves nothing to compare"),
+    ],
+)
+def test_damage_of_answers_is_named(tmp_path, make, damage, message):
+    folder = getattr(run_folders, make)(tmp_path / "a")
+    damage(next(folder.glob("*ation.json")))
     with pytest.raises(InputError, match=message):
         read(folder)
 
