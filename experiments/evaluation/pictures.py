@@ -2,12 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from experiments.evaluation.tables import Row, Section
 from scmultimodal.evaluation import comparison
@@ -26,7 +20,7 @@ def draw(section: Section, rows: Sequence[Row], path: Path) -> Path:
     return style.save(picture(section, rows), path)
 
 
-def picture(section: Section, rows: Sequence[Row]) -> Figure:
+def picture(section: Section, rows: Sequence[Row]) -> style.Figure:
     """What `draw` writes: for each group of rows a panel for each metric."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -76,7 +70,7 @@ def _colours(section: Section, rows: Sequence[Row]) -> dict[str, str]:
 def _dots(
     section: Section,
     rows: Sequence[Row],
-    panels: Sequence[Axes],
+    panels: Sequence[style.Axes],
     colours: Mapping[str, str],
 ) -> None:
     """Models one below the other, in the order of the table."""
@@ -93,14 +87,14 @@ def _dots(
         names = [_words(row["model"]) if axes is panels[0] else "" for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
 
 
 def _curves(
     section: Section,
     rows: Sequence[Row],
-    panels: Sequence[Axes],
+    panels: Sequence[style.Axes],
     colours: Mapping[str, str],
 ) -> None:
     """A line for each model over the values of the pivot."""
@@ -118,23 +112,20 @@ def _curves(
         axes.set_xticks(range(len(places)), [section.head(place) for place in places])
 
 
-def _legend(section: Section, colours: Mapping[str, str]) -> list[Line2D]:
+def _legend(section: Section, colours: Mapping[str, str]) -> list[style.Line2D]:
     """What marks and colours stand for."""
     if section.pivot:
         return [
-            Line2D([], [], color=colour, marker="o", ms=3, label=_words(model))
+            style.mark(_words(model), colour, "o", joined=True, ms=3)
             for model, colour in colours.items()
         ]
-
-    def mark(shape: str, label: str, **looks: Any) -> Line2D:
-        return Line2D([], [], ls="", marker=shape, label=label, **looks)
-
     handles = [
-        mark("o", "a split", color=OURS, alpha=0.4, ms=4),
-        mark("|", "mean of splits", color=OURS, ms=12, mew=2),
+        style.mark("a split", OURS, "o", joined=False, alpha=0.4, ms=4),
+        style.mark("mean of splits", OURS, "|", joined=False, ms=12, mew=2),
     ]
     if REFERENCE in colours.values():
-        handles.append(mark("s", "what gains are taken over", color=REFERENCE, ms=6))
+        over = "what gains are taken over"
+        handles.append(style.mark(over, REFERENCE, "s", joined=False, ms=6))
     return handles
 
 

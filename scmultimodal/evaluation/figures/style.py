@@ -14,6 +14,7 @@ with extra.required():
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
 DPI = 150
@@ -62,6 +63,12 @@ def tidy(axes: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> 
     axes.set_ylabel(ylabel, fontsize=NORMAL, color=INK)
     axes.tick_params(labelsize=SMALL, colors=INK, length=3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def mark(label: str, colour: str, shape: str, *, joined: bool, **looks: Any) -> Line2D:
+    """What a legend shows for points of a colour and a shape, on a line or not."""
+    ends = "-" if joined else ""
+    return Line2D([], [], ls=ends, marker=shape, label=label, color=colour, **looks)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], note: str = "") -> Path:
