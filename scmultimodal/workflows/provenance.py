@@ -105,8 +105,9 @@ def of_file(path: Path) -> dict[str, Any]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The path itself, or the files of a folder."""
-    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    """The path itself, or the files of a folder; none where nothing is there."""
+    paths = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [one for one in paths if one.is_file()]
 
 
 def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
