@@ -36,7 +36,7 @@ def test_longer_windows_are_measured(tmp_path, capsys):
 
 
 def test_the_rate_of_the_tokenizer_is_printed(capsys):
-    config = kmer_tokenizer.Config(length_bp=60, sequences=3, n_share=0.2, repeats=2)
+    config = kmer_tokenizer.Config(length_bp=6_000, sequences=3, n_share=0.2, repeats=2)
     kmer_tokenizer.main(config)
     (line,) = capsys.readouterr().out.splitlines()
     found = re.fullmatch(r"(.*): median ([\d.]+) Mb/s, slowest ([\d.]+) Mb/s", line)
