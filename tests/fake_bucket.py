@@ -40,10 +40,12 @@ class FakeBucket(MemoryFileSystem):
     pseudo_dirs: ClassVar[list[str]] = [""]
     refuses: str | None = None
     """Writing raises where the name has this in it."""
+    keeps: str | None = None
+    """Removing raises where the name has this in it."""
     error: Callable[[str], OSError] = staticmethod(
         lambda path: OSError(f"403: no storage.objects.create access to {path}")
     )
-    """What it raises."""
+    """What both raise."""
     written: ClassVar[list[str]] = []
     """Names, in the order in which they were written."""
 
@@ -57,6 +59,11 @@ class FakeBucket(MemoryFileSystem):
                 raise self.error(path)
             return _Object(self, path)
         return super()._open(path, mode, **options)
+
+    def _rm(self, path: str) -> None:
+        if self.keeps is not None and self.keeps in path:
+            raise self.error(path)
+        super()._rm(path)
 
     def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
         path = self._strip_protocol(path)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 LEFT = ("checkpoints", "best", "hosts", "pod")
 """Folders that are left alone: those of checkpoints, and what launchers (tpu/) keep."""
-_AT_ONCE = 8
 
 Stamps = dict[str, tuple[int, int]]
 """{relative path: (bytes, time of the last change)}."""
@@ -174,5 +173,5 @@ def _is_left(name: str) -> bool:
 
 
 def _copy(source, target, names: Iterable[str]) -> None:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(remote.FILES_AT_ONCE) as pool:
         list(pool.map(lambda name: remote.copy(source / name, target / name), names))

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,8 +28,13 @@ FILES_AT_ONCE = 8
 _LASTING = (
     *(FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError),
     *(FileExistsError, ImportError, NotImplementedError),
+    *(ValueError, TypeError, LookupError, AttributeError),
 )
-_REFUSED = re.compile(r"\b40[13]\b|Forbidden|Unauthorized|does not have .* access")
+_REFUSED = re.compile(
+    r"\b40[13]\b|Forbidden|Unauthorized|does not have .* access|credentials"
+    r"|Reauthentication",
+    re.IGNORECASE,
+)
 _PART = 2**23
 """Bytes that are in memory at a time."""
 
@@ -124,14 +128,8 @@ def _whole(path: "epath.Path | Path") -> Iterator[Any]:
             raise
         writer.close()
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
-    try:
-        with part.open("wb") as writer:
-            yield writer
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic.file(Path(path)) as part, part.open("wb") as writer:
+        yield writer
 
 
 def local_copy(path: str | os.PathLike) -> Path:
@@ -146,21 +144,15 @@ def local_copy(path: str | os.PathLike) -> Path:
             cannot be reached.
     """
     source = at(path)
-    try:
-        content = json.loads((source / manifest.FILE_NAME).read_text())
-        digest, files = content["digest"], content["files"]
-    except Exception as error:  # each back end raises its own
-        raise InputError(
-            path,
-            f"cannot be read as a prepared dataset ({type(error).__name__}: {error})",
-            "Check address and credentials; gs:// takes the extra gcs",
-        ) from error
-    target = _cache() / digest[:32]
+    with access(path, "read as a prepared dataset"):
+        text = (source / manifest.FILE_NAME).read_text()
+        content = json.loads(text)
+        target = _cache() / content["digest"][:32]
+        files = content["files"]
     if not target.is_dir():
-        with atomic.folder(target) as folder:
+        with access(path, "read"), atomic.folder(target) as folder:
             _copy_files(source, folder, files)
-            manifest_file = source / manifest.FILE_NAME
-            (folder / manifest.FILE_NAME).write_bytes(manifest_file.read_bytes())
+            (folder / manifest.FILE_NAME).write_text(text)
     return target
 
 
@@ -170,17 +162,15 @@ def _cache() -> Path:
     return Path(os.environ.get(CACHE) or pooch.os_cache("scmultimodal")) / "stores"
 
 
-def _copy_files(source: Any, folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    def copy(item: tuple[str, dict[str, Any]]) -> int:
+def _copy_files(
+    source: "epath.Path", folder: Path, files: dict[str, dict[str, Any]]
+) -> None:
+    def checked(item: tuple[str, dict[str, Any]]) -> int:
         name, expected = item
-        content = (source / name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        if copy(source / name, folder / name) != expected["sha256"]:
             problem = "does not match the sha256 in the manifest"
             raise InputError(source / name, problem, "Copy the dataset there again")
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        return len(content)
+        return expected["bytes"]
 
     total = sum(expected["bytes"] for expected in files.values())
     bar = tqdm.tqdm(
@@ -188,5 +178,5 @@ def _copy_files(source: Any, folder: Path, files: dict[str, dict[str, Any]]) -> 
         disable=None, delay=2,
     )  # fmt: skip
     with bar, ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        for size in pool.map(copy, files.items()):
+        for size in pool.map(checked, files.items()):
             bar.update(size)

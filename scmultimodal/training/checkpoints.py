@@ -117,19 +117,22 @@ class CheckpointManager:
         except Exception as error:
             with contextlib.suppress(Exception):
                 self._forget(step)
-            passes = isinstance(error, PassingError)
-            raise (PassingError if passes else InputError)(
+            raise _kind(error)(
                 folder,
                 f"could not be saved ({_first_line(error)})",
                 "free space or mend permissions; the same call goes on from the last "
                 "checkpoint",
             ) from error
+        # The step is saved: what cannot be removed now goes after the next one.
+        with contextlib.suppress(Exception):
+            self._prune()
+
+    def _prune(self) -> None:
         kept = set(self._complete()[-self.keep :])
         for where in self._places():
             for path in where.iterdir():
                 if path.name.isdecimal() and int(path.name) not in kept:
-                    with contextlib.suppress(Exception):
-                        _delete(path)
+                    _delete(path)
 
     def clear(self) -> None:
         """Removes all steps.
@@ -142,7 +145,7 @@ class CheckpointManager:
             try:
                 self._forget(step)
             except Exception as error:
-                raise InputError(
+                raise _kind(error)(
                     self.folder / str(step),
                     f"cannot be removed ({_first_line(error)})",
                     "mend permissions, or choose another folder",
@@ -153,8 +156,10 @@ class CheckpointManager:
         return [self.folder, *([] if self._bucket is None else [self._bucket])]
 
     def _forget(self, step: int) -> None:
-        for where in reversed(self._places()):
-            _delete(where / str(step))
+        if self._bucket is not None:
+            with remote.access(self._bucket, "written"):
+                _delete(self._bucket / str(step))
+        _delete(self.folder / str(step))
 
     def _fetched(self, step: int) -> Path:
         """The folder of a step on this machine, fetched where the bucket has another.
@@ -231,6 +236,11 @@ def _of_this_host_alone() -> ocp.Checkpointer:
         ocp.StandardCheckpointHandler(multiprocessing_options=options),
         multiprocessing_options=options,
     )
+
+
+def _kind(error: Exception) -> type[InputError]:
+    """What to raise from an error: one that may pass stays one."""
+    return PassingError if isinstance(error, PassingError) else InputError
 
 
 def _first_line(error: Exception) -> str:

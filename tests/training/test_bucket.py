@@ -102,6 +102,32 @@ def test_a_bucket_that_is_away_may_be_back(bucket, tmp_path):
         save(manager, 1)
 
 
+def test_a_step_is_saved_although_none_can_be_removed(bucket, tmp_path):
+    """The next one clears what is left."""
+    with machine(tmp_path / "a") as manager:
+        for step in (1, 2):
+            save(manager, step)
+        bucket.keeps = "/checkpoints/1/"
+        save(manager, 3)
+        assert steps_of_bucket() == [1, 2, 3]
+        bucket.keeps = None
+        save(manager, 4)
+        assert steps_of_bucket() == manager.steps == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(ConnectionResetError(104, "reset"), PassingError), (OSError("403"), InputError)],
+)
+def test_what_cannot_be_cleared_is_told_by_its_cause(bucket, tmp_path, error, kind):
+    with machine(tmp_path / "a") as manager:
+        save(manager, 1)
+        bucket.error, bucket.keeps = staticmethod(lambda path: error), "/checkpoints/1/"
+        with pytest.raises(InputError, match="1: cannot be removed") as told:
+            manager.clear()
+        assert type(told.value) is kind
+
+
 def test_a_bit_that_flipped_in_the_bucket_is_noticed(bucket, tmp_path):
     with machine(tmp_path / "a") as manager:
         save(manager, 1)
