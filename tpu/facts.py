@@ -24,10 +24,10 @@ class Facts:
         hosts_a_slice: machines of one.
         devices_a_host: that jax sees on each.
         budget_seconds: after which it ends, whatever it does.
-        ends_by: "deletion": host 0 deletes the pod when all is done, and every machine
-            when the budget is over; "exit": machines just exit, and what started them
-            acts by their status; "launcher": likewise, also when the process that
-            started them is gone.
+        ends_by: "deletion": host 0 deletes the pod when all is done, and any machine
+            that fails for good or whose budget is over; "exit": machines just exit,
+            and what started them acts by their status; "launcher": likewise, also when
+            the process that started them is gone.
         gathering_seconds: between the first machine and the last, at most; 0 where they
             come together.
         project: that pays; empty without a cloud.

@@ -32,7 +32,7 @@ class Job:
             have disks of their own.
         code: sha256 of the packed code.
         revision: of the code, for people.
-        restarts: how often a machine starts the study again at most.
+        restarts: how often a machine starts the study again without a new checkpoint.
         heartbeat_seconds: see `training.meeting.HostsConfig`.
         meeting_seconds: see there.
         pause: seconds before the study is started again.
@@ -83,14 +83,14 @@ def place(bucket: epath.Path, pod: str, job: Job) -> None:
         for path in said.iterdir():
             if path.suffix == ".json":
                 path.unlink(missing_ok=True)
-    write_json(bucket / "pods" / pod / "job.json", job.as_json())
+    write_json(path_of(bucket, pod), job.as_json())
     # Machines that wait for that must not see the job before.
     stop_of(bucket, pod).unlink(missing_ok=True)
 
 
 def current(bucket: epath.Path, pod: str) -> dict[str, Any] | None:
     """The job of a pod; None where it has none."""
-    return read_json(bucket / "pods" / pod / "job.json")
+    return read_json(path_of(bucket, pod))
 
 
 def ended(job: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ def clear_ended(bucket: epath.Path, pod: str) -> None:
     """Removes the job of a pod where it has ended: new machines are for another."""
     job = current(bucket, pod)
     if job is not None and ended(job) is not None:
-        (bucket / "pods" / pod / "job.json").unlink(missing_ok=True)
+        path_of(bucket, pod).unlink(missing_ok=True)
 
 
 def progress(out: str) -> int:
@@ -116,6 +116,11 @@ def progress(out: str) -> int:
             if step.isdecimal():
                 newest[training] = max(newest.get(training, 0), int(step))
     return sum(newest.values())
+
+
+def path_of(bucket: epath.Path, pod: str) -> epath.Path:
+    """The file that says what the machines of a pod run."""
+    return bucket / "pods" / pod / "job.json"
 
 
 def stop_of(bucket: epath.Path, pod: str) -> epath.Path:

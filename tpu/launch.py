@@ -48,7 +48,7 @@ class Run:
     follow: bool = False
     """Stay, show what host 0 says, and ask for the pod anew where it is taken away."""
     restarts: int = 8
-    """How often a machine starts the study again at most."""
+    """How often a machine starts the study again without a new checkpoint."""
     heartbeat_seconds: float = 30.0
     """Silence after which a host counts as dead."""
     meeting_seconds: float = 600.0
@@ -69,7 +69,7 @@ def run(command: Run, of_study: Sequence[str], backend: Backend) -> int:
     job = _job(command, of_study, code)
     if command.dry_run:
         print(f"write {bucket}/code/{code}.tar.gz  ({len(packed):,} bytes)")
-        print(f"write {bucket}/pods/{pod.name}/job.json")
+        print(f"write {jobs.path_of(bucket, pod.name)}")
         print(json.dumps(job.as_json(), indent=1))
         return Status.DONE
     with remote.access(pod.bucket, "read"):
@@ -87,9 +87,9 @@ def run(command: Run, of_study: Sequence[str], backend: Backend) -> int:
     return follow(backend, job.as_json()) if command.follow else Status.DONE
 
 
-def push(pod: Pod, path: Path, *, name: str | None = None, dry: bool = False) -> str:
+def push(pod: Pod, path: Path, *, dry: bool = False) -> str:
     """Sends a file or folder to BUCKET/data; returns its address there."""
-    address = f"{pod.bucket.rstrip('/')}/data/{name or path.resolve().name}"
+    address = f"{pod.bucket.rstrip('/')}/data/{path.resolve().name}"
     if dry:
         print(f"send {path} to {address}")
         return address

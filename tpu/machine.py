@@ -42,11 +42,6 @@ class Machine:
     asked: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
-    def pod(self) -> epath.Path:
-        """What is said of the pod."""
-        return remote.at(self.facts.bucket) / "pods" / self.facts.name
-
-    @property
     def said(self) -> epath.Path:
         """Where the machines say how they are."""
         return jobs.said_of(self.job["out"])
@@ -73,7 +68,8 @@ class Machine:
 
     def is_stopped(self) -> bool:
         """Whether somebody said stop to all machines."""
-        return (self.pod / "stop").exists()
+        bucket = remote.at(self.facts.bucket)
+        return jobs.stop_of(bucket, self.facts.name).exists()
 
     def is_over_budget(self) -> bool:
         """Whether the hours are over."""

@@ -137,15 +137,8 @@ def _once(machine: Machine, attempt: int) -> tuple[int, str]:
     machine.say(phase="looking", attempt=attempt)
     try:
         fitness.check(machine)
-    except UnfitError as error:
-        print(f"worker: {error}", file=sys.stderr, flush=True)
-        machine.say(phase="unfit", attempt=attempt, why=str(error))
-        return Status.RESTART_ME, ""
-    except InputError as error:
-        return Status.GIVE_UP, str(error)
-    try:
         arguments, folder = _arguments(machine)
-    except PassingError as error:
+    except (UnfitError, PassingError) as error:
         print(f"worker: {error}", file=sys.stderr, flush=True)
         machine.say(phase="unfit", attempt=attempt, why=str(error))
         return Status.RESTART_ME, ""

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from scmultimodal.schemas.errors import InputError
-from tpu.pod import CHIPS_A_HOST
+from tpu.chips import CHIPS_A_HOST
 from tpu.scaling import formulae
 from tpu.scaling.chips import Chip, ChipName
 from tpu.scaling.footprint import Cells, Network, PresetName

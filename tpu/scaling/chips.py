@@ -7,7 +7,7 @@ Figures are those of its public pages (docs.cloud.google.com/tpu/docs/v4, …/v5
 import dataclasses
 from typing import Literal
 
-from tpu.pod import CHIPS_A_HOST, GENERATIONS
+from tpu.chips import CHIPS_A_HOST, GENERATIONS
 
 ChipName = Literal["v4", "v5e", "v5p", "v6e"]
 GIB = 2**30

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tpu.pod import CHIPS_A_HOST
+from tpu.chips import CHIPS_A_HOST
 from tpu.scaling import formulae
 from tpu.scaling.case import GIGABIT, Case
 from tpu.scaling.chips import GIB
