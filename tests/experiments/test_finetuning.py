@@ -1,9 +1,6 @@
 """One classifier from a pre-trained model: on one host, on two, and what is refused."""
 
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -16,6 +13,7 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, judge, pretrain, provenance, runs
 from tests import builders
+from tests.training.hosts import run
 from tpu import inputs
 
 TINY = ["--epochs", "3", "--batch-size", "8", "--hidden", "4", "--labels-per-type", "6"]
@@ -154,14 +152,7 @@ def test_a_run_does_not_go_on_from_another_model(given, tmp_path, capsys):
 def run_on_hosts_and_alone(hosts, alone, tmp_path):
     """Scores of one training on two hosts of two devices, and on one of four."""
     for program, devices in ((hosts, 1), (alone, 4)):
-        found = subprocess.run(
-            [sys.executable, "-m", *map(str, program)],
-            env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert found.returncode == 0, found.stdout + found.stderr
+        run(*program, devices=devices)
     one, other = (builders.checkpoint_arrays(tmp_path / n) for n in ("two", "alone"))
     assert list(one) == list(other) == [2, 4, 6]
     for a, b in zip(jax.tree.leaves(one[6]), jax.tree.leaves(other[6]), strict=True):

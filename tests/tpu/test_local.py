@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from scmultimodal.data import locks
 from scmultimodal.training.metrics import read_metrics
 from tests import builders
+from tests.training.hosts import run
 from tpu import __main__ as tpu
 from tpu import local
 
@@ -195,18 +195,6 @@ def kmers(tmp_path_factory):
         *("--checkpoint-every", "2", "--shape.dim", "8", "--shape.num-layers", "1"),
         *("--shape.num-heads", "2", "--shape.hidden", "8"),
     ]
-
-
-def run(*words, devices=1):
-    """Runs a program to its end, which must be good."""
-    found = subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
 
 
 INERT = {

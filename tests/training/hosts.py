@@ -73,6 +73,18 @@ class Host:
         return [int(number) for number in found]
 
 
+def run(*words, devices=1):
+    """Runs a program to its end, which must be good."""
+    found = subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def take(hosts, batches):
     """Lets all take so many batches; returns when they have, and ask for more."""
     for host in hosts:

@@ -2,14 +2,40 @@
 
 import re
 import signal
+import types
 
 import jax
 import numpy as np
 import pytest
 
 from scmultimodal.schemas.status import Status
+from scmultimodal.training import hosts
 from tests.builders import checkpoint_arrays, records_without_times
 from tests.training.hosts import Host, assert_same_end, newest, take
+
+
+@pytest.mark.parametrize(
+    ("error", "patience"),
+    [(jax.errors.JaxRuntimeError("gloo: closed"), 12.0), (ValueError("a bug"), 2.0)],
+)
+def test_what_may_be_a_lost_host_waits_for_news_of_it(monkeypatch, error, patience):
+    """The heartbeat's seconds longer: by then the watch has ended this process."""
+    done = []
+    watch = types.SimpleNamespace(
+        heartbeat_seconds=10.0, leave=lambda *words: done.append(("leaves", *words))
+    )
+    monkeypatch.setattr(hosts, "_watch", watch)
+    monkeypatch.setattr(hosts.time, "sleep", lambda s: done.append(("waits", s)))
+    monkeypatch.setattr(hosts.os, "_exit", lambda s: done.append(("exits", s)))
+    try:
+        raise error
+    except type(error):
+        hosts.leave(Status.FAILED, "it failed")
+    assert done == [
+        ("waits", patience),
+        ("leaves", Status.FAILED, "it failed"),
+        ("exits", Status.FAILED),
+    ]
 
 
 @pytest.fixture(scope="module")
