@@ -60,8 +60,8 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) $(ARGS)
 
 evaluate: $(SETUP)  ## judge the cell model: fill experiments/results and the README's tables
-	$(BIN)/python -m experiments.evaluation --results experiments/results \
-		--readme README.md $(ARGS)
+	$(BIN)/python -m experiments.evaluation --processes 2 \
+		--results experiments/results --readme README.md $(ARGS)
 
 bench: $(SETUP_PARITY)  ## how fast we are against what others run
 	$(BIN)/python -m experiments.bench.kmer_tokenizer

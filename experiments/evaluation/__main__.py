@@ -8,6 +8,7 @@ sets, modalities and seeds that earlier calls have measured.
 """
 
 import dataclasses
+import functools
 import json
 import shlex
 import sys
@@ -29,6 +30,7 @@ from experiments.evaluation import (
     integration,
     links,
     pictures,
+    processes,
     readme,
     results,
     sets,
@@ -115,6 +117,8 @@ class Evaluation:
     results: Path | None = None
     """Folder of SECTION.json; OUT if not given. `make evaluate` gives
     experiments/results."""
+    processes: int = 1
+    """So many share the work: one a core, as `make evaluate` has it on two."""
     readme: Path | None = None
     """Markdown file to fill: each table between the comments SECTION and end of
     SECTION. `make evaluate` gives README.md."""
@@ -132,8 +136,15 @@ class Evaluation:
                 raise InputError(f"--{name}", problem, "Give each once")
         if min(self.seeds) < 0:
             raise InputError("--seeds", f"has {min(self.seeds)}", "Give 0 or more")
-        if self.cells is not None and self.cells < 1:
-            raise InputError("--cells", f"is {self.cells}", "Give 1 or more")
+        for name in ("cells", "processes"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InputError(f"--{name}", f"is {number}", "Give 1 or more")
+
+    def cases(self, name: SectionName, chosen: Sequence[SetName]) -> list[Case]:
+        """Those of the chosen sets that a section is asked about."""
+        cells = self.cells or SECTIONS[name].cells
+        return cases.every(chosen, self.regimes, self.seeds, cells=cells)
 
     def table(self, name: SectionName) -> Path:
         """Where the rows of a section are kept."""
@@ -158,14 +169,11 @@ def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
     if not chosen:
         raise InputError("sets", "none is at hand", "set SCMULTIMODAL_DATA")
     shown = []
-    for name in evaluation.sections:
-        wanted = cases.every(
-            chosen,
-            evaluation.regimes,
-            evaluation.seeds,
-            cells=evaluation.cells or SECTIONS[name].cells,
-        )
-        shown += _fill(name, wanted, evaluation, arguments)
+    share = functools.partial(_measure, evaluation, chosen)
+    with processes.beside(share, evaluation.out, evaluation.processes):
+        for name in evaluation.sections:
+            wanted = evaluation.cases(name, chosen)
+            shown += _fill(name, wanted, evaluation, arguments)
     page = report.write_report(
         evaluation.out / "report",
         title="Evaluation of the cell model",
@@ -178,6 +186,13 @@ def run(evaluation: Evaluation, arguments: Sequence[str]) -> None:
         sections=shown,
     )
     print(f"\nreport {page}")
+
+
+def _measure(evaluation: Evaluation, chosen: Sequence[SetName]) -> None:
+    """All jobs of a call that no other process does; what they find is kept."""
+    for name in evaluation.sections:
+        wanted = evaluation.cases(name, chosen)
+        tables.measure(SECTIONS[name], wanted, evaluation.out)
 
 
 def _fill(

@@ -1,7 +1,9 @@
 """The tables of `make evaluate`: what is measured, paired by split, and read back."""
 
 import dataclasses
+import functools
 import json
+import multiprocessing
 import threading
 from concurrent import futures
 
@@ -15,6 +17,7 @@ from experiments.evaluation import (
     classifiers,
     few_shot,
     jobs,
+    processes,
     readme,
     results,
     sets,
@@ -33,6 +36,7 @@ from scmultimodal.workflows import prepare
 from scmultimodal.workflows.finetune import FinetuneConfig
 from scmultimodal.workflows.presets import BEST
 from tests import builders
+from tests.experiments import one_process
 
 TINY = dataclasses.replace(
     BEST,
@@ -363,3 +367,13 @@ def test_two_processes_share_the_work(tmp_path):
         one, two = ([record["result"]["a"] for record in r.result()] for r in results)
     assert (one, two) == ([1, 2, 3], [2, 3])
     assert done == ["first", "second"]
+
+
+def test_processes_beside_this_one_end_with_it(tmp_path):
+    begun = multiprocessing.get_context("spawn").Event()
+    work = functools.partial(one_process.say_and_wait, begun)
+    with processes.beside(work, tmp_path, 2):
+        assert begun.wait(60)
+        assert len(multiprocessing.active_children()) == 1
+    assert not multiprocessing.active_children()
+    assert (tmp_path / "process-1.log").read_text() == "here\n"
