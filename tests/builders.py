@@ -20,6 +20,7 @@ from scmultimodal import datasets
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.region_chunks import RegionChunk
 from scmultimodal.data.region_store import RegionStore, write_region_store
+from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome.kmers import KmerTokenizer
@@ -38,6 +39,7 @@ from scmultimodal.schemas.batches import (
     TokenBatch,
     Tokens,
 )
+from scmultimodal.schemas.modality import Modality
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
@@ -274,6 +276,45 @@ def random_cell_model(
     names = () if head is None else tuple(store.label_names)
     shape = dataclasses.replace(model.config, head=head, classes=names)
     return dataclasses.replace(model, config=shape, params=params)
+
+
+def cell_type_model(
+    store: Store,
+    *,
+    modalities: tuple[str, ...] = ("rna", "atac"),
+    head: dict[str, Any] | None = None,
+    path: dict[str, Any] | None = None,
+    **encoder: Any,
+) -> export.StoredModel:
+    """A model of random numbers of any shape, with a head and without a reference."""
+    layers = {"dim": 8, "num_layers": 2, "num_heads": 2, "key_size": 4} | (path or {})
+    shape = export.ModelConfig(
+        encoder=CellEncoderConfig(
+            num_genes=store.num_genes, path=PerformerConfig(**layers), **encoder
+        ),
+        head=CellTypeHeadConfig(
+            num_classes=len(store.label_names), hidden=(6,), **(head or {})
+        ),
+        classes=tuple(store.label_names),
+        modalities=modalities,
+    )
+    task = CellTypeClassification(
+        CellTypeConfig(encoder=shape.encoder, head=shape.head)
+    )
+    regime = trained.regime_of(tuple(map(Modality, modalities)))
+    builder = trained.builder_for(StoreSource(store), shape)
+    batch = builder.build(np.arange(2), regime)
+    rng = np.random.default_rng(3)
+    params, state = jax.tree.map(
+        lambda a: rng.normal(0, 0.5, a.shape).astype(np.float32),
+        jax.eval_shape(task.init, jax.random.PRNGKey(0), batch),
+    )
+    return export.StoredModel(
+        config=shape,
+        vocabulary=store.vocabulary,
+        params=params,
+        network_state=state,
+    )
 
 
 def small_pretraining(**fields: Any) -> PretrainConfig:

@@ -14,6 +14,7 @@ from scmultimodal.cli.dna import (
     run_prepare_ranking,
 )
 from scmultimodal.cli.explain import Explain, Perturb, run_explain, run_perturb
+from scmultimodal.cli.export import Export, run_export
 from scmultimodal.cli.inspect import Inspect, run_inspect
 from scmultimodal.cli.prepare import Prepare, run_prepare
 from scmultimodal.cli.report import Report, run_report
@@ -47,6 +48,7 @@ Command = (
     | Annotated[Segment, _subcommand(Segment)]
     | Annotated[ScoreVariants, _subcommand(ScoreVariants)]
     | Annotated[Convert, _subcommand(Convert)]
+    | Annotated[Export, _subcommand(Export)]
     | Annotated[Report, _subcommand(Report)]
 )
 
@@ -78,5 +80,6 @@ _RUNNERS = {
     Segment: run_segment,
     ScoreVariants: run_score_variants,
     Convert: run_convert,
+    Export: run_export,
     Report: run_report,
 }

@@ -49,6 +49,10 @@ class CellModel:
     def load(cls, path: str | os.PathLike) -> "CellModel":
         """Reads an exported model, or the model of a run folder.
 
+        Args:
+            path: the folder; or "hf://owner/name", or "hf://owner/name@revision", on
+                the Hugging Face hub (extra `hub`).
+
         Raises:
             InputError: no model there, or a file of it is damaged.
         """

@@ -61,6 +61,9 @@ class GenomeModel:
     def load(cls, path: str | os.PathLike) -> "GenomeModel":
         """Reads a model that `save` wrote, or the model of a run folder.
 
+        Args:
+            path: the folder; or "hf://owner/name", see `CellModel.load`.
+
         Raises:
             InputError: no model there, or a file of it is damaged.
         """

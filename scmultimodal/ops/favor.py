@@ -187,8 +187,8 @@ def split(x: Array, chunk: int) -> Array:
     return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).swapaxes(0, 1)
 
 
-def merge(x: Array, num_tokens: int) -> Array:
-    """The inverse of `split`."""
+def merge(x: Array, num_tokens: Any) -> Array:
+    """The inverse of `split`; a program that is exported may leave the number open."""
     x = x.swapaxes(0, 1)
     return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :num_tokens]
 
@@ -361,6 +361,6 @@ def map_chunks(
     function: Callable[[Array], Array], chunks: Float[Array, "chunks cells chunk dim"]
 ) -> Float[Array, "chunks cells chunk dim"]:
     """Applies a function to chunks of tokens, one after the other."""
-    if len(chunks) == 1:
+    if chunks.shape[0] == 1:  # Of a program that is exported, nobody knows yet.
         return function(chunks[0])[None]
     return lax.map(function, chunks)

@@ -1,6 +1,8 @@
 """What every model folder has in common: tensors and JSON, whole and checked.
 
 config.json holds the sha256 of the files beside it, and its own. No pickle, no Orbax.
+An exported folder has companions too, which a model is read without: programs, a
+loader, a card for people, who may change the card.
 """
 
 import contextlib
@@ -17,20 +19,37 @@ from safetensors import numpy as safetensors_numpy
 
 from scmultimodal.data import atomic
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.weights import hub
 
-CONFIG = "config.json"
+CONFIG, CARD = "config.json", "README.md"
 TENSORS, REFERENCE = "model.safetensors", "reference.safetensors"
 REMEDY = "copy the model folder again, or export it anew"
 
-Tree = Mapping[str, Mapping[str, np.ndarray]]
+Tree = Mapping[str, Mapping[str, Array]]
+"""{module: {name: array}}: parameters, or state."""
 
 
 @contextlib.contextmanager
-def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator[Path]:
+def writing(
+    folder: Path,
+    *,
+    format: str,
+    version: int,
+    config: Any,
+    companions: Mapping[str, bytes],
+) -> Iterator[Path]:
     """Yields a folder to write a model's files into; adds config.json at the end.
 
     It takes the place of `folder`, whole or not at all; an older model there goes.
+
+    Args:
+        folder: where it shall stand.
+        format: what the model is.
+        version: of the format.
+        config: a dataclass of what it is in particular.
+        companions: further files by name.
 
     Raises:
         InputError: where `folder` holds something else than a model of this format.
@@ -47,6 +66,10 @@ def writing(folder: Path, *, format: str, version: int, config: Any) -> Iterator
             "model": configs.to_json(config),
             "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
         }
+        for name, text in companions.items():
+            (new / name).write_bytes(text)
+        if summed := sorted({*companions} - {CARD}):
+            content["companions"] = {name: _sha256(new / name) for name in summed}
         (new / CONFIG).write_text(_vouched(content))
 
 
@@ -94,6 +117,18 @@ def open_checked(
     return model
 
 
+def check_companions(folder: Path) -> list[str]:
+    """Checks the companions of a model folder; returns their names.
+
+    Raises:
+        InputError: one is missing, or differs from its sha256.
+    """
+    sums = read_json(folder / CONFIG).get("companions", {})
+    for name, expected in sums.items():
+        _check_sum(folder / name, expected)
+    return list(sums)
+
+
 def _vouched(content: Mapping[str, Any]) -> str:
     """The text of a config.json, with its own sha256 among the others."""
     sums = {name: of for name, of in content["sha256"].items() if name != CONFIG}
@@ -104,19 +139,23 @@ def _vouched(content: Mapping[str, Any]) -> str:
 
 
 def find(folder: str | os.PathLike) -> Path:
-    """The model folder at, or directly inside, a folder."""
-    folder = Path(folder)
+    """The model folder at, or directly inside, a folder, or an address of the hub.
+
+    Raises:
+        InputError: there is none, or it cannot be fetched.
+    """
+    folder = hub.download(folder) if hub.is_address(folder) else Path(folder)
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG).exists() and (candidate / TENSORS).exists():
             return candidate
     raise InputError(
         folder,
         "is no model: neither it nor its folder model/ has config.json and " + TENSORS,
-        "give a run folder (such as runs/demo) or an exported model",
+        "give a run folder (such as runs/demo), an exported model, or hf://owner/name",
     )
 
 
-def flatten(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
+def flatten(prefix: str, tree: Tree) -> dict[str, Array]:
     """{module: {name: array}} as {"prefix/module/name": array}."""
     return {
         f"{prefix}/{module}/{name}": leaf
@@ -125,9 +164,9 @@ def flatten(prefix: str, tree: Tree) -> dict[str, np.ndarray]:
     }
 
 
-def unflatten(prefix: str, tensors: Mapping[str, np.ndarray]) -> Tree:
+def unflatten(prefix: str, tensors: Mapping[str, Array]) -> Tree:
     """The tree that `flatten` took apart; other prefixes are left out."""
-    tree: dict[str, dict[str, np.ndarray]] = {}
+    tree: dict[str, dict[str, Array]] = {}
     for key, leaf in tensors.items():
         kind, rest = key.split("/", 1)
         if kind == prefix:

@@ -142,15 +142,28 @@ class StoredGenomeModel:
     reference: Mapping[str, np.ndarray]
 
 
-def save(model: StoredGenomeModel, folder: str | os.PathLike) -> Path:
+def save(
+    model: StoredGenomeModel,
+    folder: str | os.PathLike,
+    companions: Mapping[str, bytes] | None = None,
+) -> Path:
     """Writes a model folder, whole or not at all; an older model there is replaced.
+
+    Args:
+        model: what to write.
+        folder: where.
+        companions: further files by name; see `weights.folder`.
 
     Raises:
         InputError: where `folder` holds something else than such a model.
     """
     folder = Path(folder)
     with folders.writing(
-        folder, format=FORMAT, version=FORMAT_VERSION, config=model.config
+        folder,
+        format=FORMAT,
+        version=FORMAT_VERSION,
+        config=model.config,
+        companions=companions or {},
     ) as new:
         tensors = folders.flatten("params", model.params)
         folders.write_tensors(new / folders.TENSORS, tensors)
@@ -175,7 +188,7 @@ def load(folder: str | os.PathLike) -> StoredGenomeModel:
     """Reads a model folder and checks every file against its sha256.
 
     Args:
-        folder: a model folder, or a run folder with one in it.
+        folder: a model folder, a run folder with one in it, or hf://owner/name.
 
     Raises:
         InputError: a file that is missing, damaged or of another version.

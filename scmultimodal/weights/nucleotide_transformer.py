@@ -37,7 +37,7 @@ from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerCon
 from scmultimodal.schemas.batches import Array
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
-from scmultimodal.weights import pickles, published_names
+from scmultimodal.weights import hub, pickles, published_names
 from scmultimodal.weights.folder import Tree
 from scmultimodal.weights.genome_model import SegmenterConfig
 
@@ -114,31 +114,11 @@ def download(name: str) -> Path:
     Raises:
         InputError: huggingface-hub is not installed, or has no such model.
     """
-    try:
-        import huggingface_hub  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError as error:
-        raise InputError(
-            name,
-            "is fetched by huggingface-hub, which is not installed",
-            "Run: pip install 'scmultimodal[hub]', or give a folder",
-        ) from error
     repository = name if "/" in name else f"InstaDeepAI/nucleotide-transformer-{name}"
     patterns = [_TENSORS, _TORCH_CONFIG, f"jax_model/{_HYPERPARAMS}"]
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
-        )
-        if not any(folder.glob(_TENSORS)):
-            patterns.append(f"jax_model/{_JOBLIB}")
-            huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
-    except Exception as error:
-        # The hub has its own errors, and those of three network libraries.
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            repository,
-            f"could not be fetched ({reason or type(error).__name__})",
-            "Check the name and the network, or give a folder",
-        ) from error
+    folder = hub.fetch(repository, patterns)
+    if not any(folder.glob(_TENSORS)):
+        hub.fetch(repository, [*patterns, f"jax_model/{_JOBLIB}"])
     return folder
 
 

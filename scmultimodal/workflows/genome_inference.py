@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Float, Float32, Int32, Integer
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.letters import as_letters
@@ -34,6 +35,8 @@ _Function = Callable[[Params, Array], Array]
 
 REFERENCE_SEQUENCES = ("ACGTTGCAAGGCTTANACCGT", "GATTACAGATTACA")
 REFERENCE_TOKENS = 16
+ENCODED_TOKENS = 512
+"""Of a row, for those who cannot choose: see `functions`."""
 _PUBLISHED = ("model*.safetensors", "jax_model", "pytree_ckpt.joblib")
 """A published folder has one of these."""
 
@@ -93,14 +96,21 @@ def with_reference(config: GenomeModelConfig, params: Tree) -> StoredGenomeModel
         scored = encode_batch(REFERENCE_SEQUENCES, config.num_tokens).ids
         reference["scored_token_ids"] = scored
     if config.segmenter is not None:
-        size = config.segmenter.head.unit_bp(config.k)
-        letters = [np.resize(as_letters(s), size) for s in REFERENCE_SEQUENCES]
-        segmented = config.tokenizer.encode_frame(np.stack(letters))
-        reference["segmented_token_ids"] = segmented
+        length = config.segmenter.head.unit_bp(config.k) // config.k + 1
+        reference["segmented_token_ids"] = reference_tokens(config, length)
     model = StoredGenomeModel(config=config, params=params, reference=reference)
     return dataclasses.replace(
         model, reference={**model.reference, **outputs(model, model.reference)}
     )
+
+
+def reference_tokens(
+    config: GenomeModelConfig, length: int
+) -> Int32[np.ndarray, "sequences tokens"]:
+    """Rows of so many tokens, of reference sequences that repeat themselves."""
+    size = (length - 1) * config.k
+    letters = [np.resize(as_letters(s), size) for s in REFERENCE_SEQUENCES]
+    return config.tokenizer.encode_frame(np.stack(letters))
 
 
 def outputs(
@@ -185,6 +195,25 @@ def segment(
     )
 
 
+def functions(model: StoredGenomeModel) -> dict[str, tuple[_Function, int]]:
+    """What a model computes, by name, and the tokens of a row that each takes.
+
+    `encode`; `score` and `segment` where it has the heads. Rows are those that a head
+    reads, or of `ENCODED_TOKENS` where none does and the model reads so many.
+    """
+    config = model.config
+    encoder, length = config.encoder, min(config.encoder.reach, ENCODED_TOKENS)
+    found = {}
+    if (segmenter := config.segmenter) is not None:
+        length = segmenter.window_bp // config.k + 1
+        task = segmentation_task(model, num_tokens=length)
+        found["segment"] = (_segmenter(task.config), length)
+    if config.num_tokens is not None:
+        length = config.num_tokens
+        found["score"] = (_scorer(encoder, config.scorer), length)
+    return {"encode": (_encoder(encoder, None), min(length, encoder.reach)), **found}
+
+
 def segmentation_task(
     model: StoredGenomeModel, *, num_tokens: int | None = None
 ) -> Segmentation:
@@ -236,12 +265,12 @@ def _scorer(encoder: NucleotideTransformerConfig, scorer: ScorerConfig) -> _Func
     task = RegionRanking(RegionRankingConfig(encoder=encoder, scorer=scorer))
 
     def function(params: Params, token_ids: Integer[Array, "sequences tokens"]):
-        rows = np.arange(len(token_ids), dtype=np.int32)
+        rows = jnp.arange(token_ids.shape[0])
         batch = RegionBatch(
             token_ids=token_ids[:, None],
-            values=np.zeros((len(rows), 1), np.float32),
-            output=np.zeros(len(rows), np.int32),
-            span_mask=np.ones(len(rows), bool),
+            values=jnp.zeros((*rows.shape, 1)),
+            output=jnp.zeros_like(rows),
+            span_mask=jnp.ones(rows.shape, bool),
             row=rows,
             span_index=rows,
         )
@@ -255,13 +284,13 @@ def _segmenter(config: SegmentationConfig) -> _Function:
     task = Segmentation(config)
 
     def function(params: Params, token_ids: Integer[Array, "sequences tokens"]):
-        rows = np.arange(len(token_ids), dtype=np.int32)
+        rows = jnp.arange(token_ids.shape[0])
         bases = (token_ids.shape[1] - 1) * config.k
         batch = SegmentationBatch(
             token_ids=token_ids,
-            labels=np.zeros((len(rows), bases), np.uint16),
-            known=np.zeros(len(rows), np.uint16),
-            sequence_mask=np.ones(len(rows), bool),
+            labels=jnp.zeros((*rows.shape, bases), jnp.uint16),
+            known=jnp.zeros(rows.shape, jnp.uint16),
+            sequence_mask=jnp.ones(rows.shape, bool),
             row=rows,
         )
         return jax.nn.sigmoid(task.predict(params, {}, batch))

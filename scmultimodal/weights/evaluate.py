@@ -1,0 +1,447 @@
+"""An exported cell model in plain numpy: this file and its folder are all it takes.
+
+    from evaluate import Model
+    model = Model(".")                                # the folder that this file is in
+    model.check()                                     # recomputes the reference
+    rna = model.align(counts, gene_names)             # [cells, genes of the model]
+    vectors = model.embed(rna=rna)                    # [cells, dim]
+    logits = model.logits(rna=rna)                    # [cells, len(model.classes)]
+
+Needs Python and numpy, and nothing else. `python evaluate.py [FOLDER]` checks a folder.
+Read from the top: files, counts to bins, the encoder, the head. One cell is computed at
+a time, so there is no padding and there are no masks. What this file does not know it
+refuses by name; of a network that it does not know it still makes bins and batches.
+"""
+
+import hashlib
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+EPSILON = 1e-4
+"""Added to every random feature (performer-pytorch)."""
+TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "U8": "u1", "I32": "<i4"}
+READABLE = {
+    "format": ["scmultimodal cell model"],
+    "format_version": [2],
+    "recipe.strategy": ["gene_normalized", "quantile", "absolute", "counts"],
+}
+COMPUTABLE = {
+    "model.feature_order": ["fixed"],
+    "model.encoder.tokens": ["all", "nonzero"],
+    "model.encoder.joint": ["mean", "concatenate"],
+    "model.encoder.path.attention": ["favor", "exact"],
+    "model.encoder.path.dtype": ["float32", "bfloat16"],
+}
+"""Settings of which this file knows some values, by where they are in config.json."""
+FIELDS = {
+    "model": "encoder head decoder classes modalities feature_order buckets provenance",
+    "model.encoder": "num_genes num_bins tokens path joint depth",
+    "model.encoder.path": "dim num_layers num_heads key_size num_features "
+    "feed_forward_multiplier attention redraw_every chunk approximate_gelu dtype",
+    "model.head": "num_classes hidden dropout silent_genes by_value skip",
+}
+"""Every setting that this file knows, or may overlook."""
+
+
+# Files.
+
+
+def read_tensors(path):
+    """{name: array} of a safetensors file: length, JSON header, then the numbers."""
+    content = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    tensors = {}
+    for name, entry in json.loads(content[8 : 8 + length]).items():
+        if name == "__metadata__":
+            continue
+        if entry["dtype"] not in TYPES:
+            raise ValueError(f"{path}: {name} is of type {entry['dtype']}")
+        first, last = (8 + length + offset for offset in entry["data_offsets"])
+        numbers = np.frombuffer(content[first:last], TYPES[entry["dtype"]])
+        tensors[name] = numbers.reshape(entry["shape"])
+    return tensors
+
+
+def read_config(folder):
+    """config.json, after the files were compared with the sha256 in it.
+
+    The model is not read without any of "sha256"; "companions" may be left out.
+    """
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    beside = config.get("companions", {})
+    wanted = [name for name in config["sha256"] if name != "config.json"]
+    wanted += [name for name in beside if (folder / name).exists()]
+    for name in wanted:
+        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if found != {**config["sha256"], **beside}[name]:
+            raise ValueError(f"{folder / name}: differs from the sha256 in config.json")
+    return config
+
+
+def refuse_unknown(settings, known, fields=()):
+    """Raises NotImplementedError, with its name, for what this file does not know."""
+
+    def find(path):
+        found = settings
+        for name in path.split("."):
+            found = (found or {}).get(name)
+        return found
+
+    for path, values in known.items():
+        value = find(path)
+        if value is not None and value not in values:
+            raise NotImplementedError(f"{path} is {value!r}; known here: {values}")
+    for path in fields:
+        for name in find(path) or {}:
+            if name not in FIELDS[path].split():
+                raise NotImplementedError(f"{path}.{name} is not known here")
+
+
+# Cells as tokens.
+
+
+def tokens_of(bins, everything):
+    """The genes that are tokens of a cell, and their bins by modality.
+
+    `bins` is {modality: [genes]} of what the cell has; tokens are `everything`, or the
+    genes that are not zero in some modality.
+    """
+    shown = np.any([values > 0 for values in bins.values()], axis=0)
+    genes = np.arange(len(shown)) if everything else np.flatnonzero(shown)
+    return genes, {m: values[genes] for m, values in bins.items()}
+
+
+def pad(cells, modalities, multiple=128):
+    """Cells as `tokens_of` gives them, as arrays [cells, tokens] by name.
+
+    The number of tokens is a multiple of `multiple`: exported functions take no other.
+    """
+    width = max([1, *(len(genes) for genes, _ in cells)])
+    shape = (len(cells), -(-width // multiple) * multiple)
+    found = {m: np.zeros(shape, np.uint8) for m in modalities}
+    found["gene_ids"] = np.zeros(shape, np.int32)
+    found["token_mask"] = np.zeros(shape, bool)
+    for modality in modalities:
+        present = [modality in values for _, values in cells]
+        found[f"{modality}_present"] = np.array(present, bool)
+    for row, (genes, values) in enumerate(cells):
+        here = (row, slice(len(genes)))
+        found["gene_ids"][here], found["token_mask"][here] = genes, True
+        for modality, bins in values.items():
+            found[modality][here] = bins
+    return found
+
+
+# Mathematics.
+
+
+def layer_norm(x, scale, offset):
+    """Over the last axis, ε = 1e-5."""
+    centred = x - x.mean(-1, keepdims=True)
+    variance = np.square(centred).mean(-1, keepdims=True)
+    return centred / np.sqrt(variance + np.float32(1e-5)) * scale + offset
+
+
+def gelu(x, approximate):
+    """By tanh, or by erf, for which numpy has no function of its own."""
+    if approximate:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        return 0.5 * x * (1 + np.tanh(inner))
+    erf = np.vectorize(math.erf, otypes=[np.float32])
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+
+
+def to_bfloat16(x):
+    """Rounds to the nearest bfloat16, ties to even; the type stays float32."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    bits = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (bits & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+class Model:
+    """The model of a folder.
+
+    Attributes: `genes` (IDs), `symbols`, `classes`, `modalities`, `config`.
+    """
+
+    def __init__(self, folder="."):
+        self.folder = Path(folder)
+        whole = read_config(self.folder)
+        self.config = config = whole["model"]
+        vocabulary = json.loads((self.folder / "vocabulary.json").read_text("utf-8"))
+        self.recipe, self.unit = vocabulary["recipe"], vocabulary["atac_unit"]
+        refuse_unknown({**whole, "recipe": self.recipe}, READABLE)
+        self.genes, self.symbols = vocabulary["gene_ids"], vocabulary["symbols"]
+        self.medians = {
+            m: np.array(vocabulary[f"{m}_medians"], np.float32) for m in ("rna", "atac")
+        }
+        self.classes, self.modalities = config["classes"], config["modalities"]
+        self.encoder, self.path = config["encoder"], config["encoder"]["path"]
+        self.tensors = read_tensors(self.folder / "model.safetensors")
+
+    # Counts to bins.
+
+    def align(self, counts, names):
+        """Columns of a matrix [cells, features] in the order of the model's genes.
+
+        A name is a gene ID, with or without version, or a symbol. A gene that is not
+        there is 0. Raises ValueError where a gene is there twice, or hardly any is.
+        """
+        place = {}
+        for column, name in enumerate(names):
+            for key in {name, name.split(".")[0]}:
+                if place.setdefault(key, column) != column:
+                    raise ValueError(f"gene {key} is there twice")
+        columns = [
+            place.get(gene, place.get(symbol))
+            for gene, symbol in zip(self.genes, self.symbols, strict=True)
+        ]
+        found = [i for i, column in enumerate(columns) if column is not None]
+        if len(found) < 0.1 * len(columns):
+            raise ValueError(f"only {len(found)} of {len(columns)} genes are there")
+        taken = counts[:, [columns[i] for i in found]]
+        aligned = np.zeros((counts.shape[0], len(columns)), np.int64)
+        aligned[:, found] = taken.toarray() if hasattr(taken, "toarray") else taken
+        return aligned
+
+    def bins(self, counts, modality):
+        """Bins 0…num_bins of one cell's counts [genes]; 0 is zero.
+
+        ATAC: the weighted sum of the peaks of each gene in whole units, which are
+        1/6 where bands weigh 1/2, 1/3 and 1/6: 3, 2 or 1 for each fragment.
+        """
+        strategy, num_bins = self.recipe["strategy"], self.recipe["num_bins"]
+        unit = self.unit if modality == "atac" else 1.0
+        shown = np.flatnonzero(counts)
+        counts, bins = counts[shown].astype(np.float64), np.zeros(len(counts), np.uint8)
+        if not len(shown):
+            return bins
+        if strategy == "counts":
+            bins[shown] = np.clip(np.ceil(counts * unit), 1, num_bins)
+            return bins
+        total = self.recipe["totals"].get(modality)
+        factor = unit if total is None else total / counts.sum()
+        values = np.log1p(counts * factor).astype(np.float32)
+        if strategy == "absolute":
+            bins[shown] = np.clip(np.floor(values), 1, num_bins)
+            return bins
+        if strategy == "gene_normalized":
+            values = values / self.medians[modality][shown]
+        # An edge is the percentile k / num_bins of the cell's own values, and lies
+        # between two of them: above it is what is above the lower one.
+        ranks = np.arange(1, num_bins) * (len(values) - 1) // num_bins
+        edges = np.sort(values)[ranks]
+        bins[shown] = 1 + (values[:, None] > edges).sum(1)
+        return bins
+
+    # The encoder.
+
+    def embed(self, rna=None, atac=None):
+        """Vectors [cells, dim]: the mean over a cell's non-zero genes.
+
+        `rna` and `atac` are counts [cells, genes of the model], dense or scipy's, as
+        for `bins`; None where all cells lack the modality. A cell that has nothing is
+        zero.
+        """
+        return self._over_cells(rna, atac, self._vector)
+
+    def logits(self, rna=None, atac=None):
+        """Logits [cells, classes] of the cell types; the softmax of them is certainty.
+
+        Raises ValueError where the model was not trained to tell types.
+        """
+        if self.config["head"] is None:
+            raise ValueError("this model was only pre-trained: it tells no types")
+        return self._over_cells(rna, atac, self._head)
+
+    def batch(self, rna=None, atac=None):
+        """What the exported functions of jax take: see `pad`."""
+        cells = [self._tokens_of(bins) for bins in self._bins_of(rna, atac)]
+        return pad(cells, self.modalities)
+
+    def _over_cells(self, rna, atac, function):
+        refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
+        cells = map(self._tokens_of, self._bins_of(rna, atac))
+        return np.stack([function(*cell) for cell in cells]).astype(np.float32)
+
+    def _bins_of(self, rna, atac):
+        """{modality: bins [genes]} of each cell, of what the model knows."""
+        given = {"rna": rna, "atac": atac}
+        given = {
+            m: given[m].tocsr() if hasattr(given[m], "tocsr") else np.asarray(given[m])
+            for m in self.modalities
+            if given[m] is not None
+        }
+        if not given:
+            raise ValueError(f"give counts of {' or '.join(self.modalities)}")
+        for modality, counts in given.items():
+            if counts.shape[1] != len(self.genes):
+                raise ValueError(f"{modality} has {counts.shape[1]} genes: see align")
+        for cell in range(next(iter(given.values())).shape[0]):
+            rows = {m: counts[[cell]] for m, counts in given.items()}
+            yield {
+                m: self.bins(
+                    np.ravel(row.toarray() if hasattr(row, "toarray") else row), m
+                )
+                for m, row in rows.items()
+            }
+
+    def _tokens_of(self, bins):
+        return tokens_of(bins, everything=self.encoder["tokens"] == "all")
+
+    def _vector(self, genes, values):
+        shown = np.any([v > 0 for v in values.values()], axis=0)
+        if not shown.any():
+            return np.zeros(self.path["dim"], np.float32)
+        return self._tokens(genes, values)[shown].mean(0)
+
+    def _tokens(self, genes, values):
+        """The joint embedding of each token [tokens, dim]."""
+        outputs = {m: self._path(m, genes, v) for m, v in values.items()}
+        if self.encoder.get("joint", "mean") == "mean":
+            return sum(outputs.values()) / np.float32(len(outputs))
+        return sum(
+            self._linear(f"cell_encoder/{m}_joint", rows) for m, rows in outputs.items()
+        )
+
+    def _path(self, modality, genes, values):
+        """One Performer over the tokens of one modality [tokens, dim]."""
+        name = f"cell_encoder/{modality}"
+        of_gene = self._get(f"{name}_embedding/gene/embeddings")[genes]
+        x = of_gene + self._get(f"{name}_embedding/value/embeddings")[values]
+        if self.encoder.get("depth", False):
+            depth = np.log1p(np.float32(values.sum(dtype=np.int64)))
+            x = x + self._linear(f"{name}_depth", depth.reshape(1, 1))
+        for number in range(self.path["num_layers"]):
+            x = self._layer(f"{name}_performer/layer_{number}", x)
+        norm = f"{name}_performer/norm"
+        return layer_norm(x, self._get(f"{norm}/scale"), self._get(f"{norm}/offset"))
+
+    def _layer(self, name, x):
+        """A pre-norm transformer layer: x + attention, then + feed-forward."""
+
+        def get(leaf):
+            return self._get(f"{name}/{leaf}")
+
+        normed = layer_norm(
+            x, get("attention_norm_scale"), get("attention_norm_offset")
+        )
+        dim, heads, size = get("query").shape
+
+        def split(leaf):  # [heads, tokens, key_size]
+            flat = self._product(normed, get(leaf).reshape(dim, heads * size))
+            return flat.reshape(-1, heads, size).swapaxes(0, 1)
+
+        query, key, value = split("query"), split("key"), split("value")
+        if self.path.get("attention", "favor") == "favor":
+            directions = self.tensors[f"state/{name}/projection"]
+            attended = self._favor(query, key, value, directions)
+        else:
+            logits = self._product(query * size**-0.5, key.swapaxes(1, 2))
+            weights = np.exp(logits - logits.max(-1, keepdims=True))
+            attended = self._product(weights / weights.sum(-1, keepdims=True), value)
+        attended = attended.swapaxes(0, 1).reshape(len(x), heads * size)
+        output = get("output").reshape(heads * size, dim)
+        x = x + self._product(attended, output) + get("output_bias")
+        hidden = layer_norm(
+            x, get("feed_forward_norm_scale"), get("feed_forward_norm_offset")
+        )
+        hidden = self._product(hidden, get("feed_forward_in"))
+        hidden = hidden + get("feed_forward_in_bias")
+        hidden = gelu(hidden, self.path.get("approximate_gelu", True))
+        hidden = self._product(hidden, get("feed_forward_out"))
+        return x + hidden + get("feed_forward_out_bias")
+
+    def _favor(self, query, key, value, directions):
+        """FAVOR+ (arXiv:2009.14794): softmax attention by random features.
+
+        φ(k) = exp(W k − |k|²/2 − s) + ε with s the largest W k of the head, φ(q) alike
+        with s of the token; q and k are scaled by key_size^(−1/4). Then attention is
+        φ(q) Σ φ(k) v / φ(q) Σ φ(k), in time that is linear in the tokens.
+        """
+        scale = directions.shape[1] ** -0.25
+
+        def exponents(vectors):
+            along = self._product(vectors, directions.T * np.float32(scale))
+            half = np.square(vectors).sum(-1, keepdims=True) * np.float32(scale**2 / 2)
+            return along, half
+
+        along, half = exponents(key)
+        of_keys = np.exp(along - half - along.max((1, 2), keepdims=True)).swapaxes(1, 2)
+        ones = np.ones((*value.shape[:2], 1), np.float32)
+        weighted = self._product(of_keys, value) + EPSILON * value.sum(1, keepdims=True)
+        weights = self._product(of_keys, ones) + EPSILON * value.shape[1]
+        along, half = exponents(query)
+        of_queries = np.exp(along - half - along.max(-1, keepdims=True)) + EPSILON
+        attended = self._product(of_queries, weighted)
+        return attended / self._product(of_queries, weights)
+
+    # The head.
+
+    def _head(self, genes, values):
+        """Logits of one cell: one number for each gene, then an MLP over the genes."""
+        head, name = self.config["head"], "cell_type_head"
+        channel = np.zeros(len(self.genes), np.float32)
+        if len(genes):
+            said = self._tokens(genes, values) @ self._get(f"{name}/convolution")
+            said = said + self._get(f"{name}/convolution_bias")
+            largest = np.max(list(values.values()), axis=0)
+            if not head.get("silent_genes", True):
+                said = np.where(largest > 0, said, 0)
+            channel[genes] = said * largest if head.get("by_value", False) else said
+        hidden = channel
+        for number in range(len(head["hidden"])):
+            hidden = np.maximum(self._linear(f"{name}/hidden_{number}", hidden), 0)
+        logits = self._linear(f"{name}/logits", hidden)
+        if head.get("skip", False):
+            for modality, bins in values.items():
+                weights = self._get(f"{name}/{modality}_skip")[genes]
+                logits = logits + bins.astype(np.float32) @ weights
+        return logits
+
+    def _get(self, name):
+        return self.tensors[f"params/{name}"]
+
+    def _linear(self, name, x):
+        return x @ self._get(f"{name}/w") + self._get(f"{name}/b")
+
+    def _product(self, left, right):
+        """A product of matrices, in the precision that the model was trained in."""
+        if self.path.get("dtype", "float32") == "bfloat16":
+            left, right = to_bfloat16(left), to_bfloat16(right)
+        return left @ right
+
+    # The proof.
+
+    def check(self, tolerance=1e-3):
+        """Recomputes the stored reference; returns the largest difference.
+
+        Raises ValueError where it is above `tolerance`.
+        """
+        refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
+        reference = read_tensors(self.folder / "reference.safetensors")
+        shown = [m for m in ("rna", "atac") if m in reference]
+        worst = 0.0
+        for number in range(len(reference["embedding"])):
+            cell = self._tokens_of({m: reference[m][number] for m in shown})
+            found = {"embedding": self._vector(*cell)}
+            if "logits" in reference:
+                found["logits"] = self._head(*cell)
+            for name, values in found.items():
+                difference = np.abs(values - reference[name][number]).max()
+                worst = float(np.maximum(worst, difference))  # Lets a NaN through.
+        if not worst <= tolerance:
+            raise ValueError(
+                f"{self.folder}: differs by {worst:.2g} from the reference"
+            )
+        return worst
+
+
+if __name__ == "__main__":
+    given = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    print(f"reference recomputed, largest difference {Model(given).check():.2g}")

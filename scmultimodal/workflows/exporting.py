@@ -1,0 +1,182 @@
+"""A trained model as a folder for people elsewhere, and the proof that it is whole."""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.weights import evaluate, export, genome_model, hub
+from scmultimodal.weights import folder as folders
+from scmultimodal.workflows import genome_inference, model_card, runs, stablehlo
+from scmultimodal.workflows.runs import Run
+
+LOADER, TOKENS = "evaluate.py", "tokens.json"
+TOLERANCE = 1e-3
+"""Of what programs and loader make of the reference."""
+
+Model = export.StoredModel | genome_model.StoredGenomeModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        model: what.
+        metrics: where those of the card come from, or why there are none.
+    """
+
+    folder: Path
+    model: Model
+    metrics: str
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file."""
+        return {p.name: p.stat().st_size for p in sorted(self.folder.iterdir())}
+
+
+def load(source: str | os.PathLike) -> Model:
+    """Reads a cell or a genome model, whichever a folder or an address holds.
+
+    Raises:
+        InputError: no model there, or a file of it is damaged.
+    """
+    folder = folders.find(source)
+    if folders.read_json(folder / folders.CONFIG).get("format") == export.FORMAT:
+        return export.load(folder)
+    return genome_model.load(folder)
+
+
+def run(
+    source: str | os.PathLike,
+    out: Path,
+    *,
+    license: str | None = None,
+    name: str | None = None,
+) -> Exported:
+    """Writes a model with its programs, its loader and its card.
+
+    Args:
+        source: run folder, model folder, or address of the hub.
+        out: folder to make; an older model of the same kind there is replaced.
+        license: of the weights, as the hub names it.
+        name: heads the card; the folder's if None.
+
+    Raises:
+        InputError: no model at `source`, something else at `out`, or a model that is
+            not to be exported (see `stablehlo.of_cells`).
+    """
+    model = load(source)
+    trained_by, metrics = _run_of(source)
+    card = model_card.write(
+        model, name=name or out.resolve().name, license=license, run=trained_by
+    )
+    companions = _companions(model) | {folders.CARD: card.encode()}
+    if trained_by is not None and not model_card.scores_of(model, trained_by):
+        metrics = f"{model_card.NOT_RECORDED}: {trained_by.path} measured nothing of it"
+    save = export.save if isinstance(model, export.StoredModel) else genome_model.save
+    folder = save(model, out, companions)
+    return Exported(folder=folder, model=model, metrics=metrics)
+
+
+def check(source: str | os.PathLike) -> dict[str, str]:
+    """Compares the companions of a folder with what the model itself says.
+
+    Programs are run. The loader is not, for it is code that somebody gave: this
+    package's is, in its place.
+
+    Args:
+        source: the folder, or its address on the hub.
+
+    Returns:
+        By companion, the largest difference, or why there is none.
+
+    Raises:
+        InputError: a companion is missing or damaged, or differs by more than
+            `TOLERANCE`.
+    """
+    fetched = hub.download(source, ("*",)) if hub.is_address(source) else source
+    folder = folders.find(fetched)
+    model, said = load(folder), {}
+    tensors = folders.read_tensors(folder / folders.TENSORS)
+    for name in folders.check_companions(folder):
+        if name == LOADER:
+            said[name] = _check_loader(folder)
+        elif name.endswith(stablehlo.SUFFIX):
+            batch, expected = _expected(model, name.removesuffix(stablehlo.SUFFIX))
+            again = stablehlo.run((folder / name).read_bytes(), tensors, batch)
+            said[name] = _compared(folder / name, np.max(np.abs(again - expected)))
+        else:
+            said[name] = "as in config.json"
+    return said
+
+
+def _check_loader(folder: Path) -> str:
+    """What this package's loader makes of the reference."""
+    try:
+        worst = evaluate.Model(folder).check(tolerance=math.inf)
+    except NotImplementedError as error:
+        return f"refuses: {error}"
+    said = _compared(folder / LOADER, worst)
+    if (folder / LOADER).read_bytes() != loader():
+        said += ", by this version's loader; that in the folder is another: read it"
+    return said
+
+
+def _compared(path: Path, worst: float | np.floating) -> str:
+    if not worst <= TOLERANCE:
+        problem = f"differs by {worst:.2g} from what the model says"
+        raise InputError(path, problem, folders.REMEDY)
+    return f"{worst:.1e}"
+
+
+def _companions(model: Model) -> dict[str, bytes]:
+    """Files by name."""
+    if isinstance(model, export.StoredModel):
+        programs, other = stablehlo.of_cells(model), {LOADER: loader()}
+    else:
+        programs = stablehlo.of_genome(model)
+        tokens = json.dumps(model.config.tokenizer.vocabulary, indent=0)
+        other = {TOKENS: f"{tokens}\n".encode()}
+    named = {f"{name}{stablehlo.SUFFIX}": code for name, code in programs.items()}
+    return named | other
+
+
+def loader() -> bytes:
+    """The text of `evaluate`, which goes along."""
+    return Path(evaluate.__file__).read_bytes()
+
+
+def _run_of(source: str | os.PathLike) -> tuple[Run | None, str]:
+    """The run that a model lies in, and where metrics come from or why not."""
+    path = Path(source)
+    folder = path.resolve().parent if (path / folders.TENSORS).exists() else path
+    try:
+        run = runs.read(folder, folder.name)
+    except InputError as error:
+        return None, f"{model_card.NOT_RECORDED}: {error.source} {error.problem}"
+    return run, f"of {folder}"
+
+
+def _expected(model: Model, function: str) -> tuple[object, np.ndarray]:
+    """A batch for a program, and what the model says of it."""
+    if isinstance(model, export.StoredModel):
+        reference = model.reference
+        shown = [m for m in ("rna", "atac") if m in reference]
+        everything = model.config.encoder.tokens == "all"
+        cells = [
+            evaluate.tokens_of(dict(zip(shown, bins, strict=True)), everything)
+            for bins in zip(*(reference[m] for m in shown), strict=True)
+        ]
+        said = {"embed": "embedding", "annotate": "logits"}[function]
+        return evaluate.pad(cells, model.config.modalities), reference[said]
+    compute, length = genome_inference.functions(model)[function]
+    ids = genome_inference.reference_tokens(model.config, length)
+    return ids, np.asarray(compute(jax.device_put(model.params), ids))

@@ -1,0 +1,101 @@
+"""`scmultimodal export`: write, check, push."""
+
+import sys
+import types
+
+import pytest
+
+from scmultimodal import cli
+from scmultimodal.models import CellModel
+from scmultimodal.workflows import trained
+from tests import builders
+from tests.workflows import run_folders
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, lightly_compiled):
+    """A run of RNA, with a model of no layers."""
+    place = tmp_path_factory.mktemp("runs")
+    store = builders.simulated_store(place / "data", num_cells=80)
+    model = builders.cell_type_model(
+        store, modalities=("rna",), tokens="nonzero", path={"num_layers": 0}
+    )
+    path = run_folders.cell_types(place / "run")
+    trained.save(path / "model", store, model.config, model.params, model.network_state)
+    return path
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    pushed = []
+    client = types.SimpleNamespace(
+        get_token=lambda: "somebody",
+        create_repo=lambda repository, **how: f"the hub/{repository}",
+        upload_folder=lambda **how: pushed.append(how),
+        snapshot_download=lambda repository, **how: str(pushed[-1]["folder_path"]),
+    )
+    client.pushed = pushed
+    monkeypatch.setitem(sys.modules, "huggingface_hub", client)
+    return client
+
+
+def test_export_push_check_and_load(run, hub, tmp_path, capsys):
+    out = tmp_path / "models" / "cells"
+    command = ["export", "--model", str(run), "--out", str(out)]
+    assert cli.main([*command, "--license", "cc-by-4.0", "--push", "me/cells"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("embed.jax_export", "evaluate.py", "CellModel"):
+        assert word in printed
+    assert printed.splitlines()[-4:] == [
+        f"metrics  of {run}",
+        "licence  cc-by-4.0",
+        "hub      the hub/me/cells",
+        f"model    {out}",
+    ]
+    (upload,) = hub.pushed
+    assert (upload["repo_id"], upload["folder_path"]) == ("me/cells", out)
+    card = (out / "README.md").read_text()
+    assert "# me/cells" in card
+    assert "*logistic_regression* (baseline)" in card
+    assert CellModel.load("hf://me/cells").classes == CellModel.load(run).classes
+    for given in (str(out), "hf://me/cells"):
+        assert cli.main(["export", "--check", given]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == [
+            "checked",
+            "CellModel",
+            "annotate.jax_export",
+            "embed.jax_export",
+            "evaluate.py",
+        ]
+        assert all(float(line.split()[1]) < 1e-5 for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--out", "{out}"], "--model: is missing"),
+        (["--model", "{run}"], "--out: is missing"),
+        (["--check", "{run}", "--out", "{out}"], "--check: writes nothing"),
+        (["--model", "{out}/gone", "--out", "{out}"], "is no model"),
+        (["--check", "{out}"], "is no model"),
+        (["--model", "{run}", "--out", "{out}", "--push", "cells"], "as owner/name"),
+        (
+            ["--model", "{run}", "--out", "{out}", "--license", "free: yes"],
+            "is no licence",
+        ),
+    ],
+)
+def test_what_cannot_be_done_leaves_nothing(
+    run, hub, tmp_path, refused, flags, message
+):
+    out = tmp_path / "out"
+    given = [flag.format(run=run, out=out) for flag in flags]
+    assert message in refused(out, ["export", *given])
+
+
+def test_nobody_is_logged_in(run, hub, tmp_path, refused):
+    hub.get_token = lambda: None
+    out = tmp_path / "out"
+    command = ["export", "--model", str(run), "--out", str(out), "--push", "me/cells"]
+    assert "asks you to be logged in" in refused(out, command)
