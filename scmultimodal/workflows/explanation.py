@@ -95,9 +95,10 @@ def importance(
         progress: shows a bar.
 
     Raises:
-        InputError: the model was only pre-trained.
+        InputError: the model was only pre-trained, or its tokens know the depth.
     """
     require_classes(model)
+    _require_shares(model)
     classes = list(model.config.classes)
     shown = [m for m in regime.modalities if m in source.modalities]
     function = _gradient_times_input(model, shown, types)
@@ -185,6 +186,10 @@ def require_classes(model: export.StoredModel) -> None:
             "it was only pre-trained and knows no cell types",
             "fine-tune it with `scmultimodal finetune`",
         )
+
+
+def _require_shares(model: export.StoredModel) -> None:
+    """Raises InputError where what a gene adds is not all in its own token."""
     if model.config.encoder.depth:
         raise InputError(
             "model",

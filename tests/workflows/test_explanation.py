@@ -137,6 +137,14 @@ def test_nothing_that_speaks_against_a_type_is_among_its_top_genes():
     assert top.values.tolist() == [["T", "rna", 1, "ENSG00001", "Gene1", 2.0]]
 
 
+def test_types_are_told_where_no_share_of_a_gene_is(store, data):
+    """Of tokens that know the depth of their cell, no gene has a share by itself."""
+    model = CellModel(builders.cell_type_model(store, depth=True))
+    assert len(model.annotate(data.copy())) == data.n_obs
+    with pytest.raises(InputError, match="know the depth of their cell"):
+        model.gene_importance(data)
+
+
 def test_what_cannot_be_explained(store, data):
     plain = CellModel(builders.random_cell_model(store))
     with pytest.raises(InputError, match="only pre-trained"):
