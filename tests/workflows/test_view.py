@@ -5,30 +5,23 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from scmultimodal.data.element_store import Territory, write_element_store
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import projection
-from scmultimodal.genome.elements import ELEMENTS, Painter
-from scmultimodal.genome.fasta import Genome
-from scmultimodal.genome.letters import as_letters
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.weights import export, genome_model
+from scmultimodal.weights import export
 from scmultimodal.workflows import (
     inspection,
     judge,
-    segment_genome,
     view,
     view_cells,
     view_loci,
 )
 from tests import builders, view_pages
 from tests.workflows import run_folders
-from tests.workflows.test_segment_genome import CHR1, CHR2, GTF, read
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +51,6 @@ def run(store, model, tmp_path_factory):
     before = builders.random_cell_model(store, decodes=False)
     export.save(before, folder / "pretrain" / "model")
     return folder
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return builders.segmenter_model()
 
 
 @pytest.fixture
@@ -179,40 +167,6 @@ def test_several_runs_share_a_page(tmp_path):
     ]
 
 
-def test_a_segmentation_run_has_its_test_bases(segmenter, tmp_path):
-    folder = run_folders.segmented(tmp_path / "run")
-    (tmp_path / "genome.fa").write_bytes(builders.fasta({"chr1": CHR1}))
-    exon = pd.DataFrame([("chr1", 104, 108, "exon")])
-    exon.columns = ["chrom", "start", "end", "element"]
-    known = 1 << ELEMENTS.index("exon")
-    places = (("train", 0, 100), ("test", 100, 340))
-    territories = [
-        Territory(chrom="chr1", start=a, end=b, group=0, split=s, known=known)
-        for s, a, b in places
-    ]
-    with Genome.open(tmp_path / "genome.fa") as genome:
-        write_element_store(
-            folder / "labels" / "elements",
-            territories,
-            genome,
-            Painter(exon),
-            config={},
-            provenance={},
-        )
-    genome_model.save(segmenter, folder / "model")
-    written = view_pages.Written(view.run([folder]))
-    (locus,) = written.facts["loci"]
-    assert (locus["start"], locus["end"]) == (100, 340)
-    letters = as_letters(CHR1[100:340])
-    said = view_loci.segmentation_inference.segment(segmenter, letters)
-    track = locus["tracks"][0]
-    expected = np.nan_to_num(250 * said[:, 0], nan=255)
-    assert written.array(track["values"]) == pytest.approx(expected, abs=0.51)
-    truth = written.array(track["truth"])
-    assert np.flatnonzero(truth).tolist() == [4, 5, 6, 7]
-    assert set(written.array(locus["tracks"][1]["truth"])) == {view_loci.UNKNOWN}
-
-
 def test_a_ranking_run_shows_values_and_scores(tmp_path, monkeypatch):
     folder = run_folders.ranking(tmp_path / "run")
     store = builders.region_store(
@@ -234,43 +188,6 @@ def test_a_ranking_run_shows_values_and_scores(tmp_path, monkeypatch):
     values = written.array(measured["values"])
     for region, (start, end) in enumerate(store.intervals[1] - locus["start"]):
         assert set(values[start:end]) == {round(250 * store.values[1, region] / 5)}
-
-
-@pytest.mark.parametrize("format", ["bedgraph", "bigwig"])
-def test_what_segment_wrote_is_shown_with_its_genes(segmenter, tmp_path, format):
-    if format == "bigwig":
-        pytest.importorskip("pyBigWig")
-    fasta, gtf, bed = (tmp_path / name for name in ("a.fa", "a.gtf", "a.bed"))
-    fasta.write_bytes(builders.fasta({"chr2": CHR2, "chr1": CHR1}))
-    gtf.write_text(GTF)
-    bed.write_text("chr2\t8\t48\nchr1\t100\t350\n")
-    out, plain = tmp_path / "tracks", tmp_path / "plain"
-    segment_genome.run(segmenter, fasta, out, regions=bed, gtf=gtf, format=format)
-    path = view.run([out])
-    assert path == out / "report" / "view.html"
-    written = view_pages.Written(path)
-    first, second = written.facts["loci"]
-    assert (first["chrom"], second["start"], second["end"]) == ("chr2", 100, 350)
-    segment_genome.run(segmenter, fasta, plain, regions=bed, figures=0)
-    values = read(plain / "exon.bedgraph.gz")
-    expected = [round(250 * values.get(("chr1", b), 1.02)) for b in range(100, 350)]
-    found = written.array(second["tracks"][0]["values"])
-    assert found.tolist() == pytest.approx(expected, abs=1)
-    unknown = [CHR1[base] == "N" for base in range(100, 350)]
-    assert (found == 255).tolist() == unknown
-    genes = {gene["symbol"]: gene for gene in second["genes"]}
-    assert genes["One"]["strand"] == "+"
-    assert genes["One"]["boxes"]["exon"] == []  # It ends before the region begins.
-    assert genes["G2"]["end"] == 260
-
-
-def test_segments_without_pictures_say_why(segmenter, tmp_path):
-    fasta = tmp_path / "a.fa"
-    fasta.write_bytes(builders.fasta({"chr2": CHR2}))
-    out = tmp_path / "tracks"
-    segment_genome.run(segmenter, fasta, out, figures=0)
-    text = view.run([out]).read_text()
-    assert "segments.json: names no region that was drawn" in text
 
 
 def test_a_long_stretch_is_cut():
