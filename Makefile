@@ -54,10 +54,10 @@ demo: $(SETUP)  ## the cell model on a small data set, start to report, in runs/
 test: export XLA_FLAGS = --xla_backend_optimization_level=0 \
 	--xla_cpu_use_fusion_emitters=false
 test: $(SETUP)  ## the tests that a change must pass
-	$(PYTEST) -m "not long and not parity" $(ARGS)
+	$(PYTEST) -m "not long and not parity and not docs" $(ARGS)
 
 test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m "not docs" $(ARGS)
 
 evaluate: $(SETUP)  ## judge the cell model: fill experiments/results and the README's tables
 	$(BIN)/python -m experiments.evaluation --processes 2 \

@@ -1,5 +1,7 @@
 """Embeddings on a plane."""
 
+import importlib.util
+
 import numpy as np
 from jaxtyping import Float
 
@@ -48,3 +50,39 @@ def umap(
         n_jobs=1,
     )
     return np.asarray(layout.fit_transform(vectors), np.float32)
+
+
+def lay_out(
+    embeddings: Float[np.ndarray, "cells dim"],
+) -> tuple[Float[np.ndarray, "cells 2"], str]:
+    """Places by UMAP, and the word for it; by PCA where it is missing or cells are few.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    if len(embeddings) < 3:
+        return pca(embeddings), "PCA"
+    if importlib.util.find_spec("umap") is None:
+        return pca(embeddings), "PCA (UMAP needs the extra `eval`)"
+    return umap(embeddings), "UMAP"
+
+
+def pca(embeddings: Float[np.ndarray, "cells dim"]) -> Float[np.ndarray, "cells 2"]:
+    """The first two principal components, each pointing to its largest loading.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    if not np.all(np.isfinite(embeddings)):
+        raise InputError("embeddings", "a value is not finite", "Check the model")
+    places = np.zeros((len(embeddings), 2), np.float32)
+    if not len(embeddings):
+        return places
+    centred = embeddings.astype(np.float64)
+    centred -= centred.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :2]
+    largest = np.abs(axes).argmax(0)
+    axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
+    places[:, : axes.shape[1]] = centred @ axes
+    return places

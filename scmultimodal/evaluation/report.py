@@ -105,10 +105,10 @@ def write_report(
     body = [f"<h1>{_escape(title)}</h1>"]
     if banner:
         body.append(f'<p class="banner" role="alert">{_escape(banner)}</p>')
-    body.append(_summary(summary))
+    body.append(summary_html(summary))
     pictures: dict[str, bytes] = {}
     for section in sections:
-        body.append(_section(section, pictures))
+        body.append(section_html(section, pictures))
     for name, content in pictures.items():
         atomic.write_bytes(folder / name, content)
     style = resources.files(__package__).joinpath("report.css").read_text("utf-8")
@@ -144,16 +144,18 @@ def _order_of_modalities(results: Sequence[Result]):
     return lambda result: order.index(str(result.modality))
 
 
-def _section(section: Section, pictures: dict[str, bytes]) -> str:
+def section_html(section: Section, pictures: dict[str, bytes]) -> str:
+    """A section as it stands in a page; its pictures are added to `pictures`."""
     parts = [f"<section>\n<h2>{_escape(section.title)}</h2>"]
     paragraphs = (part.strip() for part in section.text.split("\n\n"))
     parts += [f"<p>{_escape(part)}</p>" for part in paragraphs if part]
-    parts += [_table(table) for table in section.tables]
+    parts += [table_html(table) for table in section.tables]
     parts += [_picture(picture, pictures) for picture in section.figures]
     return "\n".join([*parts, "</section>"])
 
 
-def _summary(summary: Mapping[str, Any]) -> str:
+def summary_html(summary: Mapping[str, Any]) -> str:
+    """Names and values as they stand in a page, every text escaped."""
     rows = (
         f"<dt>{_escape(name)}</dt><dd>{_listing(value)}</dd>"
         for name, value in summary.items()
@@ -171,7 +173,8 @@ def _listing(value: Any) -> str:
     return _escape(_show(value))
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """A table as it stands in a page, every text escaped."""
     frame = table.frame
     shift = int(frame.index.name is not None)
     if shift:

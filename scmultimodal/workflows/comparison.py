@@ -143,41 +143,75 @@ def _what_was_run(found: Sequence[Run]) -> report.Section:
     return report.Section(title="Runs", text=text, tables=[report.Table(frame=frame)])
 
 
+def scores_html(found: Sequence[Run]) -> str:
+    """The tables of a page without its pictures."""
+    kinds = {run.kind for run in found}
+    sections = [
+        _tables(kind, [run for run in found if run.kind == kind])
+        for kind in KINDS
+        if kind in kinds
+    ]
+    return "\n".join(report.section_html(section, {}) for section in sections)
+
+
+def facts_html(found: Sequence[Run]) -> str:
+    """What was run, by which command, where and for how long."""
+    if len(found) == 1:
+        return report.summary_html(_summary(found[0]))
+    return report.section_html(_what_was_run(found), {})
+
+
+def _tables(kind: str, found: Sequence[Run]) -> report.Section:
+    """Settings that differ and scores of the runs of one kind."""
+    facts, parts = KINDS[kind], _parts(found)
+    warnings = comparison.warnings(parts)
+    unjudged = [run.name for run in found if facts.metrics and not run.scores]
+    if unjudged:
+        warnings.append(f"Nothing was judged yet: {', '.join(unjudged)}.")
+    by_class = [
+        comparison.class_table(part, facts.by_class)
+        for part in parts
+        if _has_classes(part, facts.by_class)
+    ]
+    return report.Section(
+        title=facts.title,
+        text="\n\n".join([facts.text, *warnings]),
+        tables=[
+            *_settings(found),
+            *(comparison.scores_table(part) for part in parts),
+            *by_class,
+            *_own_tables(found),
+        ],
+    )
+
+
+def _has_classes(part: Part, metric: str) -> bool:
+    return bool(metric) and bool(comparison.class_scores(part, metric))
+
+
 def _sections(
     kind: str, found: Sequence[Run], folder: Path, note: str
 ) -> list[report.Section]:
     """Scores and curves of the runs of one kind."""
     from scmultimodal.evaluation.figures import comparison as figures
 
-    facts, parts = KINDS[kind], _parts(found)
-    tables, pictures = _settings(found), []
-    warnings = comparison.warnings(parts)
-    unjudged = [run.name for run in found if facts.metrics and not run.scores]
-    if unjudged:
-        warnings.append(f"Nothing was judged yet: {', '.join(unjudged)}.")
+    facts, parts, pictures = KINDS[kind], _parts(found), []
     if parts:
-        tables += [comparison.scores_table(part) for part in parts]
         drawn = figures.score_bars(
             parts, folder / f"{kind}_scores.png", metrics=facts.metrics, note=note
         )
         caption = "The same as figures; baselines are grey."
         pictures.append(report.Picture(path=drawn, caption=caption))
     for number, part in enumerate(parts):
-        if facts.by_class and comparison.class_scores(part, facts.by_class):
-            tables.append(comparison.class_table(part, facts.by_class))
+        if _has_classes(part, facts.by_class):
             path = folder / f"{kind}_classes_{number}.png"
             drawn = figures.class_dots(part, facts.by_class, path, note=note)
             title = f"{comparison.title_of(facts.by_class)} of each class, {part.name}."
             pictures.append(report.Picture(path=drawn, caption=title))
-    return [
-        report.Section(
-            title=facts.title,
-            text="\n\n".join([facts.text, *warnings]),
-            tables=[*tables, *_own_tables(found)],
-            figures=[*pictures, *_own_pictures(kind, found)],
-        ),
-        *_curves(kind, found, folder, note),
-    ]
+    section = dataclasses.replace(
+        _tables(kind, found), figures=[*pictures, *_own_pictures(kind, found)]
+    )
+    return [section, *_curves(kind, found, folder, note)]
 
 
 def _own_tables(found: Sequence[Run]) -> list[report.Table]:

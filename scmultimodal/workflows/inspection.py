@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import tqdm
 from jaxtyping import Bool, Int64
+from scipy import sparse
 
 from scmultimodal.data import manifest, writing
 from scmultimodal.data.shards import array_path, read_array
 from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import MODALITIES, Modality
+from scmultimodal.singlecell import recipe
 
 ROWS_AT_ONCE = 2_048
 PERCENTILES = (5, 50, 95)
@@ -52,6 +54,15 @@ def training_cells(store: Store) -> Bool[np.ndarray, " cells"]:
     if "split" not in store.obs:
         return np.ones(store.num_cells, bool)
     return (store.obs["split"] == "train").to_numpy(bool)
+
+
+def log_values(
+    store: Store, modality: Modality, counts: sparse.csr_matrix
+) -> sparse.csr_matrix:
+    """log1p of stored counts [cells, genes], scaled as the recipe says."""
+    unit = store.vocabulary.atac_unit if modality == Modality.ATAC else 1.0
+    total = store.vocabulary.recipe["totals"].get(modality)
+    return recipe.log_normalize(counts, total, unit)
 
 
 def _modality(store: Store, modality: Modality) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from jaxtyping import Float64, Int64
 
 from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import Modality
-from scmultimodal.singlecell import recipe
 from scmultimodal.singlecell.binning import Strategy
 from scmultimodal.workflows import inspection, prepare_shards
 
@@ -110,7 +109,7 @@ def compare_binnings(
         starts, f"ways to bin {modality}", delay=1, leave=False, disable=None
     ):
         some = store.rows(modality, cells[start : start + ROWS_AT_ONCE], "counts")
-        values = _log_values(store, modality, some)
+        values = inspection.log_values(store, modality, some).data
         place = np.searchsorted(EDGES, values, side="right") - 1
         place = np.minimum(place, shape[0] - 1) * shape[1]
         for strategy, found in counts.items():
@@ -127,9 +126,3 @@ def _sample(
     cells = np.flatnonzero(training)
     size = min(most_cells, len(cells))
     return np.sort(np.random.default_rng(seed).choice(cells, size, replace=False))
-
-
-def _log_values(store: Store, modality: Modality, some: Any) -> np.ndarray:
-    unit = store.vocabulary.atac_unit if modality == Modality.ATAC else 1.0
-    total = store.vocabulary.recipe["totals"].get(modality)
-    return recipe.log_normalize(some, total, unit).data

@@ -46,7 +46,7 @@ def types(
     chosen: Integer[np.ndarray, " cells"],
     predictions: Mapping[str, Integer[np.ndarray, " cells"]],
 ) -> dict[str, Any]:
-    """What `cells` tells of the cells, and how each model did by type.
+    """What `cells` tells of the cells, how each model did by type, and its confusions.
 
     Args:
         store: prepared dataset with labels.
@@ -60,7 +60,15 @@ def types(
         for model, predicted in predictions.items()
     }
     by_class = {m: t[list(BY_TYPE)].to_dict("index") for m, t in tables.items()}
-    return cells(store, chosen) | {"by_class": by_class}
+    names = store.label_names
+    confusion = {
+        model: classification.confusion_matrix(
+            store.labels[chosen], predicted, len(names)
+        ).tolist()
+        for model, predicted in predictions.items()
+    }
+    found = {"by_class": by_class, "classes": list(names), "confusion": confusion}
+    return cells(store, chosen) | found
 
 
 def spans(store: RegionStore, rows: Integer[np.ndarray, " spans"]) -> dict[str, Any]:

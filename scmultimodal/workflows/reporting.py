@@ -9,7 +9,6 @@ import pandas as pd
 
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import classification, figures, projection, report
-from scmultimodal.evaluation.figures.confusion import confusion_order
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
@@ -122,7 +121,7 @@ def _confusions(
     }
     ours = matrices[OURS]
     shares = ours / np.maximum(ours.sum(1, keepdims=True), 1)
-    order = confusion_order(shares).tolist()
+    order = classification.confusion_order(shares).tolist()
     pictures = []
     for model, matrix in matrices.items():
         path = folder / f"confusion_{regime}_{model}.png"

@@ -20,6 +20,19 @@ NOT_SETTINGS = {"scmultimodal", "revision", "out", "debug", *provenance.RUN}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Confusions:
+    """Test cells by true type (rows) and what they are called (columns).
+
+    Attributes:
+        classes: the types.
+        counts: model -> cells.
+    """
+
+    classes: Sequence[str]
+    counts: Mapping[str, Sequence[Sequence[int]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """A run folder.
 
@@ -36,6 +49,7 @@ class Run:
         answers: what a model that was asked has said, as JSON has it.
         tables: the same.
         pictures: of it.
+        confusions: part of the data -> what its models confused, where it was kept.
     """
 
     path: Path
@@ -49,6 +63,7 @@ class Run:
     answers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
+    confusions: Mapping[str, Confusions] = dataclasses.field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -111,6 +126,11 @@ def read(path: Path, name: str) -> Run:
         examples = {part: own["sha256"] for part, own in told.items()}
         simulated = any(own.get("simulated") for own in told.values())
         by_class = {part: run_scores.classes(own) for part, own in told.items()}
+        confusions = {
+            part: Confusions(classes=own["classes"], counts=own["confusion"])
+            for part, own in told.items()
+            if "confusion" in own
+        }
     found = _json(path / facts.file, missing=None)
     with _of_form(path / facts.file):
         scores = {} if found is None else facts.scores(name, found)
@@ -132,6 +152,7 @@ def read(path: Path, name: str) -> Run:
         scores=scores,
         examples=examples,
         trainings=trainings,
+        confusions=confusions,
         simulated=simulated or any(map(_says_simulated, (found, config))),
         answers={k: v for k, v in config.items() if k in facts.answers},
         tables=tables,

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import tqdm
 from jaxtyping import Float, Float32, UInt8
 
 from scmultimodal.data import atomic
-from scmultimodal.genome import intervals, region_splits
+from scmultimodal.genome import gene_models, intervals, region_splits
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.interval_tables import read_places
 from scmultimodal.genome.letters import as_letters
@@ -20,7 +21,12 @@ from scmultimodal.genome.region_splits import ChromosomeSplit
 from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.genome_model import StoredGenomeModel
-from scmultimodal.workflows import genome_inference, segmentation_inference, tracks
+from scmultimodal.workflows import (
+    genome_inference,
+    provenance,
+    segmentation_inference,
+    tracks,
+)
 from scmultimodal.workflows.segmentation_inference import StitchingConfig
 from scmultimodal.workflows.tracks import TrackFormat
 
@@ -110,7 +116,7 @@ def run(
     with Genome.open(fasta) as genome, atomic.folder(out) as folder:
         places = _places(genome, regions, fasta)
         found = _Summary(len(names))
-        pictures = []
+        pictures, drawn = [], []
         with (
             tracks.opened(folder, names, genome.chromosomes, format) as files,
             _bar(places) as bar,
@@ -125,7 +131,9 @@ def run(
                     picture.add(chosen)
                     bar.update(len(part))
                 if number < figures:
-                    pictures.append(_draw(folder, place, picture.means(), names, genes))
+                    here = None if genes is None else gene_models.within(genes, place)
+                    pictures.append(_draw(folder, place, picture.means(), names, here))
+                    drawn.append(_drawn(place, here))
         result = Segmented(
             elements=dict(zip(names, found.shares(), strict=True)),
             regions=len(places),
@@ -134,9 +142,32 @@ def run(
             seconds=round(time.monotonic() - start, 3),
             pictures=[path.name for path in pictures],
         )
-        content = {"kind": "scmultimodal.segments", **dataclasses.asdict(result)}
+        content = {
+            "kind": "scmultimodal.segments",
+            **dataclasses.asdict(result),
+            "drawn": drawn,
+            "format": format,
+            **provenance.of_code(),
+            "command": provenance.of_run()["command"],
+        }
         (folder / REPORT).write_text(json.dumps(content, indent=1) + "\n")
     return result
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What `run` told of itself.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / REPORT
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if not {"elements", "regions", "bases", "unknown"} <= content.keys():
+            raise ValueError("a field is missing")
+    except (AttributeError, ValueError) as error:
+        raise InputError(path, f"is damaged ({error})", "Run segment again") from error
+    return content
 
 
 def check_figures() -> None:
@@ -280,14 +311,17 @@ def _draw(
     from scmultimodal.evaluation.figures import locus
 
     chrom, low, high = place
-    here = None
-    if genes is not None:
-        renamed = intervals.rename_chromosomes(genes["chrom"], "chr")
-        (ours,) = intervals.rename_chromosomes(pd.Series([chrom]), "chr")
-        inside = (renamed == ours) & (genes["start"] < high) & (genes["end"] > low)
-        here = genes[inside]
     path = folder / f"{chrom}_{low}_{high}.png"
-    return locus.locus(place, means, names, path, genes=here)
+    return locus.locus(place, means, names, path, genes=genes)
+
+
+def _drawn(place: tuple[str, int, int], genes: pd.DataFrame | None) -> dict[str, Any]:
+    """A place that is shown, and the genes there: for the page of `report --open`."""
+    models = [] if genes is None else gene_models.build(genes)
+    return {
+        **dict(zip(("chrom", "start", "end"), place, strict=True)),
+        "genes": [dataclasses.asdict(model) for model in models],
+    }
 
 
 def _bar(places: Sequence[tuple[str, int, int]]) -> tqdm.tqdm:

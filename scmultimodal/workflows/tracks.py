@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float32
 
 from scmultimodal.genome import text_files
@@ -15,6 +16,9 @@ from scmultimodal.schemas.errors import InputError
 TrackFormat = Literal["bedgraph", "bigwig"]
 DECIMALS = 3
 """Of a value; neighbours that are equal then share a line."""
+REMEDY = "Run segment again"
+_COLUMNS = ("chrom", "start", "end", "value")
+_ROWS_AT_ONCE = 1 << 20
 
 
 class Tracks(Protocol):
@@ -93,6 +97,68 @@ def opened(
             stack.callback(file.close)
             file.addHeader(list(chromosomes.items()))
         yield _BigWig(files)
+
+
+def read(
+    folder: Path,
+    name: str,
+    format: TrackFormat,
+    places: Sequence[tuple[str, int, int]],
+) -> list[Float32[np.ndarray, " bases"]]:
+    """Values of a track at every base of some places; NaN where it has none.
+
+    Args:
+        folder: where the track is.
+        name: of the track.
+        format: of its file.
+        places: in the order of the file; what lies behind the last is not read.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if format == "bigwig":
+        path = folder / f"{name}.bw"
+        if not path.is_file():
+            raise InputError(path, "there is no such file", REMEDY)
+        with _big_wig().open(str(path)) as file:
+            return [np.array(file.values(*place), np.float32) for place in places]
+    found = [np.full(end - start, np.nan, np.float32) for _, start, end in places]
+    path = folder / f"{name}.bedgraph.gz"
+    with text_files.reading(path, remedy=REMEDY), text_files.open_text(path) as lines:
+        for table in pd.read_csv(
+            lines, sep="\t", header=None, names=_COLUMNS, chunksize=_ROWS_AT_ONCE
+        ):
+            for place, values in zip(places, found, strict=True):
+                _take(table, place, values)
+            if _is_behind(table, places[-1], found[-1]):
+                break
+    return found
+
+
+def _take(table: pd.DataFrame, place: tuple[str, int, int], values: np.ndarray) -> None:
+    """Puts the lines of a bedGraph that touch a place where they belong."""
+    chrom, start, end = place
+    here = table[
+        (table["chrom"].astype(str) == chrom)
+        & (table["start"] < end)
+        & (table["end"] > start)
+    ]
+    low = np.maximum(here["start"].to_numpy() - start, 0)
+    high = np.minimum(here["end"].to_numpy(), end) - start
+    size = high - low
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    values[np.repeat(low, size) + within] = np.repeat(here["value"].to_numpy(), size)
+
+
+def _is_behind(
+    table: pd.DataFrame, place: tuple[str, int, int], values: np.ndarray
+) -> bool:
+    """Whether lines have passed a place that some were of."""
+    chrom, _, end = place
+    last = table.iloc[-1]
+    if str(last["chrom"]) == chrom:
+        return int(last["start"]) >= end
+    return bool(np.isfinite(values).any())
 
 
 def _big_wig():

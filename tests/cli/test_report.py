@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scmultimodal import cli
+from scmultimodal.schemas.status import Status
 from tests.workflows import run_folders
 
 
@@ -47,3 +48,20 @@ def test_bad_runs_leave_nothing(folder, tmp_path, refused, names, message):
     out = tmp_path / "deep" / "page"
     assert message in refused(out, ["report", *places, "--out", str(out)])
     assert not out.parent.exists()
+
+
+def test_open_makes_a_page_in_the_run(folder, capsys, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    run = folder / "a"
+    assert cli.main(["report", str(run), "--open"]) == 0
+    page = run / "report" / "view.html"
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == f"page    {page}   (open it in a browser)"
+    assert told[0].startswith(f"not shown: {run / 'data'}: the prepared cells")
+    assert "Pre-training of cells" in page.read_text()
+
+
+def test_without_open_a_folder_is_needed(folder, capsys):
+    assert cli.main(["report", str(folder / "a")]) == Status.GIVE_UP
+    assert "--out: is missing. Give a folder, or --open" in capsys.readouterr().err

@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from scmultimodal.evaluation import ranking_summary, segmentation, summary
-from scmultimodal.evaluation.classification import class_table, score
+from scmultimodal.evaluation.classification import (
+    class_table,
+    confusion_matrix,
+    score,
+)
 from scmultimodal.genome.elements import ELEMENTS
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Modality
@@ -77,7 +81,12 @@ def cell_types(
         model: class_table(LABELS, found, types)[list(judged.BY_TYPE)].to_dict("index")
         for model, found in predictions.items()
     }
+    confusion = {
+        model: confusion_matrix(LABELS, found, 3).tolist()
+        for model, found in predictions.items()
+    }
     facts = {"examples": 60, "sha256": cells, "by_class": by_class}
+    facts |= {"classes": list(types), "confusion": confusion}
     judged.write(folder, {"rna": facts, "atac": facts})
     curve(folder / "pretrain", loss=[3.0, 2.5])
     curve(folder / "finetune" / "rna", accuracy=[0.2, 0.5, 0.4], loss=[1.0, 0.8, 0.9])

@@ -4,15 +4,26 @@ import gzip
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from scmultimodal.data.element_store import Territory, write_element_store
 from scmultimodal.evaluation.figures import locus
+from scmultimodal.genome.elements import ELEMENTS, Painter
+from scmultimodal.genome.fasta import Genome
 from scmultimodal.genome.letters import as_letters
 from scmultimodal.genome.transcripts import read_transcripts
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.workflows import segment_genome, segmentation_inference
+from scmultimodal.weights import genome_model
+from scmultimodal.workflows import (
+    segment_genome,
+    segmentation_inference,
+    view,
+    view_loci,
+)
 from scmultimodal.workflows.segmentation_inference import StitchingConfig
-from tests import builders
+from tests import builders, view_pages
+from tests.workflows import run_folders
 
 CHR1 = builders.dna(300, seed=1) + "N" * 30 + builders.dna(200, seed=2)
 CHR2 = builders.dna(90, seed=3)
@@ -211,3 +222,77 @@ def test_bad_regions_leave_nothing(model, fasta, tmp_path, bed, message):
 def test_an_element_that_the_model_does_not_tell(model, fasta, tmp_path):
     with pytest.raises(InputError, match="'hat' is none that the model has learned"):
         segment_genome.run(model, fasta, tmp_path / "x", elements=("hat",))
+
+
+# On the page of `report --open`.
+
+
+def test_a_segmentation_run_has_its_test_bases(model, tmp_path):
+    folder = run_folders.segmented(tmp_path / "run")
+    (tmp_path / "genome.fa").write_bytes(builders.fasta({"chr1": CHR1}))
+    exon = pd.DataFrame([("chr1", 104, 108, "exon")])
+    exon.columns = ["chrom", "start", "end", "element"]
+    known = 1 << ELEMENTS.index("exon")
+    places = (("train", 0, 100), ("test", 100, 340))
+    territories = [
+        Territory(chrom="chr1", start=a, end=b, group=0, split=s, known=known)
+        for s, a, b in places
+    ]
+    with Genome.open(tmp_path / "genome.fa") as genome:
+        write_element_store(
+            folder / "labels" / "elements",
+            territories,
+            genome,
+            Painter(exon),
+            config={},
+            provenance={},
+        )
+    genome_model.save(model, folder / "model")
+    written = view_pages.Written(view.run([folder]))
+    (locus,) = written.facts["loci"]
+    assert (locus["start"], locus["end"]) == (100, 340)
+    letters = as_letters(CHR1[100:340])
+    said = segmentation_inference.segment(model, letters)
+    track = locus["tracks"][0]
+    expected = np.nan_to_num(250 * said[:, 0], nan=255)
+    assert written.array(track["values"]) == pytest.approx(expected, abs=0.51)
+    truth = written.array(track["truth"])
+    assert np.flatnonzero(truth).tolist() == [4, 5, 6, 7]
+    assert set(written.array(locus["tracks"][1]["truth"])) == {view_loci.UNKNOWN}
+
+
+@pytest.mark.parametrize("format", ["bedgraph", "bigwig"])
+def test_what_segment_wrote_is_shown_with_its_genes(model, tmp_path, format):
+    if format == "bigwig":
+        pytest.importorskip("pyBigWig")
+    fasta, gtf, bed = (tmp_path / name for name in ("a.fa", "a.gtf", "a.bed"))
+    fasta.write_bytes(builders.fasta({"chr2": CHR2, "chr1": CHR1}))
+    gtf.write_text(GTF)
+    bed.write_text("chr2\t8\t48\nchr1\t100\t350\n")
+    out, plain = tmp_path / "tracks", tmp_path / "plain"
+    segment_genome.run(model, fasta, out, regions=bed, gtf=gtf, format=format)
+    path = view.run([out])
+    assert path == out / "report" / "view.html"
+    written = view_pages.Written(path)
+    first, second = written.facts["loci"]
+    assert (first["chrom"], second["start"], second["end"]) == ("chr2", 100, 350)
+    segment_genome.run(model, fasta, plain, regions=bed, figures=0)
+    values = read(plain / "exon.bedgraph.gz")
+    expected = [round(250 * values.get(("chr1", b), 1.02)) for b in range(100, 350)]
+    found = written.array(second["tracks"][0]["values"])
+    assert found.tolist() == pytest.approx(expected, abs=1)
+    unknown = [CHR1[base] == "N" for base in range(100, 350)]
+    assert (found == 255).tolist() == unknown
+    genes = {gene["symbol"]: gene for gene in second["genes"]}
+    assert genes["One"]["strand"] == "+"
+    assert genes["One"]["boxes"]["exon"] == []  # It ends before the region begins.
+    assert genes["G2"]["end"] == 260
+
+
+def test_segments_without_pictures_say_why(model, tmp_path):
+    fasta = tmp_path / "a.fa"
+    fasta.write_bytes(builders.fasta({"chr2": CHR2}))
+    out = tmp_path / "tracks"
+    segment_genome.run(model, fasta, out, figures=0)
+    text = view.run([out]).read_text()
+    assert "segments.json: names no region that was drawn" in text

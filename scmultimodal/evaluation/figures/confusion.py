@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
-from scipy.cluster import hierarchy
+from jaxtyping import Integer
 
+from scmultimodal.evaluation.classification import confusion_order
 from scmultimodal.evaluation.figures import style
 from scmultimodal.schemas.errors import InputError
 
@@ -80,21 +80,3 @@ def confusion(
     bar.ax.tick_params(labelsize=style.SMALL)
     bar.outline.set_visible(False)
     return style.save(figure, path, note)
-
-
-def confusion_order(
-    shares: Float[np.ndarray, "classes classes"],
-) -> Int[np.ndarray, " classes"]:
-    """Orders classes so that those confused with each other are neighbours.
-
-    Average linkage on 1 − the mean of the two shares of confusion, with optimal leaf
-    order.
-    """
-    if len(shares) < 3:
-        return np.arange(len(shares))
-    together = (shares + shares.T) / 2
-    upper = np.triu_indices(len(shares), 1)
-    tree = hierarchy.linkage(
-        1 - together[upper], method="average", optimal_ordering=True
-    )
-    return hierarchy.leaves_list(tree).astype(np.int64)

@@ -1,6 +1,5 @@
 """A stretch of a genome: what a model sees along it, and the genes that are there."""
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,30 +10,14 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from scmultimodal.evaluation.figures import style
-from scmultimodal.genome import elements
+from scmultimodal.genome import gene_models
+from scmultimodal.genome.gene_models import GeneModel
 
 _ROW, _MOST_ROWS = 0.24, 8
 _LETTERS = 130
 """Of a gene's name, as many as fit side by side into a picture."""
 _HEIGHTS = {"exon": 0.22, "CDS": 0.44}
 """Of the boxes that are drawn, in rows."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneModel:
-    """A gene as it is drawn: its transcripts as one.
-
-    Attributes:
-        label: name, and the direction of the strand.
-        start: first bp of what is known of it here.
-        end: bp behind the last.
-        boxes: disjoint places of its exons and of its coding sequence.
-    """
-
-    label: str
-    start: int
-    end: int
-    boxes: dict[str, list[tuple[int, int]]]
 
 
 def locus(
@@ -100,14 +83,13 @@ def gene_rows(
         start: first bp that is drawn.
         letter: bp as wide as a letter of a name.
     """
-    models = [_model(parts) for _, parts in features.groupby("gene")]
 
     def last(model: GeneModel) -> float:
         name = _seen_from(model, start) + letter * len(model.label)
         return max(float(model.end), name)
 
     rows: list[list[GeneModel]] = []
-    for model in sorted(models, key=lambda model: model.start):
+    for model in gene_models.build(features):
         place = _seen_from(model, start)
         free = next((row for row in rows if last(row[-1]) < place), None)
         if free is None:
@@ -119,26 +101,6 @@ def gene_rows(
 def _seen_from(model: GeneModel, start: int) -> int:
     """Where a gene, and its name, begin in a picture."""
     return max(model.start, start)
-
-
-def _model(parts: pd.DataFrame) -> GeneModel:
-    arrow = "→" if parts["strand"].iloc[0] == "+" else "←"
-    return GeneModel(
-        label=f"{parts['symbol'].iloc[0]} {arrow}",
-        start=int(parts["start"].min()),
-        end=int(parts["end"].max()),
-        boxes={
-            feature: _disjoint(parts[parts["feature"] == feature])
-            for feature in _HEIGHTS
-        },
-    )
-
-
-def _disjoint(boxes: pd.DataFrame) -> list[tuple[int, int]]:
-    if boxes.empty:
-        return []
-    merged = elements.merge(boxes["start"].to_numpy(), boxes["end"].to_numpy())
-    return [(int(low), int(high)) for low, high in merged]
 
 
 def _draw_genes(axes: Axes, rows: list[list[GeneModel]], start: int, end: int) -> None:

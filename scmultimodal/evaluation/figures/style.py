@@ -7,6 +7,7 @@ from typing import Any
 
 from scmultimodal.data import atomic
 from scmultimodal.evaluation import extra
+from scmultimodal.evaluation.palettes import COLOURS
 from scmultimodal.schemas.errors import InputError
 
 with extra.required():
@@ -21,21 +22,6 @@ DPI = 150
 INK, FAINT, ALARM = "#222222", "#8A8A8A", "#B3261E"
 SMALL, NORMAL, LARGE = 8, 9, 11
 """Font sizes in points."""
-
-# Okabe and Ito's colours, then each the farthest (OKLab) from all before it as seen
-# with normal vision, deuteranopia and protanopia (Machado 2009); light and pale ones
-# are left out. Smallest distance: 0.12 among 12 colours (0.08 seen with deuteranopia),
-# 0.07 among 23, 0.05 among 40.
-# fmt: off
-COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#800808",
-    "#40F0C8", "#004868", "#0000F8", "#5888F8", "#B03020", "#4008B0", "#007068",
-    "#E8D070", "#A8B890", "#60D8F8", "#D000A0", "#0868F0", "#800048", "#40C8C8",
-    "#F06078", "#5098D8", "#982038", "#0850D0", "#802088", "#E87838", "#B83870",
-    "#C05038", "#4880D0", "#F8B800", "#007890", "#D8C898", "#D0B868", "#40A0B8",
-    "#1800D8", "#00A850", "#58D8C0", "#880868", "#68A0F8",
-)
-# fmt: on
 
 
 def palette(num_categories: int) -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from matplotlib import colormaps, image
 
 from scmultimodal.evaluation import figures
-from scmultimodal.evaluation.figures.confusion import confusion_order
+from scmultimodal.evaluation.classification import confusion_order
 from scmultimodal.schemas.errors import InputError
 
 

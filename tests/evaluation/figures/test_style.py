@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import colors, image
 
+from scmultimodal.evaluation import palettes
 from scmultimodal.evaluation.figures import style
 from scmultimodal.schemas.errors import InputError
 
@@ -48,6 +49,15 @@ def test_colours_stay_apart_for_every_eye(vision, size, least):
     places = oklab(style.palette(size), vision)
     apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2)]
     assert min(apart) >= least
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize(("size", "least"), [(12, 0.075), (23, 0.06), (40, 0.044)])
+def test_colours_on_a_dark_ground_stay_apart_and_are_light(vision, size, least):
+    places = oklab(palettes.COLOURS_ON_DARK[:size], vision)
+    apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2)]
+    assert min(apart) >= least
+    assert oklab(palettes.COLOURS_ON_DARK, "normal")[:, 0].min() > 0.5
 
 
 def test_colours_repeat_beyond_forty():

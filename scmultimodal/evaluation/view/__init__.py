@@ -1,0 +1,1 @@
+"""One page to explore a run in: its files, its data, and how they come together."""
