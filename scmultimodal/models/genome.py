@@ -157,12 +157,7 @@ class GenomeModel:
             InputError: the model has no scorer, or does not know the cell type; a
                 sequence is no DNA, or is too long where `overflow` is "raise".
         """
-        if self.config.num_tokens is None:
-            raise InputError(
-                "model",
-                "it has no head that scores accessibility",
-                "train one: python -m experiments.train genome_model.region_ranking",
-            )
+        genome_inference.require_scorer(self._stored)
         _check_batch_size(batch_size)
         known = self.config.cell_types
         if cell_type is not None and cell_type not in known:

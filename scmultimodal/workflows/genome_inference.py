@@ -202,6 +202,16 @@ def segmentation_task(
     )
 
 
+def require_scorer(model: StoredGenomeModel) -> None:
+    """Raises InputError where a model has no head that scores accessibility."""
+    if model.config.num_tokens is None:
+        raise InputError(
+            "model",
+            "it has no head that scores accessibility",
+            "train one: python -m experiments.train genome_model.region_ranking",
+        )
+
+
 def require_segmenter(model: StoredGenomeModel) -> SegmenterConfig:
     """The model's segmenter.
 
