@@ -13,7 +13,7 @@ from mudata import MuData
 
 from scmultimodal.data import gene_lookup
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Modality
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.observations import merge_obs
@@ -52,6 +52,75 @@ class CellModel:
             InputError: no model there, or a file of it is damaged.
         """
         return cls(export.load(path))
+
+    @classmethod
+    def fit(
+        cls,
+        data: MuData | AnnData,
+        *,
+        label: str,
+        genes: str | os.PathLike | pd.DataFrame,
+        out: str | os.PathLike,
+        start: "CellModel | None" = None,
+        preset: str = "small",
+        modality: Regime | str | None = None,
+        frozen: bool = False,
+        counts: CountChoice = "auto",
+        seed: int = 0,
+    ) -> "CellModel":
+        """Trains and judges a model of cell types, as `scmultimodal finetune` does.
+
+            model = CellModel.fit(
+                mdata, label="cell_type", genes="genes.gtf.gz", out="runs/mine"
+            )
+
+        Args:
+            data: raw counts in X, and the types in obs; cells without one are not
+                learned from.
+            label: column of obs with the types.
+            genes: annotation, a GTF, BED or table; or one that was read.
+            out: run folder, with scores beside logistic regression and a report. It
+                goes on where it was ended.
+            start: a model whose trunk is taken; None pre-trains on the training cells.
+            preset: numbers: "small", "study", "best" or "aligned".
+            modality: what the classifier sees: "rna", "atac" or "multiome"; None
+                judges all that the data have and returns the last of these.
+            frozen: trains the head alone.
+            counts: what the ATAC counts count.
+            seed: of split, parameters and batches.
+
+        Raises:
+            InputError: data, folder or an argument that break a rule.
+        """
+        # With what judges and draws, which a model that is loaded does without.
+        from scmultimodal import genome
+        from scmultimodal.workflows import cell_types, presets
+
+        if preset not in presets.PRESETS:
+            known = ", ".join(presets.PRESETS)
+            raise InputError("preset", f"is {preset!r}", f"Give one of {known}")
+        if not isinstance(genes, pd.DataFrame):
+            genes = genome.read_genes(genes)
+        config = presets.cell_types(
+            presets.PRESETS[preset],
+            label=label,
+            counts=counts,
+            regimes=None if modality is None else (Regime(modality),),
+            frozen=frozen,
+            from_scratch=False,
+            seed=seed,
+        )
+        cell_types.run(
+            data,
+            genes,
+            config,
+            Path(out),
+            name="data",
+            command=f"CellModel.fit(data, label={label!r}, out={str(out)!r})",
+            simulated="simulated" in data.uns,
+            model=None if start is None else start._stored,
+        )
+        return cls.load(out)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the model as a folder of safetensors and JSON."""
