@@ -94,6 +94,7 @@ class GenomeModel:
         layer: int | None = None,
         rescale: bool = False,
         batch_size: int = 16,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "sequences tokens dim"]:
         """A vector for each token of each sequence, PAD rows as in the reference.
 
@@ -105,6 +106,7 @@ class GenomeModel:
                 positions rescaled by how much longer, as SegmentNT does. It depends on
                 the length of the rows, PAD included; no other rows change.
             batch_size: sequences per step.
+            progress: shows a bar, in a terminal, where it takes long.
 
         Raises:
             InputError: tokens that the model does not know, more of them than it was
@@ -125,6 +127,7 @@ class GenomeModel:
             layer=layer,
             rescale=rescale,
             batch_size=batch_size,
+            describe="encode" if progress else None,
         )
 
     def score(
@@ -134,6 +137,7 @@ class GenomeModel:
         cell_type: str | None = None,
         overflow: Overflow = "warn",
         batch_size: int = 16,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "sequences ..."]:
         """How accessible each sequence is; only differences mean something.
 
@@ -152,6 +156,7 @@ class GenomeModel:
                 reads: "warn" leaves their ends out and says how many these are, "cut"
                 says nothing, "raise" raises.
             batch_size: sequences per step.
+            progress: shows a bar for each pass, in a terminal, where it takes long.
 
         Raises:
             InputError: the model has no scorer, or does not know the cell type; a
@@ -177,7 +182,7 @@ class GenomeModel:
         if tokens.cut and overflow != "cut":
             self._report(tokens.cut, len(sequences), overflow)
         scores = genome_inference.score_views(
-            self._stored, tokens.ids, batch_size=batch_size
+            self._stored, tokens.ids, batch_size=batch_size, progress=progress
         )
         if not known:
             return scores[:, 0]
@@ -196,6 +201,7 @@ class GenomeModel:
         margin_bp: int | None = None,
         both_strands: bool = False,
         batch_size: int = 8,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "bases elements"]:
         """Probability of every element at every base; names are in `elements`.
 
@@ -212,6 +218,7 @@ class GenomeModel:
             margin_bp: left out at both ends of a window; None takes an eighth of it.
             both_strands: averages what the two strands say; takes twice the time.
             batch_size: windows per step.
+            progress: shows a bar, in a terminal, where it takes long.
 
         Raises:
             InputError: the model has no such head, a character is no letter, or a
@@ -225,7 +232,7 @@ class GenomeModel:
             batch_size=batch_size,
         )
         return segmentation_inference.segment(
-            self._stored, as_letters(sequence), config
+            self._stored, as_letters(sequence), config, progress=progress
         )
 
     @property
