@@ -32,6 +32,7 @@ from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
 from scmultimodal.modules.performer import PerformerConfig
+from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import (
     CellBatch,
     RegionBatch,
@@ -40,6 +41,7 @@ from scmultimodal.schemas.batches import (
     Tokens,
 )
 from scmultimodal.schemas.modality import Modality
+from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.tasks.region_ranking import RegionRanking, RegionRankingConfig
@@ -53,6 +55,7 @@ from scmultimodal.weights.genome_model import (
     StoredGenomeModel,
 )
 from scmultimodal.workflows import genome_inference, prepare, pretrain, trained
+from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
@@ -229,6 +232,16 @@ def simulated_store(path: Path, **size: int) -> Store:
     genes = datasets.simulated_genes(data)
     provenance = {"name": "simulated", "simulated": True}
     return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def aligned(data: Any, genes: pd.DataFrame) -> AlignedCells:
+    """Cells in the genes of a table, as a model of the study's recipe has them."""
+    recipe = RecipeConfig()
+    totals = dict.fromkeys(("rna", "atac"), recipe.target_sum)
+    vocabulary = GeneVocabulary.from_frame(
+        genes, recipe=configs.to_json(recipe) | {"totals": totals}
+    )
+    return AlignedCells(inputs.from_data(data, "data"), vocabulary)
 
 
 def counts_store(path: Path, **size: int) -> Store:

@@ -8,9 +8,10 @@ import requests
 from scmultimodal import datasets
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.singlecell import recipe
+from scmultimodal.schemas.modality import Modality
 from scmultimodal.singlecell.peaks import PeakAggregation, link_peaks
 from scmultimodal.singlecell.readers import join_modalities
+from tests import builders
 
 
 def test_mouse_cortex(data_folder):
@@ -153,8 +154,8 @@ def _within_type_correlation(link_strength):
         num_cells=400, num_genes=60, num_cell_types=1, link_strength=link_strength
     )
     genes = datasets.simulated_genes(mdata)
-    cells = recipe.align_to_genes(mdata, genes, recipe.RecipeConfig())
-    rna, atac = (np.log1p(m.toarray()) for m in (cells.rna, cells.atac))
+    cells = builders.aligned(mdata, genes)
+    rna, atac = (np.log1p(cells.counts(m, slice(0, 400)).toarray()) for m in Modality)
     pairs = [np.corrcoef(rna[:, g], atac[:, g])[0, 1] for g in range(60)]
     return float(np.nanmean(pairs))
 

@@ -11,6 +11,8 @@ from scmultimodal.data import atomic
 from scmultimodal.data.cell_table import CellTable
 from scmultimodal.data.store import write_store
 from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.schemas import configs
+from scmultimodal.singlecell.recipe import RecipeConfig
 
 STORE, H5AD = "store", "cells.h5ad"
 _BLOCK = 1_000
@@ -29,9 +31,10 @@ def make(folder: Path, *, cells: int, genes: int, density: float) -> None:
         return
     counts = random_counts(cells, genes, density)
     names = [f"cell{number}" for number in range(cells)]
-    obs = pd.DataFrame(index=names)
+    obs = pd.DataFrame({"split": "train"}, index=names)
+    var = pd.DataFrame(index=_gene_ids(genes))
     with atomic.folder(folder) as unfinished:
-        anndata.AnnData(X=counts, obs=obs).write_h5ad(unfinished / H5AD)
+        anndata.AnnData(X=counts, obs=obs, var=var).write_h5ad(unfinished / H5AD)
         present = {"rna": np.ones(cells, bool)}
         write_store(
             unfinished / STORE,
@@ -55,15 +58,19 @@ def random_counts(cells: int, genes: int, density: float) -> sparse.csr_matrix:
     return counts
 
 
+def _gene_ids(genes: int) -> list[str]:
+    return [f"ENSG{gene:011d}" for gene in range(genes)]
+
+
 def _vocabulary(genes: int) -> GeneVocabulary:
-    number = np.arange(genes)
-    ids = [f"ENSG{gene:011d}" for gene in number]
+    number, ids = np.arange(genes), _gene_ids(genes)
     table = {"gene_id": ids, "symbol": ids, "chrom": "chr1", "strand": "+"}
     places = {"start": 1_000 * number, "end": 1_000 * number + 500}
-    medians = np.ones(genes)
+    medians, recipe = np.ones(genes), RecipeConfig()
+    totals = {"rna": recipe.target_sum}
     return GeneVocabulary.from_frame(
         pd.DataFrame(table | places),
         rna_medians=medians,
         atac_medians=medians,
-        recipe={"num_bins": 5},
+        recipe=configs.to_json(recipe) | {"totals": totals},
     )

@@ -15,6 +15,16 @@ from scmultimodal.cli.dna import (
 )
 from scmultimodal.cli.explain import Explain, Perturb, run_explain, run_perturb
 from scmultimodal.cli.export import Export, run_export
+from scmultimodal.cli.inference import (
+    Annotate,
+    Embed,
+    Impute,
+    Score,
+    run_annotate,
+    run_embed,
+    run_impute,
+    run_score,
+)
 from scmultimodal.cli.inspect import Inspect, run_inspect
 from scmultimodal.cli.prepare import Prepare, run_prepare
 from scmultimodal.cli.report import Report, run_report
@@ -41,11 +51,15 @@ Command = (
     | Annotated[Prepare, _subcommand(Prepare)]
     | Annotated[Inspect, _subcommand(Inspect)]
     | Annotated[Finetune, _subcommand(Finetune)]
+    | Annotated[Embed, _subcommand(Embed)]
+    | Annotated[Annotate, _subcommand(Annotate)]
+    | Annotated[Impute, _subcommand(Impute)]
     | Annotated[Perturb, _subcommand(Perturb)]
     | Annotated[Explain, _subcommand(Explain)]
     | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
     | Annotated[PrepareSegmentation, _subcommand(PrepareSegmentation)]
     | Annotated[Segment, _subcommand(Segment)]
+    | Annotated[Score, _subcommand(Score)]
     | Annotated[ScoreVariants, _subcommand(ScoreVariants)]
     | Annotated[Convert, _subcommand(Convert)]
     | Annotated[Export, _subcommand(Export)]
@@ -73,11 +87,15 @@ _RUNNERS = {
     Prepare: run_prepare,
     Inspect: run_inspect,
     Finetune: run_finetune,
+    Embed: run_embed,
+    Annotate: run_annotate,
+    Impute: run_impute,
     Perturb: run_perturb,
     Explain: run_explain,
     PrepareRanking: run_prepare_ranking,
     PrepareSegmentation: run_prepare_segmentation,
     Segment: run_segment,
+    Score: run_score,
     ScoreVariants: run_score_variants,
     Convert: run_convert,
     Export: run_export,

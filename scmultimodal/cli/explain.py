@@ -133,7 +133,8 @@ def run_perturb(command: Perturb) -> None:
     pictures = found.write(
         command.out,
         {"change": change, "cells": data.n_obs}
-        | _origin(command.model, command.data, simulated=bool(_note(data))),
+        | origin(command.model, command.data)
+        | {"simulated": bool(_note(data))},
         k=command.top,
         note=_note(data),
     )
@@ -173,7 +174,7 @@ def run_explain(command: Explain) -> None:
             batch_size=command.batch_size,
             progress=True,
         )
-    facts = _origin(command.model, command.data, simulated=bool(note))
+    facts = origin(command.model, command.data) | {"simulated": bool(note)}
     with atomic.folder(command.out) as folder:
         pictures = explanation_files.write(
             folder, found, near or {}, facts, k=command.top, note=note
@@ -187,7 +188,7 @@ def run_explain(command: Explain) -> None:
     print(f"tables  {command.out}")
 
 
-def _origin(model: Path, data: Path | None, *, simulated: bool) -> dict[str, Any]:
+def origin(model: Path, data: Path | None) -> dict[str, Any]:
     """Where a result comes from."""
     from scmultimodal.workflows import provenance
 
@@ -200,7 +201,6 @@ def _origin(model: Path, data: Path | None, *, simulated: bool) -> dict[str, Any
         "command": command,
         "model": str(model),
         "files": files,
-        "simulated": simulated,
     }
 
 

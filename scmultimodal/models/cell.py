@@ -1,6 +1,6 @@
 """The cell model as a user meets it: AnnData in, arrays and annotations out."""
 
-import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +12,21 @@ from jaxtyping import Float32, Int
 from mudata import MuData
 
 from scmultimodal.data import gene_lookup
-from scmultimodal.data.loading import BatchBuilder
-from scmultimodal.data.sources import ArraySource
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
-from scmultimodal.singlecell import recipe
+from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.observations import merge_obs
 from scmultimodal.singlecell.readers import split_modalities
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
+    cell_inference,
     explanation,
-    inference,
     perturbation,
-    prepare,
     trained,
 )
+from scmultimodal.workflows.alignment import AlignedCells
+from scmultimodal.workflows.cell_inference import Question
 from scmultimodal.workflows.explanation import GeneImportance
 from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
 
@@ -58,6 +57,75 @@ class CellModel:
         """
         return cls(export.load(path))
 
+    @classmethod
+    def fit(
+        cls,
+        data: MuData | AnnData,
+        *,
+        label: str,
+        genes: str | os.PathLike | pd.DataFrame,
+        out: str | os.PathLike,
+        start: "CellModel | None" = None,
+        preset: str = "small",
+        modality: Regime | str | None = None,
+        frozen: bool = False,
+        counts: CountChoice = "auto",
+        seed: int = 0,
+    ) -> "CellModel":
+        """Trains and judges a model of cell types, as `scmultimodal finetune` does.
+
+            model = CellModel.fit(
+                mdata, label="cell_type", genes="genes.gtf.gz", out="runs/mine"
+            )
+
+        Args:
+            data: raw counts in X, and the types in obs; cells without one are not
+                learned from.
+            label: column of obs with the types.
+            genes: annotation, a GTF, BED or table; or one that was read.
+            out: run folder, with scores beside logistic regression and a report. It
+                goes on where it was ended.
+            start: a model whose trunk is taken; None pre-trains on the training cells.
+            preset: numbers: "small", "study", "best" or "aligned".
+            modality: what the classifier sees: "rna", "atac" or "multiome"; None
+                judges all that the data have and returns the last of these.
+            frozen: trains the head alone.
+            counts: what the ATAC counts count.
+            seed: of split, parameters and batches.
+
+        Raises:
+            InputError: data, folder or an argument that break a rule.
+        """
+        # With what judges and draws, which a model that is loaded does without.
+        from scmultimodal import genome
+        from scmultimodal.workflows import cell_types, presets
+
+        if preset not in presets.PRESETS:
+            known = ", ".join(presets.PRESETS)
+            raise InputError("preset", f"is {preset!r}", f"Give one of {known}")
+        if not isinstance(genes, pd.DataFrame):
+            genes = genome.read_genes(genes)
+        config = presets.cell_types(
+            presets.PRESETS[preset],
+            label=label,
+            counts=counts,
+            regimes=None if modality is None else (Regime(modality),),
+            frozen=frozen,
+            from_scratch=False,
+            seed=seed,
+        )
+        cell_types.run(
+            data,
+            genes,
+            config,
+            Path(out),
+            name="data",
+            command=f"CellModel.fit(data, label={label!r}, out={str(out)!r})",
+            simulated="simulated" in data.uns,
+            model=None if start is None else start._stored,
+        )
+        return cls.load(out)
+
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the model as a folder of safetensors and JSON."""
         return export.save(self._stored, path)
@@ -77,23 +145,43 @@ class CellModel:
         """The cell types it tells apart; none where it was only pre-trained."""
         return self._stored.config.classes
 
+    def coverage(self, data: MuData | AnnData) -> pd.DataFrame:
+        """What the data have of the model's genes; reads no counts of a backed file.
+
+            model.coverage(mdata).mean(numeric_only=True)
+
+        Returns:
+            A row for each gene of the model, indexed by gene_id: `symbol`; `rna`,
+            whether the data measured its expression; `atac`, how many of their peaks
+            serve it. What is not there is 0 to the model.
+
+        Raises:
+            InputError: `embed` would raise because of genes, peaks or modalities.
+        """
+        return self._align(data).coverage
+
     def embed(
         self,
         data: MuData | AnnData,
         *,
+        layer: str | None = None,
         counts: CountChoice = "auto",
-        batch_size: int = 256,
-        progress: bool = False,
+        batch_size: int | None = None,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "cells dim"]:
         """A vector for each cell, from whichever of the model's modalities it has.
+
+        Cells of a backed object are read a block at a time.
 
         Args:
             data: raw counts of RNA, ATAC or both. Genes may stand in any order; ATAC
                 has peaks, which are brought to the model's genes.
+            layer: that holds the counts, where a modality has it; None takes X.
             counts: what the ATAC counts count; "auto" reads it off their histogram,
                 which a handful of cells may not show.
-            batch_size: cells per step.
-            progress: shows a bar.
+            batch_size: cells per step; None takes as many as memory has room for, 256
+                at most. It changes rounding alone.
+            progress: shows a bar, in a terminal, where it takes long.
 
         Returns:
             float32 [cells, dim] in the order of the cells; none is ever dropped. A
@@ -102,23 +190,17 @@ class CellModel:
         Raises:
             InputError: data that break a rule, or share no modality or genes.
         """
-        builder, regime, cells = self._prepare(data, counts)
-        return inference.over_cells(
-            trained.embed_function(self._stored),
-            builder,
-            cells,
-            regime,
-            batch_size=batch_size,
-            describe="embed" if progress else None,
-        ).astype(np.float32)
+        cells = self._align(data, layer, counts, progress)
+        return self._answers(cells, self._embedding, batch_size, progress)
 
     def annotate(
         self,
         data: MuData | AnnData,
         *,
+        layer: str | None = None,
         counts: CountChoice = "auto",
-        batch_size: int = 256,
-        progress: bool = False,
+        batch_size: int | None = None,
+        progress: bool = True,
     ) -> pd.DataFrame:
         """Names the type of each cell.
 
@@ -128,27 +210,13 @@ class CellModel:
         Raises:
             InputError: the model was only pre-trained, or `embed` would raise.
         """
-        explanation.require_classes(self._stored)
-        builder, regime, cells = self._prepare(data, counts)
-        logits = inference.over_cells(
-            trained.logits_function(self._stored),
-            builder,
-            cells,
-            regime,
-            batch_size=batch_size,
-            describe="annotate" if progress else None,
-        )
-        probabilities = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities /= probabilities.sum(1, keepdims=True)
-        found = pd.DataFrame(
-            {
-                "scmm_cell_type": pd.Categorical.from_codes(
-                    probabilities.argmax(1), list(self.classes)
-                ),
-                "scmm_confidence": probabilities.max(1),
-            },
-            index=data.obs_names,
-        )
+        question = self._logits
+        if data.is_view and data.isbacked:
+            problem = "is a view of a backed file, whose obs cannot be written to"
+            raise InputError("data", problem, "Give the whole, or .to_memory()")
+        cells = self._align(data, layer, counts, progress)
+        logits = self._answers(cells, question, batch_size, progress)
+        found = cell_inference.name_types(logits, self._stored, cells.names)
         for column in found:
             data.obs[column] = found[column]
         return found
@@ -158,9 +226,10 @@ class CellModel:
         data: MuData | AnnData,
         modality: Modality | str,
         *,
+        layer: str | None = None,
         counts: CountChoice = "auto",
-        batch_size: int = 256,
-        progress: bool = False,
+        batch_size: int | None = None,
+        progress: bool = True,
     ) -> AnnData:
         """What a modality of each cell is expected to be, measured or not.
 
@@ -172,25 +241,18 @@ class CellModel:
 
         Returns:
             X, float32 [cells, genes], is what each gene is expected to have of 10,000
-            counts of the cell; `var` is the vocabulary.
+            counts of the cell; `var` is the vocabulary. `scmultimodal impute` writes
+            the same to a file, block by block.
 
         Raises:
             InputError: the model was not trained to tell counts (`count_weight`), or
                 `embed` would raise.
         """
-        shares = trained.shares_function(self._stored, _modality(modality))
-        builder, regime, cells = self._prepare(data, counts)
-        found = inference.over_cells(
-            shares,
-            builder,
-            cells,
-            regime,
-            batch_size=batch_size,
-            describe="impute" if progress else None,
-        )
+        question = cell_inference.expected_counts(self._stored, _modality(modality))
+        cells = self._align(data, layer, counts, progress)
         return AnnData(
-            X=np.float32(10_000) * found,
-            obs=pd.DataFrame(index=data.obs_names),
+            X=self._answers(cells, question, batch_size, progress),
+            obs=pd.DataFrame(index=cells.names),
             var=self.genes.set_index("gene_id"),
         )
 
@@ -203,9 +265,10 @@ class CellModel:
         modality: Modality | str | None = None,
         fold: float | None = None,
         together: bool = False,
+        layer: str | None = None,
         counts: CountChoice = "auto",
         batch_size: int = 256,
-        progress: bool = False,
+        progress: bool = True,
     ) -> Perturbations:
         """What the model makes of cells in which a gene is changed (in silico).
 
@@ -244,14 +307,14 @@ class CellModel:
             batch_size=batch_size,
         )
         chosen = gene_lookup.positions(self._stored.vocabulary, genes)
-        source, regime = self._align(data, counts)
+        cells = self._align(data, layer, counts, progress)
         return perturbation.run(
             self._stored,
-            source,
-            regime,
+            cells.block(),
+            cells.regime,
             chosen,
             config,
-            cell_names=data.obs_names,
+            cell_names=cells.names,
             progress=progress,
         )
 
@@ -260,9 +323,10 @@ class CellModel:
         data: MuData | AnnData,
         *,
         label: str | None = None,
+        layer: str | None = None,
         counts: CountChoice = "auto",
         batch_size: int = 256,
-        progress: bool = False,
+        progress: bool = True,
     ) -> GeneImportance:
         """What each gene adds to the logit of each cell type: gradient × input.
 
@@ -282,11 +346,11 @@ class CellModel:
         """
         explanation.require_classes(self._stored)
         types = None if label is None else self._types(data, label)
-        source, regime = self._align(data, counts)
+        cells = self._align(data, layer, counts, progress)
         return explanation.importance(
             self._stored,
-            source,
-            regime,
+            cells.block(),
+            cells.regime,
             types=types,
             batch_size=batch_size,
             progress=progress,
@@ -330,43 +394,43 @@ class CellModel:
             )
         return worst
 
-    def _prepare(
-        self, data: MuData | AnnData, counts_are: CountChoice
-    ) -> tuple[BatchBuilder, Regime, np.ndarray]:
-        """Counts to batches of the model's genes."""
-        source, regime = self._align(data, counts_are)
-        builder = trained.builder_for(source, self._stored.config)
-        return builder, regime, np.arange(source.num_cells)
+    # Kept from call to call: compiling takes longer than embedding a few cells.
+    @functools.cached_property
+    def _embedding(self) -> Question:
+        return cell_inference.embedding(self._stored)
+
+    @functools.cached_property
+    def _logits(self) -> Question:
+        return cell_inference.logits(self._stored)
 
     def _align(
-        self, data: MuData | AnnData, counts_are: CountChoice
-    ) -> tuple[ArraySource, Regime]:
-        """Counts to bins of the model's genes."""
-        vocabulary = self._stored.vocabulary
-        fitted = dataclasses.replace(
-            prepare.recipe_config(vocabulary), counts=counts_are
+        self,
+        data: MuData | AnnData,
+        layer: str | None = None,
+        counts: CountChoice = "auto",
+        progress: bool = False,
+    ) -> AlignedCells:
+        return AlignedCells(
+            inputs.from_data(data, "data", layer=layer),
+            self._stored.vocabulary,
+            self.modalities,
+            counts=counts,
+            progress=progress,
         )
-        cells = recipe.align_to_genes(data, vocabulary.to_frame(), fitted)
-        counts = {Modality.RNA: cells.rna, Modality.ATAC: cells.atac}
-        known = [m for m in self.modalities if counts[m] is not None]
-        if not known:
-            had = " and ".join(m for m in MODALITIES if counts[m] is not None)
-            raise InputError(
-                "data",
-                f"they have {had or 'no modality'}, the model knows "
-                f"{' and '.join(self.modalities)}",
-                "give data of a modality that the model was trained on",
-            )
-        source = ArraySource(
-            **{
-                m.value: prepare.bin_counts(vocabulary, m, counts[m])
-                if m in known
-                else None
-                for m in MODALITIES
-            },
-            **{f"{m}_present": cells.present[m] for m in known},
-        )
-        return source, trained.regime_of(tuple(known))
+
+    def _answers(
+        self,
+        cells: AlignedCells,
+        question: Question,
+        batch_size: int | None,
+        progress: bool,
+    ) -> Float32[np.ndarray, "cells width"]:
+        found = np.empty((cells.num_cells, question.width), np.float32)
+        for some, values in cell_inference.stream(
+            self._stored, cells, question, batch_size=batch_size, progress=progress
+        ):
+            found[some] = values
+        return found
 
     def _types(self, data: MuData | AnnData, label: str) -> Int[np.ndarray, " cells"]:
         """Class of each cell by a column of obs; −1 where the model has no such."""

@@ -97,6 +97,7 @@ class GenomeModel:
         layer: int | None = None,
         rescale: bool = False,
         batch_size: int = 16,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "sequences tokens dim"]:
         """A vector for each token of each sequence, PAD rows as in the reference.
 
@@ -108,6 +109,7 @@ class GenomeModel:
                 positions rescaled by how much longer, as SegmentNT does. It depends on
                 the length of the rows, PAD included; no other rows change.
             batch_size: sequences per step.
+            progress: shows a bar, in a terminal, where it takes long.
 
         Raises:
             InputError: tokens that the model does not know, more of them than it was
@@ -128,6 +130,7 @@ class GenomeModel:
             layer=layer,
             rescale=rescale,
             batch_size=batch_size,
+            describe="encode" if progress else None,
         )
 
     def score(
@@ -137,6 +140,7 @@ class GenomeModel:
         cell_type: str | None = None,
         overflow: Overflow = "warn",
         batch_size: int = 16,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "sequences ..."]:
         """How accessible each sequence is; only differences mean something.
 
@@ -155,17 +159,13 @@ class GenomeModel:
                 reads: "warn" leaves their ends out and says how many these are, "cut"
                 says nothing, "raise" raises.
             batch_size: sequences per step.
+            progress: shows a bar for each pass, in a terminal, where it takes long.
 
         Raises:
             InputError: the model has no scorer, or does not know the cell type; a
                 sequence is no DNA, or is too long where `overflow` is "raise".
         """
-        if self.config.num_tokens is None:
-            raise InputError(
-                "model",
-                "it has no head that scores accessibility",
-                "train one: python -m experiments.train genome_model.region_ranking",
-            )
+        genome_inference.require_scorer(self._stored)
         _check_batch_size(batch_size)
         known = self.config.cell_types
         if cell_type is not None and cell_type not in known:
@@ -185,7 +185,7 @@ class GenomeModel:
         if tokens.cut and overflow != "cut":
             self._report(tokens.cut, len(sequences), overflow)
         scores = genome_inference.score_views(
-            self._stored, tokens.ids, batch_size=batch_size
+            self._stored, tokens.ids, batch_size=batch_size, progress=progress
         )
         if not known:
             return scores[:, 0]
@@ -204,6 +204,7 @@ class GenomeModel:
         margin_bp: int | None = None,
         both_strands: bool = False,
         batch_size: int = 8,
+        progress: bool = True,
     ) -> Float32[np.ndarray, "bases elements"]:
         """Probability of every element at every base; names are in `elements`.
 
@@ -220,6 +221,7 @@ class GenomeModel:
             margin_bp: left out at both ends of a window; None takes an eighth of it.
             both_strands: averages what the two strands say; takes twice the time.
             batch_size: windows per step.
+            progress: shows a bar, in a terminal, where it takes long.
 
         Raises:
             InputError: the model has no such head, a character is no letter, or a
@@ -233,7 +235,7 @@ class GenomeModel:
             batch_size=batch_size,
         )
         return segmentation_inference.segment(
-            self._stored, as_letters(sequence), config
+            self._stored, as_letters(sequence), config, progress=progress
         )
 
     @property

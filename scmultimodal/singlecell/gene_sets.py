@@ -14,6 +14,9 @@ from scmultimodal.singlecell.genes import gene_mismatch, match_genes
 
 Shared = Literal["intersection", "union"]
 
+LITTLE = 0.5
+"""Share of a model's genes below which data are warned of."""
+
 
 class Selection(NamedTuple):
     """Where the genes of a vocabulary are in a dataset."""
@@ -107,10 +110,19 @@ def find_genes(
         "missing": len(missing),
         "first_missing": genes["symbol"].iloc[missing[:5]].tolist(),
     }
-    if len(features) < 0.5 * len(genes):
+    twice = genes["symbol"].iloc[np.unique(match.row[(match.row >= 0) & repeated])]
+    report["several_features"] = twice.tolist()
+    if len(twice):
         warnings.warn(
-            f"only {len(features)} of the model's {len(genes)} genes are in the "
-            "data; the others are taken as 0",
+            f"{source}: {len(twice)} of the model's genes have several features each "
+            f"({', '.join(twice[:5])}) and are taken as 0; sum or drop the features",
+            stacklevel=3,
+        )
+    if len(features) < LITTLE * len(genes):
+        warnings.warn(
+            f"{source}: only {len(features)} of the model's {len(genes)} genes are in "
+            f"the data; the others are taken as 0. First missing: "
+            f"{', '.join(report['first_missing'])}",
             stacklevel=3,
         )
     return Selection(features, match.row[features], report)

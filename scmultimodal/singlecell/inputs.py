@@ -1,4 +1,4 @@
-"""Files as datasets: annotations in memory, counts where they are."""
+"""Files and objects as datasets: annotations in memory, counts where they are."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 from anndata.io import read_elem
 from jaxtyping import Int
 from mudata import MuData
@@ -58,17 +59,37 @@ class Dataset:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def from_memory(data: MuData | AnnData, name: str) -> Dataset:
-    """A dataset of what is in memory.
+def from_data(
+    data: MuData | AnnData, name: str, *, layer: str | None = None
+) -> Dataset:
+    """A dataset of an object, in memory or backed by a file, which stays as it is.
+
+    Args:
+        data: MuData, or an AnnData of one modality, or of both by "feature_types".
+        name: of the dataset.
+        layer: that holds the counts, where a modality has it; None takes X.
 
     Raises:
-        InputError: there is neither RNA nor ATAC, or names are not unique.
+        InputError: there is neither RNA nor ATAC, names are not unique, values in
+            memory are no counts, or rows of the file cannot be read by themselves.
     """
-    parts = readers.split_modalities(data, name)
-    matrices = {}
+    held = data.mod if isinstance(data, MuData) else {name: data}
+    if layer is not None and not any(layer in a.layers for a in held.values()):
+        known = {key: list(adata.layers) for key, adata in held.items()}
+        raise InputError(name, f"has no layer {layer!r}", f"Layers: {known}")
+    if isinstance(data, AnnData) and data.isbacked:
+        # Modalities are told apart without their counts, which stay in the file.
+        rows = _rows_of(data, layer, name)
+        parts = readers.split_modalities(_carrying(data.obs, data.var, rows), name)
+        matrices = {modality: _taken(adata) for modality, adata in parts.items()}
+    else:
+        parts = readers.split_modalities(data, name)
+        matrices = {
+            modality: _rows_of(adata, layer, modality.value)
+            for modality, adata in parts.items()
+        }
     for modality, adata in parts.items():
-        counts.check_counts(adata, modality.value)
-        matrices[modality] = sources.MatrixRows(adata.X)
+        counts.check_names(adata, modality.value)
     return _dataset(data, parts, matrices, name, {m: m.value for m in parts})
 
 
@@ -173,6 +194,33 @@ def _carrying(obs: pd.DataFrame, var: pd.DataFrame, rows: sources.CountRows) -> 
 def _taken(adata: AnnData) -> sources.CountRows:
     rows, columns = adata.uns.pop(_COUNTS), adata.var.pop(_COLUMN).to_numpy()
     return rows if len(columns) == rows.shape[1] else sources.Columns(rows, columns)
+
+
+def _rows_of(adata: AnnData, layer: str | None, source: str) -> sources.CountRows:
+    """The counts of an AnnData by row; those in memory are checked."""
+    if adata.isbacked and adata.is_view:
+        raise InputError(
+            source,
+            "is a view of a backed file, which anndata reads as a whole",
+            "Give the object that it is a view of, or the view's .to_memory()",
+        )
+    layered = layer is not None and layer in adata.layers
+    matrix = adata.layers[layer] if layered else adata.X
+    if isinstance(matrix, CSCDataset):
+        raise InputError(
+            source,
+            "is backed by a file that holds X by column (CSC)",
+            "Give .to_memory(), or the file to a command, which sorts it by row",
+        )
+    if isinstance(matrix, CSRDataset):
+        path, shape = Path(matrix.group.file.filename), tuple(matrix.shape)
+        return sources.SparseRows(path, matrix.group.name, shape)
+    if isinstance(matrix, h5py.Dataset):
+        return sources.DenseRows(Path(matrix.file.filename), matrix.name)
+    if layered:
+        adata = AnnData(X=matrix, obs=adata.obs[[]], var=adata.var[[]])
+    counts.check_counts(adata, source)
+    return sources.MatrixRows(matrix)
 
 
 def _of_text(opened: Unsorted, scratch: Path) -> AnnData:

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tqdm
 from jaxtyping import Float, Float32, Int32, Integer
 
 from scmultimodal.genome.kmers import KmerTokenizer
@@ -134,17 +135,19 @@ def encode(
     layer: int | None = None,
     rescale: bool = False,
     batch_size: int = 16,
+    describe: str | None = None,
 ) -> Float[np.ndarray, "sequences tokens dim"]:
     """Embeddings after the final LayerNorm, or after a layer (counted from 1).
 
     Positions are rescaled for rows longer than those of training if `rescale` says so.
+    `describe` names a progress bar.
     """
     encoder = model.config.encoder
     if rescale:
         encoder = encoder.for_length(token_ids.shape[1])
     shape = (token_ids.shape[1], encoder.dim)
     function = _encoder(encoder, layer)
-    return _over_sequences(function, model, token_ids, shape, batch_size)
+    return _over_sequences(function, model, token_ids, shape, batch_size, describe)
 
 
 def score(
@@ -152,11 +155,13 @@ def score(
     token_ids: Integer[np.ndarray, "sequences tokens"],
     *,
     batch_size: int = 16,
+    describe: str | None = None,
 ) -> Float[np.ndarray, "sequences outputs"]:
     """Scores of a model that has a scorer; only differences of one output matter."""
     function = _scorer(model.config.encoder, model.config.scorer)
     outputs = model.config.scorer.outputs or 1
-    return _over_sequences(function, model, token_ids, (outputs,), batch_size)
+    shape = (outputs,)
+    return _over_sequences(function, model, token_ids, shape, batch_size, describe)
 
 
 def score_views(
@@ -164,10 +169,20 @@ def score_views(
     token_ids: Integer[np.ndarray, "sequences prepared"],
     *,
     batch_size: int = 16,
+    progress: bool = False,
 ) -> Float32[np.ndarray, "sequences outputs"]:
     """Scores of prepared sequences, the mean over every view of the model's turning."""
-    views = model.config.turner.views(token_ids)
-    return np.mean([score(model, ids, batch_size=batch_size) for ids in views], axis=0)
+    views = enumerate(model.config.turner.views(token_ids), start=1)
+    found = [
+        score(
+            model,
+            ids,
+            batch_size=batch_size,
+            describe=f"score, view {number}" if progress else None,
+        )
+        for number, ids in views
+    ]
+    return np.mean(found, axis=0)
 
 
 def segment(
@@ -229,6 +244,16 @@ def segmentation_task(
     return Segmentation(
         SegmentationConfig(encoder=encoder, head=segmenter.head, k=config.k)
     )
+
+
+def require_scorer(model: StoredGenomeModel) -> None:
+    """Raises InputError where a model has no head that scores accessibility."""
+    if model.config.num_tokens is None:
+        raise InputError(
+            "model",
+            "it has no head that scores accessibility",
+            "train one: python -m experiments.train genome_model.region_ranking",
+        )
 
 
 def require_segmenter(model: StoredGenomeModel) -> SegmenterConfig:
@@ -304,11 +329,14 @@ def _over_sequences(
     token_ids: np.ndarray,
     shape: tuple[int, ...],
     batch_size: int,
+    describe: str | None = None,
 ) -> np.ndarray:
     """Applies a function to batches of one size; the last is filled up with PAD."""
     params = jax.device_put(model.params)
     found = np.empty((len(token_ids), *shape), np.float32)
-    for start in range(0, len(token_ids), batch_size):
+    silent = None if describe else True
+    starts = range(0, len(token_ids), batch_size)
+    for start in tqdm.tqdm(starts, desc=describe, delay=2, disable=silent):
         rows = token_ids[start : start + batch_size].astype(np.int32)
         filling = ((0, batch_size - len(rows)), (0, 0))
         batch = np.pad(rows, filling, constant_values=model.config.encoder.pad_id)

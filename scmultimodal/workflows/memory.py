@@ -1,7 +1,8 @@
-"""How much memory a worker may take to open a file of a stranger."""
+"""How much memory there is, was taken, and may be taken to open a stranger's file."""
 
 import contextlib
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,27 @@ def bounded(path: Path) -> Iterator[None]:
         raise InputError(path, problem, "Copy the file again") from error
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def total() -> int:
+    """Bytes that this process may take: of its container, else of the machine.
+
+    The same at every time, unlike what is free.
+    """
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # No container, or without limit.
+        return min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return most
+
+
+def peak() -> int:
+    """The most bytes that this process has had in memory."""
+    with contextlib.suppress(OSError):  # Elsewhere than on Linux.
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _used() -> int:

@@ -42,7 +42,7 @@ def run(
     provenance: dict[str, Any],
     vocabulary: GeneVocabulary | None = None,
 ) -> Store:
-    """Prepares a MuData or AnnData of raw counts that is in memory.
+    """Prepares a MuData or AnnData of raw counts, in memory or backed by a file.
 
     Args:
         data: MuData, or an AnnData of one modality.
@@ -58,7 +58,7 @@ def run(
     """
     name = str(provenance.get("name", "data"))
     return run_datasets(
-        [inputs.from_memory(data, name)],
+        [inputs.from_data(data, name)],
         genes,
         config,
         out,

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import tqdm
 from jaxtyping import Float32, Int64, UInt8
 
 from scmultimodal.genome.letters import NO_LETTER, N, reverse_complement
@@ -170,6 +171,8 @@ def segment(
     model: StoredGenomeModel,
     letters: UInt8[np.ndarray, " bases"],
     config: StitchingConfig | None = None,
+    *,
+    progress: bool = False,
 ) -> Float32[np.ndarray, "bases elements"]:
     """Probabilities along a sequence, at once; see `stream`.
 
@@ -177,12 +180,24 @@ def segment(
         model: with a segmenter.
         letters: upper case, as `letters.as_letters` makes them.
         config: how it is cut.
+        progress: shows a bar.
     """
     elements = genome_inference.require_segmenter(model).head.num_elements
     if not len(letters):
         return np.zeros((0, elements), np.float32)
-    parts = stream(model, len(letters), lambda a, b: letters[a:b], config)
-    return np.concatenate(list(parts))
+    parts = []
+    with tqdm.tqdm(
+        total=len(letters),
+        desc="segment",
+        unit="bp",
+        unit_scale=True,
+        delay=2,
+        disable=None if progress else True,
+    ) as bar:
+        for part in stream(model, len(letters), lambda a, b: letters[a:b], config):
+            parts.append(part)
+            bar.update(len(part))
+    return np.concatenate(parts)
 
 
 def windows(

@@ -281,3 +281,21 @@ def test_stopped_by_hand(inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cell_types, "run", interrupted)
     assert cli.main(arguments(inputs, tmp_path / "out")) == 130
     assert capsys.readouterr().err == "scmultimodal: stopped\n"
+
+
+def test_the_same_from_python(tmp_path):
+    """`CellModel.fit` leaves the run folder that the command leaves."""
+    data, out = cells(), tmp_path / "mine"
+    genes = write_genes(data, tmp_path / "genes.bed")
+    options = {"label": "cell_type", "genes": genes, "out": out}
+    with pytest.raises(InputError, match=r"preset: is 'tiny'.*small"):
+        CellModel.fit(data, preset="tiny", **options)
+    assert not out.exists()
+    model = CellModel.fit(data, modality="rna", **options)
+    assert model.modalities == ("rna",)
+    assert model.classes == ("type_0", "type_1", "type_2")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["simulated"]
+    assert {r["modality"] for r in summary["results"]} == {"rna"}
+    again = CellModel.load(out).annotate(data["rna"].copy())
+    assert again.equals(model.annotate(data["rna"].copy()))

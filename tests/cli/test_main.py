@@ -10,6 +10,7 @@ from scmultimodal import cli
     [
         *("demo", "prepare", "inspect", "finetune", "perturb", "explain"),
         *("prepare-ranking", "convert", "report"),
+        *("embed", "annotate", "impute", "score"),
     ],
 )
 def test_help_shows_examples(capsys, command):

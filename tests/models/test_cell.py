@@ -4,6 +4,7 @@ import dataclasses
 
 import anndata
 import jax
+import mudata
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -15,7 +16,7 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.readers import join_modalities
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.weights import export
-from scmultimodal.workflows import pretrain, trained
+from scmultimodal.workflows import inference, pretrain, trained
 from tests import builders
 
 
@@ -168,6 +169,95 @@ def test_data_without_a_shared_gene_are_refused(model, data):
     empty = anndata.AnnData(data["rna"].X[:0], var=data["rna"].var)
     with pytest.raises(InputError, match="no cells"):
         model.embed(empty)
+
+
+# Files, blocks and batches.
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The cells as files: both modalities, of which some cells lack one, and each."""
+    path = tmp_path_factory.mktemp("files")
+    data = builders.simulated_cells(num_cells=30)
+    join_modalities({"rna": data["rna"][:25].copy(), "atac": data["atac"]}).write(
+        path / "both.h5mu"
+    )
+    for modality in ("rna", "atac"):
+        data[modality].write_h5ad(path / f"{modality}.h5ad")
+    return path
+
+
+def opened(path, *, backed):
+    if path.suffix == ".h5mu":
+        return mudata.read_h5mu(path, backed=backed)
+    return anndata.read_h5ad(path, backed="r" if backed else None)
+
+
+@pytest.mark.parametrize("name", ["both.h5mu", "rna.h5ad", "atac.h5ad"])
+def test_backed_cells_have_the_vectors_of_cells_in_memory(
+    model, files, monkeypatch, name
+):
+    here = opened(files / name, backed=False)
+    whole = model.embed(here)
+    for size in (7, 30):
+        monkeypatch.setattr(
+            inference,
+            "blocks",
+            lambda count, *_, size=size: [
+                slice(i, min(i + size, count)) for i in range(0, count, size)
+            ],
+        )
+        there = opened(files / name, backed=True)
+        found = model.embed(there)
+        np.testing.assert_array_equal(found, model.embed(here))
+        close(found, whole)
+        assert there.isbacked
+
+
+def test_a_call_repeated_gives_the_same_bits(model, data, vectors):
+    np.testing.assert_array_equal(model.embed(data), vectors)
+
+
+def test_a_batch_of_nothing_is_refused(model, data):
+    with pytest.raises(InputError, match="batch_size: is 0"):
+        model.embed(data, batch_size=0)
+
+
+def test_types_of_a_backed_file_and_of_a_view_of_it(folder, files, data):
+    model = CellModel.load(folder / "named")
+    there = opened(files / "rna.h5ad", backed=True)
+    with pytest.raises(InputError, match=r"view of a backed file.*to_memory"):
+        model.annotate(there[:10])
+    found = model.annotate(there)
+    expected = model.annotate(data["rna"].copy())
+    assert (there.obs["scmm_cell_type"] == expected["scmm_cell_type"]).all()
+    assert (found["scmm_confidence"] == expected["scmm_confidence"]).all()
+
+
+def test_counts_may_be_in_a_layer(model, data, vectors):
+    for adata in data.mod.values():
+        adata.layers["counts"] = adata.X.copy()
+        adata.X = adata.X / 2
+    close(model.embed(data, layer="counts"), vectors)
+
+
+def test_cells_without_any_gene_of_the_model_are_refused(model, data):
+    rna = data["rna"].copy()
+    rna.X = sp.csr_matrix(rna.X)
+    rna.X[:, :39] = 0
+    rna.X.eliminate_zeros()
+    rna.var = rna.var[[]].set_axis([*rna.var_names[:39], "other"])
+    with pytest.raises(InputError, match="no cell has a count of a gene of the model"):
+        model.embed(rna)
+
+
+def test_what_the_data_have_of_the_genes(model, data):
+    fewer = join_modalities({"rna": data["rna"][:, 3:].copy(), "atac": data["atac"]})
+    coverage = model.coverage(fewer)
+    assert coverage.index.tolist() == model.genes["gene_id"].tolist()
+    assert coverage["rna"].tolist() == [False] * 3 + [True] * 37
+    assert (coverage["atac"] > 0).all()
+    assert list(model.coverage(data["rna"])) == ["symbol", "rna"]
 
 
 def test_genes_are_the_vocabulary(model, data):

@@ -109,7 +109,7 @@ def test_both_modalities_and_cells_of_one_alone(tmp_path, data):
 
 def test_memory_and_file_are_alike(tmp_path, data):
     data.write_h5mu(tmp_path / "x.h5mu")
-    one = inputs.from_memory(data, "x")
+    one = inputs.from_data(data, "x")
     other = inputs.open_dataset(tmp_path / "x.h5mu", tmp_path / "s", name="x")
     pd.testing.assert_frame_equal(one.obs, other.obs, check_names=False)
     for modality, row in one.row.items():

@@ -47,7 +47,7 @@ def linear(stored):
 
 
 def bins(model, data, modality):
-    source, _ = model._align(data, "auto")
+    source = model._align(data).block()
     return source.dense(modality, np.arange(CELLS)).astype(float)
 
 

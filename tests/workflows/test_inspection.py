@@ -8,7 +8,7 @@ import pytest
 
 from scmultimodal import datasets
 from scmultimodal.data.store import write_store
-from scmultimodal.singlecell.inputs import from_memory
+from scmultimodal.singlecell.inputs import from_data
 from scmultimodal.workflows import inspection, prepare
 from tests import builders
 
@@ -109,9 +109,9 @@ def test_evenness_by_hand(counts, expected):
 def test_datasets_are_told_apart(tmp_path):
     """Of the union, one dataset lacks five genes, and one has ATAC alone."""
     data = builders.simulated_cells()
-    whole = from_memory(data[:120].copy(), "whole")
-    fewer = from_memory(data["rna"][120:200, 5:].copy(), "fewer")
-    atac = from_memory(data["atac"][200:].copy(), "atac")
+    whole = from_data(data[:120].copy(), "whole")
+    fewer = from_data(data["rna"][120:200, 5:].copy(), "fewer")
+    atac = from_data(data["atac"][200:].copy(), "atac")
     store = prepare.run_datasets(
         [whole, fewer, atac],
         datasets.simulated_genes(data),

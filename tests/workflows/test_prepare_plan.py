@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from scmultimodal.singlecell.inputs import from_memory
+from scmultimodal.singlecell.inputs import from_data
 from scmultimodal.singlecell.peaks import PeakAggregation
 from scmultimodal.workflows import prepare_plan
 from tests import builders
@@ -21,7 +21,7 @@ def test_links_are_counted_by_distance():
         ("nowhere", "", -1, -1, "."),
     )
     peaks = ["chr1:100500-101000", "chr1:900000-900500"]
-    atac = from_memory(builders.annotated([[2, 4]], peaks), "made up").counts["atac"]
+    atac = from_data(builders.annotated([[2, 4]], peaks), "made up").counts["atac"]
     plan = prepare_plan.align_atac(atac, genes, PeakAggregation(), None)
     assert plan.report["links"] == {
         "within_bp": list(BANDS),

@@ -1,0 +1,168 @@
+"""Cells of a user's data as a trained model reads them: bins of its genes.
+
+Counts stay where they are, in memory or in a file, and are read some cells at a time.
+No cell is dropped or moved: one that has nothing of the model's genes is empty.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import tqdm
+from jaxtyping import Int
+
+from scmultimodal.data.sources import ArraySource
+from scmultimodal.data.vocabulary import GeneVocabulary
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import MODALITIES, Modality
+from scmultimodal.singlecell import fragments, products
+from scmultimodal.singlecell.fragments import CountChoice, CountHistogram, CountKind
+from scmultimodal.singlecell.gene_sets import LITTLE, find_genes
+from scmultimodal.singlecell.inputs import Dataset
+from scmultimodal.workflows import prepare, prepare_plan, prepare_shards, trained
+from scmultimodal.workflows.prepare_shards import ROWS_AT_ONCE, Alignment, Span
+
+
+class AlignedCells:
+    """Cells of a dataset in the genes of a model.
+
+    Attributes:
+        names: of the cells.
+        modalities: those that both the data and the model know.
+        regime: the batches that show them.
+        coverage: what the data have of the model's genes, indexed by gene_id: `symbol`;
+            `rna`, whether they measured its expression; `atac`, how many of their peaks
+            serve it. Columns are those of the modalities.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        vocabulary: GeneVocabulary,
+        modalities: Sequence[str] = MODALITIES,
+        *,
+        counts: CountChoice = "auto",
+        progress: bool = False,
+    ):
+        """Finds genes and peaks; reads ATAC counts once, to see what they count.
+
+        Args:
+            dataset: the cells.
+            vocabulary: of the model.
+            modalities: that the model knows.
+            counts: what the ATAC counts count; "auto" reads it off their histogram.
+            progress: shows a bar while it does.
+
+        Raises:
+            InputError: they share no modality or too few genes, or data break a rule.
+        """
+        self.names, self._row = dataset.obs.index, dataset.row
+        self._vocabulary = vocabulary
+        self.modalities = _shared(dataset, modalities)
+        self.regime = trained.regime_of(self.modalities)
+        genes = vocabulary.to_frame()
+        self.coverage = genes.set_index("gene_id")[["symbol"]]
+        self._alignments: dict[Modality, Alignment] = {}
+        if Modality.RNA in self.modalities:
+            rna = dataset.counts[Modality.RNA]
+            found = find_genes(rna.var, genes, source=rna.source)
+            self.coverage["rna"] = found.measured(len(genes))
+            self._alignments[Modality.RNA] = prepare_plan.align_rna(
+                rna, found, len(genes)
+            )
+        if Modality.ATAC in self.modalities:
+            aggregation = prepare.recipe_config(vocabulary).aggregation
+            peaks = prepare_plan.align_atac(
+                dataset.counts[Modality.ATAC], genes, aggregation, None
+            )
+            serving = np.bincount(peaks.links.indices, minlength=len(genes))
+            self.coverage["atac"] = serving
+            _report_peaks(serving, aggregation.bands_bp[-1])
+            self._alignments[Modality.ATAC] = _halved(
+                peaks.alignment, counts, known=dataset.counted, progress=progress
+            )
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells there are."""
+        return len(self.names)
+
+    def block(self, some: slice | None = None) -> ArraySource:
+        """Bins of some cells, or of all.
+
+        Raises:
+            InputError: a value is no count, or the file is damaged there.
+        """
+        some = slice(0, self.num_cells) if some is None else some
+        bins = {
+            m: prepare.bin_counts(self._vocabulary, m, self.counts(m, some))
+            for m in self.modalities
+        }
+        return ArraySource(
+            bins.get(Modality.RNA),
+            bins.get(Modality.ATAC),
+            **{f"{m}_present": self._row[m][some] >= 0 for m in bins},
+        )
+
+    def counts(self, modality: Modality, some: slice) -> sp.csr_matrix:
+        """Counts of some cells: int32 [cells, genes], ATAC in units of the vocabulary.
+
+        Raises:
+            InputError: a value is no count, or the file is damaged there.
+        """
+        alignment, parts = self._alignments[modality], []
+        for start in range(some.start, some.stop, ROWS_AT_ONCE):
+            part = slice(start, min(start + ROWS_AT_ONCE, some.stop))
+            raw = prepare_shards.read_rows(
+                alignment, self._row[modality][part], self.names[part]
+            )
+            parts.append(products.multiply(raw, alignment.weights))
+        return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
+
+
+def _shared(dataset: Dataset, known: Sequence[str]) -> tuple[Modality, ...]:
+    shared = tuple(m for m in MODALITIES if m in dataset.counts and m in known)
+    if not shared:
+        raise InputError(
+            "data",
+            f"they have {' and '.join(dataset.counts)}, the model knows "
+            f"{' and '.join(known)}",
+            "give data of a modality that the model was trained on",
+        )
+    return shared
+
+
+def _report_peaks(serving: Int[np.ndarray, " genes"], reach_bp: int) -> None:
+    """Warns where most genes have no peak near them."""
+    found = int((serving > 0).sum())
+    if found < LITTLE * len(serving):
+        warnings.warn(
+            f"only {found:,} of the model's {len(serving):,} genes have a peak within "
+            f"{reach_bp // 1_000} kb; the others are taken as closed. Are the peaks of "
+            "the model's assembly?",
+            stacklevel=2,
+        )
+
+
+def _halved(
+    atac: Alignment, counts: CountChoice, *, known: CountKind | None, progress: bool
+) -> Alignment:
+    """The same, told what the counts count: of reads, two make a fragment."""
+    if known is None:
+        found = CountHistogram()
+        cells = atac.rows.shape[0]
+        for start in tqdm.trange(
+            0,
+            cells,
+            ROWS_AT_ONCE,
+            desc="reads or fragments",
+            delay=2,
+            disable=None if progress else True,
+        ):
+            stop = min(start + ROWS_AT_ONCE, cells)
+            span = Span(source=atac.source, start=start, stop=stop)
+            found += prepare_shards.count_histogram(atac, span)
+        known = fragments.choose_kind(found, counts)
+    return dataclasses.replace(atac, halve=known != "fragments")

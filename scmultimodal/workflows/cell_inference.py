@@ -1,0 +1,181 @@
+"""What a cell model says of cells, wherever they lie, block after block in their order.
+
+Memory holds a block of cells, however many there are. Blocks and batches depend on the
+data and the machine alone, so that a call repeated gives the same numbers.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+import pandas as pd
+import tqdm
+from jaxtyping import Array, Float, Float32
+
+from scmultimodal.data.prefetch import prefetch
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality
+from scmultimodal.weights import export
+from scmultimodal.workflows import explanation, inference, memory, trained
+from scmultimodal.workflows.alignment import AlignedCells
+
+CELL_TYPE, CONFIDENCE = "scmm_cell_type", "scmm_confidence"
+MOST = 256
+"""Cells of a batch: more are no faster on a CPU, and models were trained with these."""
+_SHARE = 1 / 4
+"""Of the memory of the device, what a batch may take."""
+_COUNTS = 10_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What is asked of each cell.
+
+    Attributes:
+        name: for the progress bar.
+        function: batch -> array [cells, width].
+        width: numbers of the answer.
+    """
+
+    name: str
+    function: Callable[[CellBatch], Float[Array, "cells width"]]
+    width: int
+
+
+def embedding(model: export.StoredModel) -> Question:
+    """The cells' vectors."""
+    width = model.config.encoder.path.dim
+    return Question(name="embed", function=trained.embed_function(model), width=width)
+
+
+def logits(model: export.StoredModel) -> Question:
+    """Logits of the cell types; `name_types` makes names of them.
+
+    Raises:
+        InputError: the model was only pre-trained.
+    """
+    explanation.require_classes(model)
+    return Question(
+        name="annotate",
+        function=trained.logits_function(model),
+        width=len(model.config.classes),
+    )
+
+
+def expected_counts(model: export.StoredModel, modality: Modality) -> Question:
+    """What each gene is expected to have of 10,000 counts of a modality.
+
+    Raises:
+        InputError: the model was not trained to tell counts.
+    """
+    shares = trained.shares_function(model, modality)
+    return Question(
+        name="impute",
+        function=lambda batch: _COUNTS * shares(batch),
+        width=model.vocabulary.num_genes,
+    )
+
+
+def stream(
+    model: export.StoredModel,
+    cells: AlignedCells,
+    question: Question,
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[slice, Float32[np.ndarray, "cells width"]]]:
+    """Answers for all cells, block after block.
+
+    Args:
+        model: of the question.
+        cells: brought to its genes.
+        question: what is asked.
+        batch_size: cells computed at a time; None takes as many as memory has room
+            for, 256 at most.
+        progress: shows a bar.
+
+    Raises:
+        InputError: data that break a rule; no cell has a gene of the model.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise InputError("batch_size", f"is {batch_size}", "Choose one from 1 on")
+    blocks = inference.blocks(cells.num_cells, question.width, batch_size or MOST)
+    silent = True
+    with tqdm.tqdm(
+        total=cells.num_cells,
+        desc=question.name,
+        unit="cell",
+        delay=2,
+        disable=None if progress else True,
+    ) as bar:
+        ahead = prefetch(lambda i: cells.block(blocks[i]), 0, len(blocks), depth=1)
+        for some, source in zip(blocks, ahead, strict=True):
+            builder = trained.builder_for(source, model.config)
+            longest = int(builder.lengths(cells.regime).max())
+            silent &= longest == 0
+            size = choose_batch_size(model.config, longest, cells.num_cells)
+            values = inference.over_cells(
+                question.function,
+                builder,
+                np.arange(source.num_cells),
+                cells.regime,
+                batch_size=batch_size or size,
+            )
+            yield some, values.astype(np.float32)
+            bar.update(source.num_cells)
+    if silent:
+        problem = "no cell has a count of a gene of the model"
+        raise InputError("data", problem, "Is this the right layer?")
+
+
+def name_types(
+    logits: Float[np.ndarray, "cells classes"],
+    model: export.StoredModel,
+    names: pd.Index,
+) -> pd.DataFrame:
+    """The type of each cell and its probability, as columns of obs."""
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    types = pd.Categorical.from_codes(
+        probabilities.argmax(1), list(model.config.classes)
+    )
+    columns = {CELL_TYPE: types, CONFIDENCE: probabilities.max(1)}
+    return pd.DataFrame(columns, index=names)
+
+
+def choose_batch_size(config: export.ModelConfig, tokens: int, cells: int) -> int:
+    """Cells of a batch that a quarter of the device's memory has room for.
+
+    A power of two, 256 at most, and no more than there are cells.
+
+    Args:
+        config: of the model.
+        tokens: of the longest cell.
+        cells: how many there are.
+    """
+    room = _SHARE * _device_memory() / bytes_per_cell(config, tokens)
+    most = min(MOST, 2 ** (max(cells, 1) - 1).bit_length())
+    return max(1, min(most, 2 ** (max(int(room), 1).bit_length() - 1)))
+
+
+def bytes_per_cell(config: export.ModelConfig, tokens: int) -> int:
+    """What a cell takes while it is computed, rounded up: activations of a layer.
+
+    Args:
+        config: of the model.
+        tokens: of the cell.
+    """
+    encoder, path = config.encoder, config.encoder.path
+    if encoder.tokens == "all":
+        tokens = encoder.num_genes
+    # Padded to a bucket, which may hold half as many again.
+    of_token = 6 * path.dim + 4 * path.num_heads * path.key_size
+    return 4 * (tokens * 3 // 2 * of_token + 4 * encoder.num_genes + of_token)
+
+
+def _device_memory() -> int:
+    """Bytes of the first device; a CPU has those of the machine."""
+    facts = jax.local_devices()[0].memory_stats() or {}
+    return facts.get("bytes_limit") or memory.total()
