@@ -61,6 +61,12 @@ class Prepare:
     vocabulary: str = "intersection"
     """Genes: "intersection" or "union" of the datasets with RNA; a file with a list;
     or a prepared dataset or model, whose medians are taken too."""
+    peak_tokens: str | None = None
+    """Keep the peaks themselves too, as one set for all files: the "consensus", in
+    which peaks that overlap are one; "tiles" of the genome that hold a peak; a BED; or
+    a prepared dataset or model that has some."""
+    peak_tile_bp: int = 5_000
+    """Length of such a tile."""
     chain: Path | None = None
     """UCSC chain from the assembly of the peaks to that of the genes."""
     lift: Files = ()
@@ -113,6 +119,8 @@ def run_prepare(command: Prepare) -> None:
 
     kinds = ("multiome", "rna", "atac", "fragments")
     shared = command.vocabulary in ("intersection", "union")
+    peaks = command.peak_tokens
+    made = peaks if peaks in ("consensus", "tiles") else None
     sources = prepare_files.Sources(
         files=[(path, kind) for kind in kinds for path in getattr(command, kind)],
         annotation=command.genes,
@@ -124,6 +132,7 @@ def run_prepare(command: Prepare) -> None:
         barcodes=command.barcodes,
         cells=command.cells,
         vocabulary=None if shared else Path(command.vocabulary),
+        peak_tokens=None if peaks in (None, made) else Path(peaks),
     )
     config = prepare.PrepareConfig(
         recipe=RecipeConfig(
@@ -141,6 +150,8 @@ def run_prepare(command: Prepare) -> None:
         fractions=_fractions(command.holdout),
         min_cells_per_class=command.min_cells_per_class,
         medians=command.medians,
+        peak_tokens=made,
+        peak_tile_bp=command.peak_tile_bp,
         seed=command.seed,
     )
     with process.terminable(), _runner(command) as runner:

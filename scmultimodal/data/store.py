@@ -5,7 +5,8 @@
     obs.json         the cells, in the order of the rows
     present.rna.npy  which cells have RNA; the same for ATAC
     measured.rna.npy which genes each dataset measured, where not all did
-    shards/00000/    rna.{indptr,indices,counts,bins}.npy; the same for ATAC
+    peaks.json       the peaks, where they are kept
+    shards/00000/    rna.{indptr,indices,counts,bins}.npy; the same for ATAC, and peaks
 
 Counts are the data. Bins are derived from them and can be rebuilt without the source.
 """
@@ -23,8 +24,16 @@ import pandas as pd
 from jaxtyping import Bool, Int32, Int64, Integer
 from scipy import sparse
 
-from scmultimodal.data import atomic, frames, manifest, remote, writing
+from scmultimodal.data import (
+    atomic,
+    frames,
+    manifest,
+    peak_vocabulary,
+    remote,
+    writing,
+)
 from scmultimodal.data.cell_table import CellTable
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.shards import (
     REMEDY,
     Shard,
@@ -49,14 +58,17 @@ class Store:
         manifest: content of `manifest.json`.
         vocabulary: the genes.
         obs: one row per cell, indexed by cell ID.
+        peaks: the peaks that ATAC is kept by too; None where it is not.
     """
 
     path: Path
     manifest: dict[str, Any]
     vocabulary: GeneVocabulary
     obs: pd.DataFrame
+    peaks: PeakVocabulary | None
     _present: dict[Modality, np.ndarray]
     _matrices: dict[Modality, ShardedMatrix]
+    _peak_matrix: ShardedMatrix | None
     _measured: np.ndarray | None
 
     @classmethod
@@ -80,20 +92,24 @@ class Store:
         obs_text = (path / writing.OBS).read_text(encoding="utf-8")
         present, matrices = {}, {}
         for modality in map(Modality, content["modalities"]):
-            shards = [
-                Shard.open(writing.shard_path(path, number, modality), num_cells=size)
-                for number, size in enumerate(content["shards"])
-            ]
-            matrices[modality] = ShardedMatrix(shards, vocabulary.num_genes)
+            matrices[modality] = _open_matrix(
+                path, content, modality, vocabulary.num_genes
+            )
             present_path = writing.present_path(path, modality)
             present[modality] = read_array(present_path, kind="b")
+        peaks = peak_matrix = None
+        if peak_vocabulary.FILE_NAME in content["files"]:
+            peaks = PeakVocabulary.load(path)
+            peak_matrix = _open_matrix(path, content, writing.PEAKS, peaks.num_peaks)
         return cls(
             path=path,
             manifest=content,
             vocabulary=vocabulary,
             obs=frames.from_json(json.loads(obs_text)),
+            peaks=peaks,
             _present=present,
             _matrices=matrices,
+            _peak_matrix=peak_matrix,
             _measured=_read_measured(path, content),
         )
 
@@ -241,6 +257,27 @@ class Store:
             held = ", ".join(self._matrices)
             raise InputError(self.path, f"holds no {modality}", f"It holds {held}")
         return self._matrices[Modality(modality)]
+
+    def peak_matrix(self) -> ShardedMatrix:
+        """Returns the peaks of all cells; a cell without ATAC has none.
+
+        Raises:
+            InputError: the dataset keeps none.
+        """
+        if self._peak_matrix is None:
+            remedy = "Prepare it with --peak-tokens"
+            raise InputError(self.path, "keeps no peaks", remedy)
+        return self._peak_matrix
+
+
+def _open_matrix(
+    path: Path, content: Mapping[str, Any], name: str, num_columns: int
+) -> ShardedMatrix:
+    shards = [
+        Shard.open(writing.shard_path(path, number, name), num_cells=size)
+        for number, size in enumerate(content["shards"])
+    ]
+    return ShardedMatrix(shards, num_columns)
 
 
 def _read_measured(path: Path, content: Mapping[str, Any]) -> np.ndarray | None:

@@ -21,6 +21,8 @@ from scmultimodal.schemas.modality import Modality
 
 OBS = "obs.json"
 MEASURED = "measured.rna.npy"
+PEAKS = "peaks"
+"""Of a shard: the peaks themselves, where they are kept; their bins are all 1."""
 
 BinFunction = Callable[[Modality, Csr], Csr]
 """(modality, counts [cells, genes]) -> bins 1…255 of the same entries."""

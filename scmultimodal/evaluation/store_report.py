@@ -85,7 +85,7 @@ def _datasets(datasets: Facts) -> str:
     """One row for each dataset; columns that say nothing are left out."""
     header = [
         "dataset", "cells", "genes known", "measured", "peaks", "lifted", "counts of",
-        f"fragments within {_bands(datasets)} kb",
+        f"fragments within {_bands(datasets)} kb", "peaks kept", "fragments kept",
     ]  # fmt: skip
     rows = [[name, *_dataset(found)] for name, found in datasets.items()]
     used = [any(row[i] for row in rows) for i in range(len(header))]
@@ -111,7 +111,17 @@ def _dataset(found: Facts) -> list[str]:
         f"{found['liftover']['lifted']:,}" if "liftover" in found else "",
         found.get("counts", {}).get("taken_for", ""),
         _near(peaks) if peaks else "",
+        *_kept(found.get("peak_tokens")),
     ]
+
+
+def _kept(found: Facts | None) -> tuple[str, str]:
+    """The shares of peaks, and of fragments, that the peak vocabulary has."""
+    if found is None:
+        return "", ""
+    of_peaks = found["peaks_kept"] / max(found["peaks"], 1)
+    of_fragments = found["fragments_kept"] / max(found["fragments"], 1)
+    return f"{100 * of_peaks:.1f} %", f"{100 * of_fragments:.1f} %"
 
 
 def _bands(datasets: Facts) -> str:
@@ -136,6 +146,7 @@ def _source(facts: Facts) -> str:
     marked = "+" if revision.endswith("+") else ""
     lines = [
         _line("genes", f"{facts['genes']:,}" + (f" ({genes})" if genes else "")),
+        *([_line("peaks", _peaks(peaks))] if (peaks := facts["peak_tokens"]) else []),
         _line("bins", ", ".join(_recipe(recipe))),
         _line("store", facts["store"]),
         _line("size", f"{_bytes(facts['bytes'])}, shards: {facts['shards']:,}"),
@@ -144,6 +155,16 @@ def _source(facts: Facts) -> str:
     if "command" in provenance:
         lines.append(_line("command", provenance["command"]))
     return "\n".join([*lines, *_files(provenance.get("files", ()))])
+
+
+def _peaks(found: Facts) -> str:
+    """Those that are kept."""
+    per_cell = found["per_cell"]
+    return (
+        f"{found['peaks']:,} ({found['origin'].get('how', 'given')}), "
+        f"{found['median_bp']:,.0f} bp, the longest {found['longest_bp']:,}; open in a "
+        f"cell {_median(per_cell)} ({_range(per_cell)})"
+    )
 
 
 def _files(files: Iterable[Any]) -> list[str]:

@@ -74,9 +74,9 @@ class AlignedCells:
             )
         if Modality.ATAC in self.modalities:
             aggregation = prepare.recipe_config(vocabulary).aggregation
-            peaks = prepare_plan.align_atac(
-                dataset.counts[Modality.ATAC], genes, aggregation, None
-            )
+            atac = dataset.counts[Modality.ATAC]
+            places = prepare_plan.place_peaks(atac, None)
+            peaks = prepare_plan.align_atac(atac, places, genes, aggregation)
             serving = np.bincount(peaks.links.indices, minlength=len(genes))
             self.coverage["atac"] = serving
             _report_peaks(serving, aggregation.bands_bp[-1])

@@ -34,6 +34,7 @@ def facts(store: Store) -> dict[str, Any]:
         "genes": store.num_genes,
         "cells_with": _cells_with(store, np.ones(store.num_cells, bool)),
         "modalities": {str(m): _modality(store, m) for m in store.modalities},
+        "peak_tokens": _peak_tokens(store),
         "cell_filter": report.get("cell_filter"),
         "splits": dict(content["splits"]),
         "left_out": dict(report.get("left_out", {})),
@@ -76,6 +77,21 @@ def _modality(store: Store, modality: Modality) -> dict[str, Any]:
         "nonzeros_per_cell": _percentiles(nonzeros),
         "bins": bins.tolist(),
         "evenness": evenness(bins),
+    }
+
+
+def _peak_tokens(store: Store) -> dict[str, Any] | None:
+    """The peaks that are kept, and how many are open in a cell; None without."""
+    if store.peaks is None:
+        return None
+    lengths = store.peak_matrix().lengths[store.present(Modality.ATAC)]
+    widths = store.peaks.ends - store.peaks.starts
+    return {
+        "peaks": store.peaks.num_peaks,
+        "origin": store.peaks.origin,
+        "median_bp": float(np.median(widths)),
+        "longest_bp": int(widths.max()),
+        "per_cell": _percentiles(lengths),
     }
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from scmultimodal.data import atomic, manifest, writing
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.modality import Modality
 from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.inputs import Dataset
 from scmultimodal.singlecell.recipe import RecipeConfig
@@ -75,6 +77,7 @@ def run_datasets(
     *,
     provenance: dict[str, Any],
     vocabulary: GeneVocabulary | pd.DataFrame | None = None,
+    peaks: PeakVocabulary | None = None,
     chains: Mapping[str, Path] | None = None,
     runner: Runner | None = None,
 ) -> Store:
@@ -92,6 +95,7 @@ def run_datasets(
         vocabulary: of the model that the cells are for: its genes, medians and recipe
             are used, and `config.recipe` gives only what the counts count. Or the
             table of the genes that are wanted. None takes what the datasets share.
+        peaks: the set that peaks are kept by; None leaves it to `config.peak_tokens`.
         chains: by name of the datasets whose peaks are lifted, the UCSC chain.
         runner: who does the work; None does it here.
 
@@ -109,6 +113,14 @@ def run_datasets(
     prepare_cells.check_columns(datasets, config, source)
     manifest.check_target(out, overwrite=True)
     chosen = _choose_genes(datasets, genes, config, vocabulary)
+    places = {
+        d.name: prepare_plan.place_peaks(
+            d.counts[Modality.ATAC], (chains or {}).get(d.name)
+        )
+        for d in datasets
+        if Modality.ATAC in d.counts
+    }
+    peaks = peaks or prepare_plan.choose_peaks(places, config)
     report: dict[str, Any] = {
         "annotation": genes.attrs.get("report", {}),
         "vocabulary": chosen.report,
@@ -119,7 +131,7 @@ def run_datasets(
     with atomic.folder(out) as folder:
         with prepare_shards.writable(folder):
             written = prepare_counts.write_counts(
-                folder, datasets, chosen, config, chains or {}, runner, report
+                folder, datasets, chosen, places, peaks, config, runner, report
             )
             obs, present = prepare_cells.gather_cells(datasets, written)
             obs, report["left_out"] = prepare_cells.annotate(obs, config, source)
@@ -132,8 +144,13 @@ def run_datasets(
                     folder, chosen, config, written, training
                 )
             trained.save(folder)
+            if peaks is not None:
+                peaks.save(folder)
             plan = prepare_shards.BinPlan(
-                folder=folder, vocabulary=trained, modalities=tuple(present)
+                folder=folder,
+                vocabulary=trained,
+                modalities=tuple(present),
+                has_peaks=peaks is not None,
             )
             binned = runner.map(prepare_shards.write_bins, plan, range(len(written)))
             list(shown(binned, "bins", len(written)))

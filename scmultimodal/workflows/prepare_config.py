@@ -24,6 +24,10 @@ class PrepareConfig:
         fractions: shares of training, validation and test cells.
         min_cells_per_class: smaller classes are left out, and so are unlabelled cells.
         medians: exact, or within 0.4 % by a histogram, in half as many passes.
+        peak_tokens: the peaks are kept too, as they are, as one set for all datasets:
+            the "consensus", in which those that overlap are one, or "tiles" of the
+            genome that hold one; None keeps none, unless a set is given.
+        peak_tile_bp: length of such a tile.
         cells_per_shard: cells that are read for one shard.
         seed: of the split.
     """
@@ -37,11 +41,17 @@ class PrepareConfig:
     fractions: tuple[float, float, float] = splits.FRACTIONS
     min_cells_per_class: int = 10
     medians: Literal["exact", "histogram"] = "exact"
+    peak_tokens: Literal["consensus", "tiles"] | None = None
+    peak_tile_bp: int = 5_000
     cells_per_shard: int = 32_768
     seed: int = 0
 
     def __post_init__(self):
         """Raises InputError for values out of range."""
+        if self.peak_tile_bp < 1:
+            raise InputError(
+                "peak_tile_bp", f"is {self.peak_tile_bp}", "Give 1 or more"
+            )
         if self.cells_per_shard < 1 or not 0 <= self.min_resolved <= 1:
             raise InputError(
                 "prepare",

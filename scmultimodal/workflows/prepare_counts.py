@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.schemas.modality import MODALITIES, Modality
+from scmultimodal.singlecell import peak_sets
 from scmultimodal.singlecell.filtering import filter_report
 from scmultimodal.singlecell.fragments import CountHistogram, choose_kind
 from scmultimodal.singlecell.inputs import Dataset
@@ -23,8 +25,9 @@ def write_counts(
     folder: Path,
     datasets: Sequence[Dataset],
     genes: prepare_plan.Genes,
+    places: Mapping[str, prepare_plan.Places],
+    peak_vocabulary: PeakVocabulary | None,
     config: PrepareConfig,
-    chains: Mapping[str, Path],
     runner: Runner,
     report: dict[str, Any],
 ) -> list[tuple[Part, Written]]:
@@ -33,7 +36,7 @@ def write_counts(
     everything = []
     for dataset in datasets:
         facts = report["datasets"][dataset.name]
-        alignments, links = {}, None
+        alignments, links, matched = {}, None, None
         if Modality.RNA in dataset.counts:
             alignments[Modality.RNA] = prepare_plan.align_rna(
                 dataset.counts[Modality.RNA],
@@ -41,23 +44,24 @@ def write_counts(
                 len(genes.table),
             )
         if Modality.ATAC in dataset.counts:
+            place, atac = places[dataset.name], dataset.counts[Modality.ATAC]
             peaks = prepare_plan.align_atac(
-                dataset.counts[Modality.ATAC],
-                genes.table,
-                config.recipe.aggregation,
-                chains.get(dataset.name),
+                atac, place, genes.table, config.recipe.aggregation
             )
+            if peak_vocabulary is not None:
+                matched = prepare_plan.match_peaks(atac, place, peak_vocabulary)
             halve = _halves(dataset, peaks.alignment, config, runner, facts)
             links = peaks.links
-            facts |= peaks.report
+            facts |= place.report | peaks.report
             alignments[Modality.ATAC] = dataclasses.replace(
-                peaks.alignment, halve=halve
+                peaks.alignment, halve=halve, peaks=matched
             )
         plan = Plan(
             folder=folder,
             alignments=alignments,
             modalities=modalities,
             num_genes=len(genes.table),
+            num_peaks=0 if peak_vocabulary is None else peak_vocabulary.num_peaks,
             aggregation=config.recipe.aggregation,
             min_feature_fraction=config.recipe.min_feature_fraction,
         )
@@ -69,6 +73,9 @@ def write_counts(
             facts["peak_aggregation"] = coverage(
                 inside, links, config.recipe.aggregation
             )
+        if matched is not None:
+            within = sum(w.fragments_in_peaks for w in done)
+            facts["peak_tokens"] = peak_sets.kept(matched, int(inside.sum()), within)
         everything += zip(parts, done, strict=True)
     failed = {str(m): sum(w.failed[m] for _, w in everything) for m in modalities}
     report["cell_filter"] = filter_report(

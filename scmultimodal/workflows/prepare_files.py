@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from scmultimodal import genome
-from scmultimodal.data import atomic, manifest
+from scmultimodal.data import atomic, manifest, peak_vocabulary
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome import text_files
 from scmultimodal.genome.annotation import GENE_COLUMNS
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
-from scmultimodal.singlecell import cell_annotations
+from scmultimodal.singlecell import cell_annotations, peak_index
 from scmultimodal.singlecell.genes import gene_mismatch, match_genes
 from scmultimodal.singlecell.inputs import Dataset
 from scmultimodal.workflows import prepare, prepare_plan, provenance, runners
@@ -42,6 +43,9 @@ class Sources:
         cells: tables about cells, whose columns join those of the files.
         vocabulary: a prepared dataset or model whose genes are taken with its
             medians, or a list of genes; None takes what the datasets share.
+        peak_tokens: a prepared dataset or model whose peaks are kept, or a BED of
+            them; None leaves it to the configuration, and to `vocabulary`, where that
+            has peaks.
     """
 
     files: Sequence[tuple[Path, Kind]]
@@ -54,6 +58,7 @@ class Sources:
     barcodes: Path | None = None
     cells: Sequence[Path] = ()
     vocabulary: Path | None = None
+    peak_tokens: Path | None = None
 
 
 def run(
@@ -106,6 +111,7 @@ def run(
                 **provenance.of_code(),
             },
             vocabulary=vocabulary,
+            peaks=_read_peaks(sources, config),
             chains=_chains(sources, files, datasets),
             runner=runner,
         )
@@ -184,6 +190,20 @@ def _read_vocabulary(
     from scmultimodal.weights import export
 
     return export.load(path).vocabulary
+
+
+def _read_peaks(sources: Sources, config: PrepareConfig) -> PeakVocabulary | None:
+    """The set of peaks that is given, if any is."""
+    path = sources.peak_tokens
+    if path is None and config.peak_tokens is None and sources.vocabulary is not None:
+        has = (sources.vocabulary / peak_vocabulary.FILE_NAME).is_file()
+        path = sources.vocabulary if has else None
+    if path is None:
+        return None
+    if path.is_dir():
+        return PeakVocabulary.load(path)
+    origin = {"how": "given", "file": provenance.of_file(path)}
+    return PeakVocabulary.from_frame(peak_index.read_peaks(path), origin=origin)
 
 
 def _read_list(path: Path, genes: pd.DataFrame, min_resolved: float) -> pd.DataFrame:

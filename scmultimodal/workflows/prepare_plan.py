@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.genome import liftover
 from scmultimodal.genome.annotation import GENE_COLUMNS
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
+from scmultimodal.singlecell import peak_sets
 from scmultimodal.singlecell.gene_sets import (
     Selection,
     Shared,
@@ -30,6 +33,7 @@ from scmultimodal.singlecell.peaks import (
     nearest_band,
     peak_intervals,
 )
+from scmultimodal.workflows.prepare_config import PrepareConfig
 from scmultimodal.workflows.prepare_shards import Alignment
 
 MOST_LINKS = 100
@@ -62,13 +66,28 @@ class Genes:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the peaks of a dataset lie, in the assembly of the genes.
+
+    Attributes:
+        columns: the peaks that lie anywhere there.
+        intervals: chrom, start, end of these.
+        report: of liftover; JSON-able.
+    """
+
+    columns: Int64[np.ndarray, " placed"]
+    intervals: pd.DataFrame
+    report: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Peaks:
     """How the peaks of a dataset serve the genes.
 
     Attributes:
         alignment: without what the counts count.
         links: as from `link_peaks`, for all peaks of the data.
-        report: of liftover and of the links; JSON-able.
+        report: of the links; JSON-able.
     """
 
     alignment: Alignment
@@ -137,31 +156,84 @@ def align_rna(counts: Counts, found: Selection, num_genes: int) -> Alignment:
     )
 
 
-def align_atac(
-    counts: Counts,
-    genes: pd.DataFrame,
-    aggregation: PeakAggregation,
-    chain: Path | None,
-) -> Peaks:
-    """ATAC: each gene is a weighted sum of peaks, lifted to its assembly first.
+def place_peaks(counts: Counts, chain: Path | None) -> Places:
+    """The peaks of a dataset, lifted where there is a chain.
 
     Raises:
-        InputError: peaks are no intervals, none can be lifted, or they share no
-            chromosome with the genes.
+        InputError: peaks are no intervals, or none can be lifted.
     """
     peaks = peak_intervals(AnnData(var=counts.var), counts.source)
-    report: dict[str, Any] = {}
-    kept = np.arange(len(peaks))
-    if chain is not None:
-        lifted = liftover.lift(peaks, chain, source=counts.source)
-        report["liftover"] = {"chain": Path(chain).name, **lifted.report}
-        kept, peaks = np.flatnonzero(lifted.outcome == "lifted"), lifted.intervals
-    links = link_peaks(peaks, genes, aggregation, counts.source).tocoo()
+    if chain is None:
+        return Places(columns=np.arange(len(peaks)), intervals=peaks, report={})
+    lifted = liftover.lift(peaks, chain, source=counts.source)
+    return Places(
+        columns=np.flatnonzero(lifted.outcome == "lifted"),
+        intervals=lifted.intervals,
+        report={"liftover": {"chain": Path(chain).name, **lifted.report}},
+    )
+
+
+def choose_peaks(
+    places: Mapping[str, Places], config: PrepareConfig
+) -> PeakVocabulary | None:
+    """The set of peaks that all datasets are brought to; None where none is kept.
+
+    Args:
+        places: by name of the datasets with ATAC.
+        config: says how.
+
+    Raises:
+        InputError: no dataset has peaks, or chromosomes are named in two ways.
+    """
+    if config.peak_tokens is None:
+        return None
+    if not places:
+        remedy = "Give ATAC, or leave --peak-tokens out"
+        raise InputError("peak_tokens", "no dataset has peaks", remedy)
+    tables = [found.intervals for found in places.values()]
+    origin: dict[str, Any] = {"how": config.peak_tokens, "datasets": list(places)}
+    if config.peak_tokens == "tiles":
+        origin["tile_bp"] = config.peak_tile_bp
+        peaks = peak_sets.tiles(tables, config.peak_tile_bp)
+    else:
+        peaks = peak_sets.consensus(tables)
+    return PeakVocabulary.from_frame(peaks, origin=origin)
+
+
+def match_peaks(
+    counts: Counts, places: Places, vocabulary: PeakVocabulary
+) -> sp.csr_matrix:
+    """Which peak of the vocabulary each peak of the data is: int32 [peaks, tokens].
+
+    Raises:
+        InputError: none is any.
+    """
+    found = peak_sets.match(
+        places.intervals, vocabulary.to_frame(), counts.source
+    ).tocoo()
+    shape = (len(counts.var), vocabulary.num_peaks)
+    return sp.csr_matrix(
+        (found.data, (places.columns[found.row], found.col)), shape=shape
+    )
+
+
+def align_atac(
+    counts: Counts,
+    places: Places,
+    genes: pd.DataFrame,
+    aggregation: PeakAggregation,
+) -> Peaks:
+    """ATAC: each gene is a weighted sum of peaks.
+
+    Raises:
+        InputError: peaks and genes share no chromosome.
+    """
+    links = link_peaks(places.intervals, genes, aggregation, counts.source).tocoo()
     placed = (genes["chrom"] != "").to_numpy()
-    report["links"] = count_links(links, placed, aggregation.bands_bp)
+    report = {"links": count_links(links, placed, aggregation.bands_bp)}
     shape = (len(counts.var), len(genes))
     links = sp.coo_matrix(
-        (links.data, (kept[links.row], links.col)), shape=shape
+        (links.data, (places.columns[links.row], links.col)), shape=shape
     ).tocsr()
     alignment = Alignment(
         rows=counts.rows,

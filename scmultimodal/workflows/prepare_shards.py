@@ -50,6 +50,8 @@ class Alignment:
             [features, genes], in whole units.
         halve: takes the counts for reads, of which two make a fragment.
         band: of peaks, the nearest distance band (`nearest_band`); None for genes.
+        peaks: which peak of the vocabulary each feature is: int32 [features, peaks];
+            None where none are kept.
     """
 
     rows: CountRows
@@ -58,6 +60,7 @@ class Alignment:
     weights: sp.csr_matrix
     halve: bool = False
     band: Int8[np.ndarray, " features"] | None = None
+    peaks: sp.csr_matrix | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ class Plan:
         alignments: by modality.
         modalities: of the store; the others of a part are empty.
         num_genes: of the vocabulary.
+        num_peaks: of the peak vocabulary; 0 where the store keeps no peaks.
         aggregation: of peaks.
         min_feature_fraction: of the filter of cells.
     """
@@ -98,6 +102,7 @@ class Plan:
     alignments: Mapping[Modality, Alignment]
     modalities: tuple[Modality, ...]
     num_genes: int
+    num_peaks: int
     aggregation: PeakAggregation
     min_feature_fraction: float
 
@@ -112,12 +117,14 @@ class Written:
         depth: sum of the counts of each cell that is kept, by modality.
         fragments_in: of peaks, by their nearest band, from 0; the last are those of
             no gene; over all cells.
+        fragments_in_peaks: those in peaks of the peak vocabulary; over all cells.
     """
 
     keep: Bool[np.ndarray, " cells"]
     failed: dict[Modality, int]
     depth: dict[Modality, Int64[np.ndarray, " kept"]]
     fragments_in: Int64[np.ndarray, " bands"]
+    fragments_in_peaks: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +134,7 @@ class BinPlan:
     folder: Path
     vocabulary: GeneVocabulary
     modalities: tuple[Modality, ...]
+    has_peaks: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,10 +180,15 @@ def write_part(plan: Plan, part: Part) -> Written:
 
 
 def _write_counts(plan: Plan, part: Part, folder: Path) -> Written:
-    writers = {m: CountsWriter(folder / m, plan.num_genes) for m in plan.modalities}
+    columns: dict[str, int] = dict.fromkeys(plan.modalities, plan.num_genes)
+    if plan.num_peaks:
+        columns[writing.PEAKS] = plan.num_peaks
+    writers = {
+        name: CountsWriter(folder / name, size) for name, size in columns.items()
+    }
     keeps, failed = [], dict.fromkeys(plan.modalities, 0)
     depths = {m: [] for m in plan.modalities}
-    fragments_in = np.zeros(len(plan.aggregation.bands_bp) + 1, np.int64)
+    in_peaks, fragments_in = 0, np.zeros(len(plan.aggregation.bands_bp) + 1, np.int64)
     for some in _slices(len(part.cells)):
         aligned, keep = {}, np.ones(some.stop - some.start, bool)
         for modality, alignment in plan.alignments.items():
@@ -185,15 +198,19 @@ def _write_counts(plan: Plan, part: Part, folder: Path) -> Written:
                 fragments_in += fragments_in_bands(
                     raw, alignment.band, plan.aggregation
                 )
+            if alignment.peaks is not None:
+                aligned[writing.PEAKS] = products.multiply(raw, alignment.peaks)
+                in_peaks += int(aligned[writing.PEAKS].sum())
             aligned[modality] = products.multiply(raw, alignment.weights)
             enough = has_enough(aligned[modality], plan.min_feature_fraction)
             failed[modality] += int(((row >= 0) & ~enough).sum())
             keep &= (row < 0) | enough
-        nothing = sp.csr_matrix((len(keep), plan.num_genes), dtype=np.int32)
-        for modality, writer in writers.items():
-            kept = aligned.get(modality, nothing)[keep]
+        for name, writer in writers.items():
+            nothing = sp.csr_matrix((len(keep), columns[name]), dtype=np.int32)
+            kept = aligned.get(name, nothing)[keep]
             writer.append(kept)
-            depths[modality].append(kernels.row_sums(kept))
+            if name in depths:
+                depths[name].append(kernels.row_sums(kept))
         keeps.append(keep)
     for writer in writers.values():
         writer.close()
@@ -202,6 +219,7 @@ def _write_counts(plan: Plan, part: Part, folder: Path) -> Written:
         failed=failed,
         depth={m: np.concatenate(parts) for m, parts in depths.items()},
         fragments_in=fragments_in,
+        fragments_in_peaks=in_peaks,
     )
 
 
@@ -237,6 +255,12 @@ def write_bins(plan: BinPlan, number: int) -> None:
             bins = GrowingArray(array_path(folder / modality, "bins"), np.uint8)
             for some in read_counts(path, plan.vocabulary.num_genes):
                 bins.append(bin_counts(plan.vocabulary, modality, some).data)
+            bins.close()
+        if plan.has_peaks:
+            path = writing.shard_path(plan.folder, number, writing.PEAKS)
+            bins = GrowingArray(array_path(folder / writing.PEAKS, "bins"), np.uint8)
+            for _, _, _, values in _blocks(path):
+                bins.append(np.ones(len(values), np.uint8))
             bins.close()
 
 

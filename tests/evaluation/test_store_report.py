@@ -31,6 +31,7 @@ FACTS = {
             "evenness": None,
         },
     },
+    "peak_tokens": None,
     "cell_filter": {
         "before": 1_600,
         "after": 1_500,

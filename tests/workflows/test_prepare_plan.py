@@ -22,7 +22,8 @@ def test_links_are_counted_by_distance():
     )
     peaks = ["chr1:100500-101000", "chr1:900000-900500"]
     atac = from_data(builders.annotated([[2, 4]], peaks), "made up").counts["atac"]
-    plan = prepare_plan.align_atac(atac, genes, PeakAggregation(), None)
+    places = prepare_plan.place_peaks(atac, None)
+    plan = prepare_plan.align_atac(atac, places, genes, PeakAggregation())
     assert plan.report["links"] == {
         "within_bp": list(BANDS),
         "peaks_per_gene": [[2, 1], [1, 2], [1, 2]],
