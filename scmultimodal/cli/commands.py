@@ -33,6 +33,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "runs and models": {
         "report": ("report", "one page that compares runs"),
+        "doctor": ("doctor", "is this machine fit? What a bug report should say"),
     },
 }
 """Group -> command -> (module of `scmultimodal.cli`, what it does, in a line)."""
@@ -40,6 +41,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 MODULES = {name: of[0] for group in GROUPS.values() for name, of in group.items()}
 
 EXAMPLES = """\
+  scmultimodal doctor
   scmultimodal demo --quick --simulated --out runs/try
   scmultimodal finetune --data my.h5mu --label cell_type \\
       --genes genes.gtf.gz --out runs/mine"""

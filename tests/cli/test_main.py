@@ -42,7 +42,7 @@ def test_the_page_has_a_line_for_each_command(capsys):
     for group in ("data", "cell model", "genome model", "runs and models"):
         assert group in lines
     *_, examples = page.partition("\nexamples")
-    assert examples.count("\n  scmultimodal ") == 2
+    assert examples.count("\n  scmultimodal ") == 3
 
 
 def test_the_examples_of_the_page_are_valid():
