@@ -22,6 +22,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "cell model": {
         "demo": ("cells", "train and judge it on real cells, start to report"),
+        "pretrain": ("pretrain", "pre-train it on your own counts"),
         "finetune": ("cells", "teach and judge cell types on your own counts"),
         "perturb": ("explain", "what it makes of genes deleted, raised or closed"),
         "explain": ("explain", "which genes it tells cell types by"),
