@@ -30,6 +30,7 @@ VARIABLES = ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THRE
 IMPORTED = {"gcs": "gcsfs", "hub": "huggingface_hub"}
 """Extras that no command asks for before it is at work: what they import."""
 FREE_DISK = 2**30
+_ABSENT = "is not installed"
 
 Status = Literal["good", "note", "bad"]
 
@@ -135,20 +136,20 @@ def _packages() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """Which are there; one that is there in part, or does not import, is noted."""
+    """Which are there; one of a wrong version, or that does not import, is noted.
+
+    One that is there in part is not: others bring matplotlib too.
+    """
     here, absent = [], []
     for extra in importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or ():
-        needed = list(_requirements(extra))
-        lacking = [found for one in needed for found in _lacking(one)]
-        if not lacking and (problem := _import_problem(extra)):
-            yield _broken(extra, problem)
-        elif not lacking:
-            here.append(extra)
-        elif len(lacking) >= len(needed):
+        lacking = [one for needed in _requirements(extra) for one in _lacking(needed)]
+        problems = [f"{name} {problem}" for name, (problem, _) in lacking]
+        if any(problem == _ABSENT for _, (problem, _) in lacking):
             absent.append(extra)
+        elif problem := ", ".join(problems) or _import_problem(extra):
+            yield _broken(extra, problem)
         else:
-            problems = [f"{name} {problem}" for name, (problem, _) in lacking]
-            yield _broken(extra, ", ".join(problems))
+            here.append(extra)
     found = f"{', '.join(here) or 'none'}; not installed: {', '.join(absent) or 'none'}"
     yield Finding(name="extras", found=found)
 
@@ -318,7 +319,7 @@ def _lacking(wanted: Requirement) -> Iterator[tuple[str, tuple[str, str]]]:
     try:
         version = importlib.metadata.version(wanted.name)
     except importlib.metadata.PackageNotFoundError:
-        yield wanted.name, ("is not installed", asked)
+        yield wanted.name, (_ABSENT, asked)
         return
     if not wanted.specifier.contains(version, prereleases=True):
         yield wanted.name, (f"is {version}, and has to be {wanted.specifier}", asked)

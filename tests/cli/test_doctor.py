@@ -162,19 +162,23 @@ def test_a_python_that_is_too_old(installed, look, monkeypatch):
 # Extras: none is needed.
 
 
-def test_extras_that_are_absent_are_no_fault(installed, look):
+@pytest.mark.parametrize("there", [[], ["dask"]])
+def test_extras_that_are_absent_or_there_in_part_are_no_fault(installed, look, there):
     del installed["dask"]
+    installed |= dict.fromkeys(there, "2026.8")
     status, told = look("extras")
     assert status == 0
     assert told["extras"]["found"] == "none; not installed: gcs, gpu, scale"
     assert list(told) == ["extras"]
 
 
-def test_an_extra_that_is_there_in_part(installed, look):
+def test_an_extra_of_a_version_that_is_not_allowed(installed, look):
+    installed |= {"distributed": "2023.1", "dask": "2026.8"}
     status, told = look("extras")
     assert status == 0
     assert told["extra scale"]["status"] == "note"
-    assert told["extra scale"]["found"] == "distributed is not installed"
+    found = "distributed is 2023.1, and has to be >=2024.8"
+    assert told["extra scale"]["found"] == found
     assert told["extra scale"]["remedy"] == "pip install 'scmultimodal[scale]'"
 
 
