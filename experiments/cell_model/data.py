@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from scmultimodal import datasets
-from scmultimodal.data import manifest, mirror, remote
+from scmultimodal.data import manifest, mirror
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.genome import read_genes
@@ -71,14 +71,6 @@ def load(config: DataConfig, *, seed: int) -> Loaded:
         genes=read_genes(config.genes),
         name=Path(config.dataset).name,
     )
-
-
-def prepared(config: DataConfig) -> Path | None:
-    """The folder of cells that are prepared already; None where they are not."""
-    if remote.is_remote(config.dataset):
-        return remote.local_copy(config.dataset)
-    folder = Path(config.dataset)
-    return folder if (folder / manifest.FILE_NAME).is_file() else None
 
 
 def on_all_hosts(

@@ -78,7 +78,7 @@ def run(study: Study) -> None:
     """Trains on the labelled training cells, and judges on the test cells."""
     model = export.load(study.model)
     _check_modality(study, model)
-    given = data.prepared(study.data)
+    given = Store.find(study.data.dataset)
     config = configs.to_json(study) | {
         "model_sha256": provenance.digest(*jax.tree.leaves(model.params))
     }

@@ -23,15 +23,7 @@ from experiments.study import CellStudyConfig
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
-from scmultimodal.workflows import (
-    comparison,
-    curves,
-    dry_run,
-    judged,
-    presets,
-    pretrain,
-    provenance,
-)
+from scmultimodal.workflows import dry_run, presets, pretrain, pretraining
 from scmultimodal.workflows.presets import PresetName
 from scmultimodal.workflows.pretrain import PretrainConfig
 
@@ -65,7 +57,7 @@ def default(preset: PresetName) -> Study:
 def run(study: Study) -> None:
     """Prepares the cells and pre-trains on their training split."""
 
-    given = data.prepared(study.data)
+    given = Store.find(study.data.dataset)
 
     def prepare(out: Path) -> Store:
         seed = study.pretrain.seed
@@ -78,12 +70,11 @@ def run(study: Study) -> None:
         return
     config = configs.to_json(study)
     del config["dry_run"]
-    provenance.check_config(study.out, config, resume=study.pretrain.resume == "auto")
-    store = data.on_all_hosts(given, study.out / "data", lambda: prepare(study.out))
-    provenance.write_config(study.out, config)
-    pretrain.run(store, study.pretrain, study.out)
-    held_out = judged.cells(store, store.split("validation"))
-    judged.write(study.out, {"validation": held_out})
-    curves.draw(study.out, {"pre-training": study.out})
-    comparison.write_page(study.out)
-    print(f"model {study.out / 'model'}")
+    pretraining.run(
+        lambda: data.on_all_hosts(
+            given, study.out / "data", lambda: prepare(study.out)
+        ),
+        study.pretrain,
+        study.out,
+        written=config,
+    )

@@ -1,103 +1,80 @@
-"""The command line: `scmultimodal demo`, `prepare`, `finetune` and others."""
+"""The command line: `scmultimodal COMMAND`. What there is stands in `commands`."""
 
-import re
+import sys
+from collections.abc import Iterable, Sequence
 from inspect import cleandoc
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from scmultimodal.cli.cells import Demo, Finetune, run_demo, run_finetune
-from scmultimodal.cli.dna import (
-    Convert,
-    PrepareRanking,
-    run_convert,
-    run_prepare_ranking,
-)
-from scmultimodal.cli.explain import Explain, Perturb, run_explain, run_perturb
-from scmultimodal.cli.export import Export, run_export
-from scmultimodal.cli.inference import (
-    Annotate,
-    Embed,
-    Impute,
-    Score,
-    run_annotate,
-    run_embed,
-    run_impute,
-    run_score,
-)
-from scmultimodal.cli.inspect import Inspect, run_inspect
-from scmultimodal.cli.prepare import Prepare, run_prepare
-from scmultimodal.cli.report import Report, run_report
-from scmultimodal.cli.segmentation import (
-    PrepareSegmentation,
-    ScoreVariants,
-    Segment,
-    run_prepare_segmentation,
-    run_score_variants,
-    run_segment,
-)
+import scmultimodal
+from scmultimodal.cli import commands
+from scmultimodal.schemas.status import Status
 from scmultimodal.workflows import process
 
-
-def _subcommand(command: type) -> Any:
-    """Shows the docstring as it stands: tyro by itself would drop the examples."""
-    text = cleandoc(command.__doc__ or "")
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower()
-    return tyro.conf.subcommand(name, description=text)
+HELP, VERSION = ("-h", "--help"), "--version"
 
 
-Command = (
-    Annotated[Demo, _subcommand(Demo)]
-    | Annotated[Prepare, _subcommand(Prepare)]
-    | Annotated[Inspect, _subcommand(Inspect)]
-    | Annotated[Finetune, _subcommand(Finetune)]
-    | Annotated[Embed, _subcommand(Embed)]
-    | Annotated[Annotate, _subcommand(Annotate)]
-    | Annotated[Impute, _subcommand(Impute)]
-    | Annotated[Perturb, _subcommand(Perturb)]
-    | Annotated[Explain, _subcommand(Explain)]
-    | Annotated[PrepareRanking, _subcommand(PrepareRanking)]
-    | Annotated[PrepareSegmentation, _subcommand(PrepareSegmentation)]
-    | Annotated[Segment, _subcommand(Segment)]
-    | Annotated[Score, _subcommand(Score)]
-    | Annotated[ScoreVariants, _subcommand(ScoreVariants)]
-    | Annotated[Convert, _subcommand(Convert)]
-    | Annotated[Export, _subcommand(Export)]
-    | Annotated[Report, _subcommand(Report)]
-)
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns a `schemas.status.Status`."""
-    command = tyro.cli(
-        Command,
-        prog="scmultimodal",
-        description="Foundation models for single-cell RNA and ATAC, and for DNA.",
-        args=arguments,
-    )
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        return _say(commands.page(), Status.GIVE_UP)
+    name, *rest = words
+    if name in HELP:
+        print(commands.page())
+        return Status.DONE
+    if name == VERSION:
+        print(f"scmultimodal {scmultimodal.__version__}")
+        return Status.DONE
+    if name not in commands.MODULES:
+        known = (*commands.MODULES, *HELP, VERSION)
+        return _unknown("there is no", name, known, "scmultimodal --help")
+    try:
+        command = commands.load(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("scmultimodal"):
+            raise
+        return _say(
+            f"scmultimodal: {error.name} is not installed. Install the package and "
+            "what it needs: pip install scmultimodal",
+            Status.GIVE_UP,
+        )
+    for word in rest:
+        flag = word.split("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in ("--", *command.flags):
+            page = f"scmultimodal {name} --help"
+            return _unknown(f"{name} has no flag", flag, command.flags, page)
+    options = parse(words)
+    if name == "doctor":  # It says what is missing of all that the others need.
+        return command.run(options)
     return process.run(
-        lambda: _RUNNERS[type(command)](command),
-        name="scmultimodal",
-        debug=command.debug,
+        lambda: command.run(options), name="scmultimodal", debug=options.debug
     )
 
 
-_RUNNERS = {
-    Demo: run_demo,
-    Prepare: run_prepare,
-    Inspect: run_inspect,
-    Finetune: run_finetune,
-    Embed: run_embed,
-    Annotate: run_annotate,
-    Impute: run_impute,
-    Perturb: run_perturb,
-    Explain: run_explain,
-    PrepareRanking: run_prepare_ranking,
-    PrepareSegmentation: run_prepare_segmentation,
-    Segment: run_segment,
-    Score: run_score,
-    ScoreVariants: run_score_variants,
-    Convert: run_convert,
-    Export: run_export,
-    Report: run_report,
-}
+def parse(words: Sequence[str]) -> Any:
+    """The options that a line gives its command, which comes first.
+
+    Raises:
+        SystemExit: after `--help`, or where the line is wrong; it has said why.
+    """
+    # With rich, which the page of all commands does not wait for.
+    import tyro
+
+    name, *rest = words
+    options = commands.load(name).options
+    # tyro by itself would drop the examples.
+    text = cleandoc(options.__doc__ or "")
+    return tyro.cli(options, prog=f"scmultimodal {name}", description=text, args=rest)
+
+
+def _unknown(problem: str, word: str, known: Iterable[str], page: str) -> Status:
+    near = commands.nearest(word, known)
+    meant = f"Did you mean {near}? " if near else ""
+    return _say(
+        f"scmultimodal: {problem} {word}. {meant}All there are: {page}", Status.GIVE_UP
+    )
+
+
+def _say(text: str, status: Status) -> Status:
+    print(text, file=sys.stderr)
+    return status

@@ -71,6 +71,15 @@ class Store:
     _peak_matrix: ShardedMatrix | None
     _measured: np.ndarray | None
 
+    @staticmethod
+    def find(path: str | os.PathLike) -> Path | None:
+        """The folder of a prepared dataset, copied first if it is in a bucket.
+
+        None where there is a file or folder of another kind, or nothing.
+        """
+        folder = remote.local_copy(path) if remote.is_remote(path) else Path(path)
+        return folder if (folder / manifest.FILE_NAME).is_file() else None
+
     @classmethod
     def open(cls, path: str | os.PathLike, *, verify: bool = False) -> "Store":
         """Opens a prepared dataset and checks it.

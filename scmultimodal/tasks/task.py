@@ -22,6 +22,9 @@ class Task(Protocol):
     sums and weights are added over devices first. Its random draws are keyed by
     `batch.row`, the row in the *global* batch, so that the split over devices changes
     nothing.
+
+    Whatever has these two functions trains by `training.loop.fit`: a new objective and
+    a new head, of ten lines each, are in `experiments/examples/` of the repository.
     """
 
     def init(self, rng: jax.Array, batch: Any) -> tuple[Params, Params]:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from scmultimodal.data.store import Store
+from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.evaluation import summary
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas import configs
@@ -106,16 +107,21 @@ def run(
     written = {"command": command, "data": name, **configs.to_json(config)}
     resume = config.pretrain.resume == config.finetune.resume == "auto"
     provenance.check_config(out, written, resume=resume)
-    with stage("prepare") as found, _naming(name):
-        store = prepare.run(
-            data,
-            genes,
-            config.prepare,
-            out / "data",
-            provenance={"name": name, "simulated": simulated},
-            vocabulary=None if model is None else model.vocabulary,
+    store = prepare_cells(
+        data,
+        genes,
+        config.prepare,
+        out / "data",
+        name=name,
+        simulated=simulated,
+        vocabulary=None if model is None else model.vocabulary,
+    )
+    if model is not None:
+        provenance.check_split(
+            store,
+            model.config.provenance,
+            remedy="Give the --label and --seed of its pre-training",
         )
-        found.append(_describe(store))
     provenance.write_config(out, written)
     if model is None:
         with stage("pre-train") as found:
@@ -159,6 +165,34 @@ def run(
             summary=scores,
         )
     return Outcome(summary=scores, results=results, report=report)
+
+
+def prepare_cells(
+    data: Any,
+    genes: pd.DataFrame,
+    config: PrepareConfig,
+    out: Path,
+    *,
+    name: str,
+    simulated: bool = False,
+    vocabulary: GeneVocabulary | None = None,
+) -> Store:
+    """Prepares the cells of a run, and says what was found; see `prepare.run`.
+
+    Raises:
+        InputError: data that break a rule, by their name.
+    """
+    with stage("prepare") as found, _naming(name):
+        store = prepare.run(
+            data,
+            genes,
+            config,
+            out,
+            provenance={"name": name, "simulated": simulated},
+            vocabulary=vocabulary,
+        )
+        found.append(_describe(store))
+    return store
 
 
 def _seeded(config: CellTypesConfig) -> CellTypesConfig:

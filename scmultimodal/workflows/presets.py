@@ -125,6 +125,23 @@ def quick(preset: Preset) -> Preset:
     )
 
 
+def preparation(
+    preset: Preset,
+    *,
+    label: str | None = None,
+    batch: str | None = None,
+    counts: CountChoice = "auto",
+    seed: int = 0,
+) -> PrepareConfig:
+    """How cells are prepared for a model of one size; see `PrepareConfig`."""
+    return PrepareConfig(
+        recipe=dataclasses.replace(preset.recipe, counts=counts),
+        label=label,
+        batch=batch,
+        seed=seed,
+    )
+
+
 def cell_types(
     preset: Preset,
     *,
@@ -138,11 +155,7 @@ def cell_types(
 ) -> CellTypesConfig:
     """All numbers of a cell-type run of one size; see `CellTypesConfig`."""
     return CellTypesConfig(
-        prepare=PrepareConfig(
-            recipe=dataclasses.replace(preset.recipe, counts=counts),
-            label=label,
-            batch=batch,
-        ),
+        prepare=preparation(preset, label=label, batch=batch, counts=counts),
         pretrain=preset.pretrain,
         finetune=dataclasses.replace(preset.finetune, frozen=frozen),
         regimes=regimes,

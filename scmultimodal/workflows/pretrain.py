@@ -249,7 +249,8 @@ def _count_splitting(store: Store, config: PretrainConfig) -> CountSplitting:
             store.path,
             f"has bins by the strategy {strategy!r}, and count_weight is "
             f"{config.count_weight}",
-            "prepare it with --recipe.strategy counts, or give --count-weight 0",
+            "prepare it with the strategy counts, or take another preset or "
+            "--count-weight 0",
         )
     return CountSplitting(
         CountSplittingConfig(

@@ -81,6 +81,13 @@ def _leave(status: Status, reason: str | None = None) -> None:
     hosts.leave(status, reason)
 
 
+def quiet() -> None:
+    """Keeps warnings that are of no use to whoever runs a command to itself."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    # Duplicate names end in one line of ours.
+    warnings.filterwarnings("ignore", message=".*names are not unique")
+
+
 def prepare() -> None:
     """Keeps compiled programs between runs, and the terminal free of noise.
 
@@ -88,9 +95,7 @@ def prepare() -> None:
     """
     import jax
 
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    # Duplicate names end in one line of ours.
-    warnings.filterwarnings("ignore", message=".*names are not unique")
+    quiet()
     if jax.config.jax_compilation_cache_dir is None:
         import pooch
 

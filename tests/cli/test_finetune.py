@@ -255,7 +255,8 @@ def test_the_trunk_of_a_given_model_can_be_frozen(inputs, finished, tmp_path, ca
         cli.main([*arguments(inputs, finished, seed=3), "--no-from-scratch"])
         capsys.readouterr()
     out, gtf = tmp_path / "frozen", inputs / "genes.gtf"
-    command = arguments(inputs, out, genes=gtf, model=finished, modality="rna")
+    given = {"genes": gtf, "model": finished, "modality": "rna", "seed": 3}
+    command = arguments(inputs, out, **given)
     assert cli.main([*command, "--frozen", "--no-from-scratch"]) == 0
     given, tuned = export.load(finished), export.load(out)
     assert tuned.vocabulary.digest() == given.vocabulary.digest()

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse
-import tyro
 
 from experiments import data_manifest, study_datasets
 from experiments.prepare_lines import Lines
@@ -40,7 +39,7 @@ def lines(folder="downloads", out="data"):
 def parse(words):
     """As the program would, which then would run it."""
     assert words[0] == "scmultimodal"
-    return tyro.cli(cli.Command, args=words[1:])
+    return cli.parse(words[1:])
 
 
 def test_the_study_pretrained_on_twelve_sets_and_fine_tuned_on_three():

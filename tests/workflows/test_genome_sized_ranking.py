@@ -81,7 +81,7 @@ def test_a_human_genome_fits(fasta, tmp_path):
     tracks, out = tmp_path / "tracks.tsv", tmp_path / "out"
     write_tracks(tracks, length, PEAKS)
     assert fasta.stat().st_size > GENOME_BP
-    command = [sys.executable, "-m", "scmultimodal.cli", "prepare-ranking"]
+    command = [sys.executable, "-m", "scmultimodal", "prepare-ranking"]
     command += ["--fasta", str(fasta), "--tracks", str(tracks), "--out", str(out)]
     most = peak_memory(command)
     print(f"{most / 1024**2:,.0f} MB at most")

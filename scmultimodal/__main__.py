@@ -1,4 +1,4 @@
-"""`python -m scmultimodal.cli`."""
+"""`python -m scmultimodal`, where the program is not on the path."""
 
 import sys
 

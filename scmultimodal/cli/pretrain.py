@@ -1,0 +1,130 @@
+"""The command `pretrain`: the cell model on one's own cells."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.workflows.presets import PresetName
+
+if TYPE_CHECKING:
+    from scmultimodal.data.store import Store
+    from scmultimodal.workflows.prepare_config import PrepareConfig
+
+VALIDATIONS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Pre-train the cell model on your own counts, or on a prepared dataset.
+
+    Cells with RNA, with ATAC and with both take turns; no labels are needed. Validation
+    cells say how well hidden values are told; test cells are not looked at. After
+    Ctrl-C the same command goes on. Every number is a flag of the study:
+    python -m experiments.train cell_model.pretraining.
+
+    Examples:
+        scmultimodal pretrain --data my.h5mu --genes genes.gtf.gz --out runs/pre
+        scmultimodal pretrain --data data/three --preset best --out runs/three
+        scmultimodal pretrain --data my.h5mu --genes genes.gtf.gz \\
+            --label cell_type --out runs/pre
+    """
+
+    data: str
+    """Raw counts: .h5mu, .h5ad, .csv, .tsv, or an .h5 or a folder by Cell Ranger; or
+    what `prepare` made, in a bucket too (gs://…)."""
+    out: Path
+    """Folder for everything that the run writes."""
+    genes: Path | None = None
+    """Gene annotation: GTF, BED or a table like them, gzipped or not. Needed with raw
+    counts."""
+    label: str | None = None
+    """Column of obs with the cell types, where the same cells are to be fine-tuned on:
+    `finetune` with this label and seed tests on cells that were not pre-trained on."""
+    batch: str | None = None
+    """Column of obs with the batches."""
+    counts: CountChoice = "auto"
+    """What the ATAC counts count; "auto" reads it off their histogram."""
+    layer: str | None = None
+    """Layer that holds the raw counts, where X does not."""
+    preset: PresetName = "small"
+    """Size of the model and length of the training. What is
+    prepared already has to have counts for bins (prepare --strategy counts) for "best"
+    and "aligned"."""
+    quick: bool = False
+    """Fewer steps."""
+    seed: int = 0
+    """Of split, parameters and batches."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
+def run_pretrain(command: Pretrain) -> None:
+    """`scmultimodal pretrain`."""
+    from scmultimodal.schemas import configs
+    from scmultimodal.workflows import presets, pretraining
+
+    preset = presets.PRESETS[command.preset]
+    if command.quick:
+        preset = presets.quick(preset)
+    steps = preset.pretrain.steps
+    config = dataclasses.replace(
+        preset.pretrain, seed=command.seed, evaluate_every=-(-steps // VALIDATIONS)
+    )
+    preparation = presets.preparation(
+        preset,
+        label=command.label,
+        batch=command.batch,
+        counts=command.counts,
+        seed=command.seed,
+    )
+    pretraining.run(
+        lambda: _cells(command, preparation),
+        config,
+        command.out,
+        written={
+            "command": shlex.join(["scmultimodal", *sys.argv[1:]]),
+            "data": Path(command.data).name,
+            "prepare": configs.to_json(preparation),
+            "pretrain": configs.to_json(config),
+        },
+    )
+    print(f"\nValidation cells of {Path(command.data).name}")
+    print(pretraining.format_table(command.out))
+
+
+def _cells(command: Pretrain, preparation: "PrepareConfig") -> "Store":
+    """Prepared cells as they are, or raw counts prepared into the run folder."""
+    from scmultimodal import genome
+    from scmultimodal.data.store import Store
+    from scmultimodal.singlecell import readers
+    from scmultimodal.workflows import cell_types
+
+    if (folder := Store.find(command.data)) is not None:
+        _check_nothing_to_prepare(command)
+        return Store.open(folder)
+    if command.genes is None:
+        raise InputError(
+            command.data,
+            "is no prepared dataset, and raw counts come without gene places",
+            "Name an annotation by --genes, or a folder that prepare made",
+        )
+    genes = genome.read_genes(command.genes)
+    data = readers.read(command.data, layer=command.layer)
+    out, name = command.out / "data", Path(command.data).name
+    return cell_types.prepare_cells(data, genes, preparation, out, name=name)
+
+
+def _check_nothing_to_prepare(command: Pretrain) -> None:
+    for field in dataclasses.fields(command):
+        if field.name not in ("genes", "label", "batch", "counts", "layer"):
+            continue
+        if getattr(command, field.name) != field.default:
+            raise InputError(
+                command.data,
+                f"is prepared already, and --{field.name} was chosen then",
+                f"Leave --{field.name} out, or give raw counts",
+            )

@@ -1,0 +1,66 @@
+"""A pre-training as a run folder: what `pretrain` and the study of it both run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scmultimodal.data.store import Store
+from scmultimodal.training.metrics import FILE, read_metrics
+from scmultimodal.workflows import (
+    comparison,
+    curves,
+    judged,
+    pretrain,
+    provenance,
+    run_scores,
+)
+from scmultimodal.workflows.pretrain import PretrainConfig
+
+
+def run(
+    take: Callable[[], Store],
+    config: PretrainConfig,
+    out: Path,
+    *,
+    written: Mapping[str, Any],
+) -> Store:
+    """Pre-trains into one self-contained folder; says where its parts are.
+
+    Args:
+        take: opens or prepares the cells, once the folder is known to serve.
+        config: the training.
+        out: run folder.
+        written: all that the run depends on, for its `config.json`.
+
+    Raises:
+        InputError: data that break a rule, or a folder of another run.
+    """
+    provenance.check_config(out, written, resume=config.resume == "auto")
+    store = take()
+    provenance.write_config(out, written)
+    pretrain.run(store, config, out)
+    held_out = judged.cells(store, store.split("validation"))
+    judged.write(out, {"validation": held_out})
+    curves.draw(out, {"pre-training": out})
+    comparison.write_page(out)
+    print(f"model   {out / 'model'}")
+    return store
+
+
+def format_table(out: Path) -> str:
+    """What validation cells said of a run: a line each time they were asked."""
+    records = [r for r in read_metrics(out / FILE) if r["split"] == "validation"]
+    names = sorted(name for name in records[-1] if run_scores.is_measure(name))
+    rows = [["step", *(name.replace("_", " ") for name in names)]]
+    rows += [[f"{r['step']:,}", *(f"{r[n]:.3f}" for n in names)] for r in records]
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Numbers to the right, a rule below the names."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
