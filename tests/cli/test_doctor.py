@@ -311,9 +311,9 @@ def test_remedies_end_the_page(capsys, monkeypatch, tmp_path):
 
 
 def test_it_names_no_user_and_no_token(monkeypatch):
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/ann"))
+    monkeypatch.setattr(Path, "home", lambda: Path("/users/ann"))
     monkeypatch.setattr(getpass, "getuser", lambda: "ann")
-    assert doctor.anonymous("in /home/ann/lib") == "in ~/lib"
+    assert doctor.anonymous("in /users/ann/lib") == "in ~/lib"
     assert doctor.anonymous("/scratch/ann/runs") == "/scratch/USER/runs"
     assert doctor.anonymous("/data/annotation") == "/data/annotation"
     assert doctor.anonymous("https://ann:word@host/x") == "https://host/x"
@@ -322,7 +322,7 @@ def test_it_names_no_user_and_no_token(monkeypatch):
 
 def test_variables_are_shown_that_it_knows_alone(look, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/scratch/x")
     _, told = look("environment")
-    assert "XLA_FLAGS=--xla_dump_to=/tmp/x" in told["environment"]["found"]
+    assert "XLA_FLAGS=--xla_dump_to=/scratch/x" in told["environment"]["found"]
     assert "secret" not in told["environment"]["found"]
