@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import re
+import textwrap
 import typing
 from collections.abc import Iterable
 from pathlib import Path
@@ -132,7 +133,12 @@ def help_of(command: str) -> str:
         contextlib.suppress(SystemExit),
     ):
         main([*words, "--help"])
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).strip("\n")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).strip("\n")
+    lines = (
+        line if line.startswith(" ") else textwrap.fill(line, 88)
+        for line in text.splitlines()
+    )
+    return "\n".join(lines)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
