@@ -67,8 +67,9 @@ test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 
 # Nothing is fetched while the site is built: no proxy is there.
 docs: $(SETUP_DOCS)  ## the documentation site, its tutorials executed, in build/site
+	rm -rf $(SITE)
 	http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
-		$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs $(SITE)
+		$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees docs $(SITE)
 	@echo "$(SITE)/index.html"
 
 test-docs: chromium docs  ## build the site, open it in Chromium, paste its quick starts

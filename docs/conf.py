@@ -60,6 +60,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "scmultimodal"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False
