@@ -1,23 +1,26 @@
-# make setup | demo | test | test-all | evaluate | bench | bench-all | lint: each sets
-# itself up, on any machine with bash and Python 3.11 or later. Settings, given here or
-# exported:
+# make setup | demo | test | test-all | docs | test-docs | evaluate | bench | bench-all |
+# lint: each sets itself up, on any machine with bash and Python 3.11 or later. Settings,
+# given here or exported:
 #
 #   PYTHON=python3.13   the Python that .venv is made with
 #   VENV=.venv          where the environment lives
-#   ARGS="--steps 50"   handed through to demo, test, test-all, evaluate, bench (its
-#                       training step) and bench-all
+#   ARGS="--steps 50"   handed through to demo, test, test-all, test-docs, evaluate, bench
+#                       (its training step) and bench-all
 #   JAX_PLATFORMS=cpu   what jax computes on; bench measures that
 #   SCMULTIMODAL_DATA   folder of real data; tests that need it skip without it
 #   TORCH=…             torch for test-all and benches, as a requirement or the path of a
 #                       wheel. What pip finds by itself may be the CUDA build, some
 #                       gigabytes; the CPU build of the same version is enough
+#   CHROMIUM=chromium   the browser that test-docs opens; apt installs it where there is
+#                       none and make is run by root
 #
 # Versions are pinned in .ci/constraints*.txt; pip takes wheels alone (but docrep).
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all evaluate bench bench-all lint clean
+.PHONY: help setup demo test test-all docs test-docs chromium evaluate bench bench-all \
+	lint clean
 
 VENV ?= .venv
 TORCH ?= torch
@@ -26,8 +29,11 @@ ARGS ?=
 BIN := $(VENV)/bin
 PINS := .ci/constraints.txt
 PARITY_PINS := .ci/constraints-parity.txt
+DOCS_PINS := .ci/constraints-docs.txt
 SETUP := $(VENV)/.setup
 SETUP_PARITY := $(VENV)/.setup-parity
+SETUP_DOCS := $(VENV)/.setup-docs
+SITE := build/site
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--only-binary :all:
 # Two workers share the compiling; their libraries then take one thread each.
@@ -59,6 +65,16 @@ test: $(SETUP)  ## the tests that a change must pass
 test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) -m "not docs" $(ARGS)
 
+# Nothing is fetched while the site is built: no proxy is there.
+docs: $(SETUP_DOCS)  ## the documentation site, its tutorials executed, in build/site
+	rm -rf $(SITE)
+	http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
+		$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees docs $(SITE)
+	@echo "$(SITE)/index.html"
+
+test-docs: chromium docs  ## build the site, open it in Chromium, paste its quick starts
+	$(BIN)/python -m pytest -m docs $(ARGS)
+
 evaluate: $(SETUP)  ## judge the cell model: fill experiments/results and the README's tables
 	$(BIN)/python -m experiments.evaluation --processes 2 \
 		--results experiments/results --readme README.md $(ARGS)
@@ -82,6 +98,19 @@ lint: $(SETUP)  ## format, style, types, floors
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# CHROMIUM, or what may be found under its usual names.
+chromium:
+	@for browser in $(CHROMIUM) chromium chromium-browser google-chrome; do \
+		if command -v $$browser >/dev/null; then exit 0; fi; \
+	done; \
+	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \
+		echo "make: test-docs needs Chromium; install it, or name one: CHROMIUM=…" >&2; \
+		exit 1; \
+	fi; \
+	echo "Installing Chromium by apt"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends chromium >/dev/null
 
 # The stamp comes last: a set-up that was cut off starts over.
 $(SETUP): pyproject.toml $(PINS)
@@ -108,4 +137,8 @@ $(SETUP_PARITY): $(SETUP) $(PARITY_PINS)
 	$(PIP) --constraint $(PINS) --constraint $(PARITY_PINS) setuptools six '$(TORCH)'
 	$(PIP) --no-binary docrep --constraint $(PINS) --constraint $(PARITY_PINS) \
 		--no-build-isolation --editable '.[eval,integration,log,scale,tracks,parity]' flax
+	@touch $@
+
+$(SETUP_DOCS): $(SETUP) $(DOCS_PINS)
+	$(PIP) --constraint $(PINS) --constraint $(DOCS_PINS) --group docs
 	@touch $@

@@ -50,11 +50,12 @@ class Page:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 800) -> None:
-        """Loads a file and waits until it is."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 800) -> None:
+        """Loads a file, or an address, and waits until it is."""
         self.size(width, height)
         self._loaded = False
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.ask("Page.navigate", url=url)
         while not self._loaded:
             self._read()
 
@@ -142,6 +143,7 @@ class Page:
     def shoot(self, path: Path) -> None:
         """Takes a picture of what is seen."""
         self.frame()
+        path.parent.mkdir(parents=True, exist_ok=True)
         found = self.ask("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(found["data"]))
 
@@ -166,19 +168,25 @@ class Page:
             self.complaints.append(params["entry"]["text"])
         elif method == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.complaints.append(json.dumps(params["args"]))
+        elif method == "Network.loadingFailed" and not params.get("canceled"):
+            self.complaints.append(params["errorText"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
 
 def find() -> str | None:
-    """The browser, where there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+    """The browser, where there is one: CHROMIUM, or under its usual names."""
+    given = os.environ.get("CHROMIUM")
+    names = [given] if given else ["chromium", "chromium-browser", "google-chrome"]
     return next(filter(None, map(shutil.which, names)), None)
 
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[Page]:
-    """Starts the browser with an empty profile in `folder`, and ends it."""
+    """Starts the browser with an empty profile in `folder`, and ends it.
+
+    It finds no host but this one.
+    """
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
 
@@ -192,6 +200,8 @@ def opened(folder: Path) -> Iterator[Page]:
         [
             *(str(find()), "--headless", "--remote-debugging-pipe", "--no-sandbox"),
             *("--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update"),
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
             f"--user-data-dir={folder}",
         ],
         stdout=subprocess.DEVNULL,

@@ -176,7 +176,11 @@ def test_no_file_names_a_machine_or_registry():
 
 
 def test_every_requirement_is_pinned():
-    lines = (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
+    lines = [
+        line
+        for name in ("constraints.txt", "constraints-docs.txt")
+        for line in (ROOT / ".ci" / name).read_text().splitlines()
+    ]
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
     versions = {_canonical(pin.name): str(pin.specifier)[2:] for pin in pins}
     project = PYPROJECT["project"]
@@ -186,6 +190,7 @@ def test_every_requirement_is_pinned():
         *project["optional-dependencies"]["log"],
         *project["optional-dependencies"]["scale"],
         *PYPROJECT["dependency-groups"]["dev"],
+        *PYPROJECT["dependency-groups"]["docs"],
         *PYPROJECT["build-system"]["requires"],
     ]
     for requirement in map(Requirement, wanted):
