@@ -29,8 +29,8 @@ COMMANDS = {
 MAKEFILE = (pages.ROOT / "Makefile").read_text()
 ELSEWHERE = {"gcloud", "source", "ls", "printf"}
 """Programs of others, whose words are not looked into."""
-NOT_HERE = {"safetensors.numpy", "IPython.display"}
-"""One needs a file to be imported; the other comes with what builds the site."""
+NOT_HERE = {"IPython.display"}
+"""It comes with what builds the site."""
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 
