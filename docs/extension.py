@@ -6,6 +6,7 @@ a command says of itself.
 """
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -18,6 +19,7 @@ from unittest import mock
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
+from jupyter_cache.executors import utils
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
@@ -146,6 +148,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", fill_in)
     app.connect("autodoc-process-docstring", mark_examples, priority=400)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    # IPython hands on what bash says in pieces, and myst-nb shows a line for each.
+    utils.executenb = functools.partial(utils.executenb, coalesce_streams=True)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
