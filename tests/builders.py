@@ -40,7 +40,7 @@ from scmultimodal.schemas.batches import (
     TokenBatch,
     Tokens,
 )
-from scmultimodal.schemas.modality import Modality
+from scmultimodal.schemas.modality import MODALITIES, Modality
 from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
@@ -242,6 +242,16 @@ def aligned(data: Any, genes: pd.DataFrame) -> AlignedCells:
         genes, recipe=configs.to_json(recipe) | {"totals": totals}
     )
     return AlignedCells(inputs.from_data(data, "data"), vocabulary)
+
+
+def gene_counts(
+    data: MuData, vocabulary: GeneVocabulary
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of RNA and gene-level ATAC of fragments, dense, as a model aligns them."""
+    cells = AlignedCells(inputs.from_data(data, "data"), vocabulary, counts="fragments")
+    every = slice(0, cells.num_cells)
+    rna, atac = (cells.counts(m, every).toarray() for m in MODALITIES)
+    return rna, atac
 
 
 def counts_store(path: Path, **size: int) -> Store:

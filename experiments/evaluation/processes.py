@@ -3,17 +3,18 @@
 import contextlib
 import multiprocessing
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.workflows import process, worker_pool
 
 
 @contextlib.contextmanager
 def beside(work: Callable[[], None], folder: Path, processes: int) -> Iterator[None]:
     """Within it, all but one of so many processes do `work`; they end with the body.
 
-    What goes wrong there goes wrong here too, where it is told: they share the work.
+    What one of them leaves undone, this one does, and says what goes wrong with it.
 
     Args:
         work: a function that pickle knows.
@@ -30,14 +31,21 @@ def beside(work: Callable[[], None], folder: Path, processes: int) -> Iterator[N
     try:
         yield
     finally:
-        for other in others:
+        for number, other in enumerate(others, 1):
+            if other.exitcode:
+                print(f"process {number} ended: see process-{number}.log in {folder}")
             other.terminate()
             other.join()
 
 
 def _run(work: Callable[[], None], log: Path) -> None:
+    worker_pool.begin()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", buffering=1) as sys.stdout:
         sys.stderr = sys.stdout
-        with contextlib.suppress(InputError):
+        try:
+            process.prepare()
             work()
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None

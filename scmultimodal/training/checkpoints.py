@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Collection
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,9 @@ class CheckpointManager:
             ) from error
         # The step is saved: what cannot be removed now goes after the next one.
         with contextlib.suppress(Exception):
-            self._prune()
-
-    def _prune(self) -> None:
-        kept = set(self._complete()[-self.keep :])
-        for where in self._places():
-            for path in where.iterdir():
-                if path.name.isdecimal() and int(path.name) not in kept:
-                    _delete(path)
+            kept = set(self._complete()[-self.keep :])
+            for where in self._places():
+                _prune(where, kept)
 
     def clear(self) -> None:
         """Removes all steps.
@@ -156,10 +152,13 @@ class CheckpointManager:
         return [self.folder, *([] if self._bucket is None else [self._bucket])]
 
     def _forget(self, step: int) -> None:
-        if self._bucket is not None:
-            with remote.access(self._bucket, "written"):
-                _delete(self._bucket / str(step))
-        _delete(self.folder / str(step))
+        """Removes a step here, whatever becomes of it in the bucket."""
+        try:
+            if self._bucket is not None:
+                with remote.access(self._bucket, "written"):
+                    _delete(self._bucket / str(step))
+        finally:
+            _delete(self.folder / str(step))
 
     def _fetched(self, step: int) -> Path:
         """The folder of a step on this machine, fetched where the bucket has another.
@@ -215,6 +214,15 @@ class CheckpointManager:
             if self._writer is not None:
                 self._writer.shutdown()
             self._orbax.close()
+
+
+def _prune(where: Path | epath.Path, kept: Collection[int]) -> None:
+    """Removes all steps but some, each as far as it can be."""
+    with contextlib.suppress(Exception):
+        for path in where.iterdir():
+            if path.name.isdecimal() and int(path.name) not in kept:
+                with contextlib.suppress(Exception):
+                    _delete(path)
 
 
 def _delete(folder: Path | epath.Path) -> None:

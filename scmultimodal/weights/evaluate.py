@@ -16,12 +16,15 @@ refuses by name; of a network that it does not know it still makes bins and batc
 import hashlib
 import json
 import math
+import re
 import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 
+VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+")
+"""A gene ID of Ensembl; other names may end in a number after a dot too."""
 EPSILON = 1e-4
 """Added to every random feature (performer-pytorch)."""
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "U8": "u1", "I32": "<i4"}
@@ -190,17 +193,19 @@ class Model:
         """Columns of a matrix [cells, features] in the order of the model's genes.
 
         A name is a gene ID, with or without version, or a symbol. A gene that is not
-        there is 0. Raises ValueError where a gene is there twice, or hardly any is.
+        there is 0. Raises ValueError where a gene of the model is there twice, or
+        hardly any is there.
         """
         place = {}
         for column, name in enumerate(names):
-            for key in {name, name.split(".")[0]}:
-                if place.setdefault(key, column) != column:
-                    raise ValueError(f"gene {key} is there twice")
-        columns = [
-            place.get(gene, place.get(symbol))
-            for gene, symbol in zip(self.genes, self.symbols, strict=True)
-        ]
+            versioned = VERSIONED.fullmatch(name)
+            place.setdefault(versioned[1] if versioned else name, []).append(column)
+        columns = []
+        for gene, symbol in zip(self.genes, self.symbols, strict=True):
+            found = place.get(gene) or place.get(symbol) or [None]
+            if len(found) > 1:
+                raise ValueError(f"gene {gene} ({symbol}) is there {len(found)} times")
+            columns += found
         found = [i for i, column in enumerate(columns) if column is not None]
         if len(found) < 0.1 * len(columns):
             raise ValueError(f"only {len(found)} of {len(columns)} genes are there")

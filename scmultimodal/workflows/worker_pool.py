@@ -53,7 +53,7 @@ def open_processes(
     """As `open_pool`, but one process is a process too. Each computes in one thread."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin
+        workers, mp_context=context, initializer=begin
     ) as pool:
         try:
             yield pool
@@ -94,7 +94,7 @@ def ordered(
         raise LostProcessError(lost[: pool._max_workers] or [item]) from error
 
 
-def _begin() -> None:
+def begin() -> None:
     """Of a process: one thread, no Ctrl-C of its own, and an end when ours ends."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""A function for another process, in a module that is loaded in no time."""
+"""Functions for another process, in a module that is loaded in no time."""
 
 import threading
 
@@ -8,3 +8,8 @@ def say_and_wait(begun):
     print("here")
     begun.set()
     threading.Event().wait()
+
+
+def fail():
+    """Raises."""
+    raise ValueError("it went wrong")

@@ -377,3 +377,11 @@ def test_processes_beside_this_one_end_with_it(tmp_path):
         assert len(multiprocessing.active_children()) == 1
     assert not multiprocessing.active_children()
     assert (tmp_path / "process-1.log").read_text() == "here\n"
+
+
+def test_what_fails_beside_leaves_its_traceback(tmp_path, capsys):
+    with processes.beside(one_process.fail, tmp_path, 2):
+        (other,) = multiprocessing.active_children()
+        other.join(300)
+    assert "ValueError: it went wrong" in (tmp_path / "process-1.log").read_text()
+    assert "process 1 ended: see process-1.log" in capsys.readouterr().out
