@@ -1,6 +1,7 @@
 """The page, clicked through in a headless Chromium."""
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
@@ -248,6 +249,48 @@ def test_a_phone_shows_it_without_a_sideways_scroll(chromium, path):
         for name in ("cells", "genome", "confusion", "curves"):
             turn_to(chromium, name)
             assert chromium.value("document.documentElement.scrollWidth") == 390
+
+
+@pytest.fixture
+def twofold(chromium, tmp_path):
+    """A page of two layouts, the second the first in reverse, and of two stretches."""
+    cells = view_pages.cells(20)
+    (first,) = cells.layouts
+    second = view_pages.Layout(name="other", how="UMAP", places=first.places[::-1])
+    path = page.write_page(
+        tmp_path / "view.html",
+        title="Run",
+        subtitle="",
+        cells=dataclasses.replace(cells, layouts=[first, second]),
+        loci=[view_pages.locus(), view_pages.locus(400)],
+    )
+    with opened(chromium, path):
+        yield chromium
+
+
+def test_what_is_drawn_while_a_stretch_is_read_is_the_one_before(twofold):
+    turn_to(twofold, "genome")
+    shown = twofold.value(
+        "(async () => { const { genome } = view; const opened = genome.open(1);"
+        "genome.draw(); const before = genome.locus.end; await opened;"
+        "return [before, genome.locus.end]; })()"
+    )
+    assert shown == [12_000, 10_400]
+    last = "Promise.all([1, 0].map((n) => view.genome.open(n)))"
+    assert twofold.value(f"{last}.then(() => view.genome.locus.end)") == 12_000
+
+
+def test_what_is_drawn_while_a_layout_is_read_is_the_one_before(twofold):
+    shown = twofold.value(
+        "(async () => { const { cells } = view; const laid = cells.lie(1);"
+        "cells.draw(); const before = [cells.status.textContent, cells.x[0]];"
+        "await laid; cells.draw();"
+        "return [before, [cells.status.textContent, cells.x[0]]]; })()"
+    )
+    assert shown == [
+        ["20 cells · PCA of the vectors", 0],
+        ["20 cells · UMAP of the other", 19],
+    ]
 
 
 def test_a_hundred_thousand_cells_are_moved(chromium, tmp_path, capsys):
