@@ -31,6 +31,8 @@ MOST_SEGMENTED = 150_000
 """Of one whose tracks are computed: a minute or two on two CPU cores."""
 MOST_RANKED = 20
 """Stretches of ranked regions."""
+RANKED_BASES = 150_000
+"""Of each of them: a group is a whole chromosome where chromosomes are split."""
 MOST_SAMPLES = 10
 UNKNOWN = 2
 """Where a label is not known."""
@@ -165,9 +167,12 @@ def _ranked(
     told: Mapping[str, Float32[np.ndarray, "spans regions"]],
     chosen: Bool[np.ndarray, " spans"],
 ) -> Locus:
-    """The spans of a group: by sample, the mean of what is told of the regions."""
+    """Spans of a group: by sample, the mean of what is told of the regions."""
+    first = store.intervals[rows].min(axis=(1, 2))
+    start = _fullest(first[chosen])
+    chosen = chosen & (first >= start) & (first < start + RANKED_BASES)
     spans = store.spans.take(rows[chosen])
-    start, end = int(spans.intervals.min()), int(spans.intervals.max())
+    end = min(int(spans.intervals.max()), start + RANKED_BASES)
     shown = [
         Track(
             name=f"{name}, {store.samples[sample]}",
@@ -187,8 +192,16 @@ def _ranked(
         end=end,
         tracks=shown,
         note="Regions of test spans: how open they were measured to be, and how the "
-        "model scores them, from the lowest of all to the highest. Gaps: in no span.",
+        "model scores them, from the lowest of all to the highest. Gaps: in no span. "
+        f"Of a long group, the {RANKED_BASES:,} bp in which most spans begin.",
     )
+
+
+def _fullest(places: Integer[np.ndarray, " spans"]) -> int:
+    """Where the stretch that holds most of some places begins."""
+    places = np.sort(places)
+    held = np.searchsorted(places, places + RANKED_BASES) - np.arange(len(places))
+    return int(places[held.argmax()])
 
 
 def _painted(
