@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
-from scmultimodal.data import manifest
 from scmultimodal.data.element_store import ElementStore
 from scmultimodal.data.region_loading import RegionBatchBuilder
 from scmultimodal.data.region_store import RegionStore
@@ -22,6 +21,7 @@ from scmultimodal.workflows import (
     segment_genome,
     segmentation_inference,
     tracks,
+    view_data,
 )
 from scmultimodal.workflows.stages import stage
 
@@ -95,7 +95,7 @@ def of_segmentation(path: Path, config: Mapping[str, Any]) -> list[Locus]:
         InputError: the labels or the model are not there, or damaged.
     """
     given = config.get("labels", {}).get("elements")
-    store = ElementStore.open(_there([path / "labels" / "elements", given]))
+    store = ElementStore.open(view_data.find([path / "labels" / "elements", given]))
     model = genome_inference.on_device(genome_model.load(path))
     segmenter = genome_inference.require_segmenter(model)
     territories = [store.territories[n] for n in store.split("test")]
@@ -150,7 +150,7 @@ def of_ranking(path: Path, config: Mapping[str, Any]) -> list[Locus]:
     """
     given = config.get("data", {}).get("spans")
     kind = config.get("examples", "wide")
-    store = RegionStore.open(_there([path / "data" / kind, given]))
+    store = RegionStore.open(view_data.find([path / "data" / kind, given]))
     model = genome_model.load(path)
     rows = store.split("test")
     builder = RegionBatchBuilder(store, store.tokenizer, model.config.turning)
@@ -216,14 +216,3 @@ def _painted(
         counts[low:high] += 1
     means = sums / np.where(counts > 0, counts, np.nan)
     return means.astype(np.float32)
-
-
-def _there(places: Iterable[Path | str | None]) -> Path:
-    """The first of several folders that holds what was prepared."""
-    known = [Path(place) for place in places if place]
-    found = (place for place in known if (place / manifest.FILE_NAME).is_file())
-    place = next(found, None)
-    if place is None:
-        problem = "what the run was judged on is not there"
-        raise InputError(known[0], problem, "Put it back for a view of the genome")
-    return place

@@ -1,12 +1,14 @@
 """The page of `report --open`: what a run's folder holds comes to stand in it."""
 
 import dataclasses
+import json
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from scmultimodal.data import remote
 from scmultimodal.data.region_store import write_region_store
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import projection
@@ -130,7 +132,7 @@ def test_without_data_the_rest_is_shown(tmp_path, capsys):
     folder = run_folders.cell_types(tmp_path / "run")
     written = view_pages.Written(view.run([folder]))
     assert written.facts["cells"] is None
-    said = "run/data: the prepared cells of the run are not there"
+    said = "run/data: the prepared data of the run are not there"
     assert said in written.text
     assert said in capsys.readouterr().out
     assert written.text.count("logistic_regression") >= 2
@@ -143,6 +145,29 @@ def test_without_data_the_rest_is_shown(tmp_path, capsys):
         if (series["metric"], series["split"]) == ("accuracy", "validation")
     )
     assert validation == [0.2, 0.5, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [
+        ("{}", lambda address: {"data": "three", "address": address}),
+        ("file://{}", lambda address: {"data": "three", "address": address}),
+        ("file://{}", lambda address: {"data": {"dataset": address}}),
+    ],
+)
+def test_cells_that_a_run_was_given_are_found_by_their_address(
+    store, model, tmp_path, monkeypatch, form, given
+):
+    monkeypatch.setenv(remote.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setattr(view_cells, "MOST_CELLS", 50)
+    folder = run_folders.pretraining(tmp_path / "run")
+    export.save(model, folder / "model")
+    config = json.loads((folder / "config.json").read_text())
+    text = json.dumps(config | given(form.format(store.path)))
+    (folder / "config.json").write_text(text)
+    cells = view_pages.Written(view.run([folder])).facts["cells"]
+    assert cells["count"] == 50
+    assert (tmp_path / "cache").exists() == form.startswith("file://")
 
 
 def test_confusions_are_kept_with_what_was_judged(tmp_path):
