@@ -65,7 +65,7 @@ class Pretrain:
 def run_pretrain(command: Pretrain) -> None:
     """`scmultimodal pretrain`."""
     from scmultimodal.schemas import configs
-    from scmultimodal.workflows import presets, pretraining
+    from scmultimodal.workflows import presets, pretraining, provenance
 
     preset = presets.PRESETS[command.preset]
     if command.quick:
@@ -88,6 +88,7 @@ def run_pretrain(command: Pretrain) -> None:
         written={
             "command": shlex.join(["scmultimodal", *sys.argv[1:]]),
             "data": Path(command.data).name,
+            provenance.ADDRESS: command.data,
             "prepare": configs.to_json(preparation),
             "pretrain": configs.to_json(config),
         },

@@ -28,6 +28,8 @@ from scmultimodal.training import hosts
 PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
 RUN = ("command", "started", "environment")
 """What `of_run` tells: it may differ when a run goes on."""
+ADDRESS = "address"
+"""Where the data of a run were, as it was given: they may have been moved since."""
 CONFIG = "config.json"
 REVISION = "SCMULTIMODAL_REVISION"
 """Environment variable that tells the revision of code without its history."""
@@ -129,7 +131,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     difference = configs.first_difference(
         json.loads(path.read_text()),
         _as_json({**of_code(), **config}),
-        ignore={*of_code(), *RUN, "bucket", "resume", "running"},
+        ignore={*of_code(), *RUN, ADDRESS, "bucket", "resume", "running"},
     )
     if difference is not None:
         name, old, new = difference

@@ -16,7 +16,10 @@ from scmultimodal.training.metrics import FILE, read_metrics
 from scmultimodal.workflows import judged, provenance, run_scores
 from scmultimodal.workflows.run_kinds import KINDS
 
-NOT_SETTINGS = {"scmultimodal", "revision", "out", "debug", *provenance.RUN}
+NOT_SETTINGS = {
+    *("scmultimodal", "revision", "out", "debug"),
+    *(provenance.ADDRESS, *provenance.RUN),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

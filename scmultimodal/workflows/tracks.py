@@ -120,8 +120,13 @@ def read(
         path = folder / f"{name}.bw"
         if not path.is_file():
             raise InputError(path, "there is no such file", REMEDY)
-        with _big_wig().open(str(path)) as file:
-            return [np.array(file.values(*place), np.float32) for place in places]
+        opener = _big_wig()
+        try:
+            with opener.open(str(path)) as file:
+                return [np.array(file.values(*place), np.float32) for place in places]
+        except RuntimeError as error:  # All that pyBigWig raises of a file.
+            problem = f"is damaged, or lacks one of {list(places)} ({error})"
+            raise InputError(path, problem, REMEDY) from error
     found = [np.full(end - start, np.nan, np.float32) for _, start, end in places]
     path = folder / f"{name}.bedgraph.gz"
     with text_files.reading(path, remedy=REMEDY), text_files.open_text(path) as lines:

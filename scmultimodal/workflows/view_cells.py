@@ -10,7 +10,6 @@ import tqdm
 from jaxtyping import Float32, Int
 from scipy import sparse, special
 
-from scmultimodal.data import manifest
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import markers, projection
 from scmultimodal.evaluation.view.content import (
@@ -23,7 +22,7 @@ from scmultimodal.evaluation.view.content import (
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import inspection, judge
+from scmultimodal.workflows import inspection, judge, provenance, view_data
 from scmultimodal.workflows.stages import stage
 
 MOST_CELLS, MOST_GENES = 100_000, 200
@@ -57,7 +56,7 @@ def of_run(path: Path, config: Mapping[str, Any]) -> CellMap:
     Raises:
         InputError: the data or the model are not there, or damaged.
     """
-    store = Store.open(_data_of(path, config))
+    store = Store.open(view_data.find([path / "data", _address(config)]))
     model = export.load(path)
     if not np.array_equal(model.vocabulary.gene_ids, store.vocabulary.gene_ids):
         problem = "has other genes than the model of the run"
@@ -84,17 +83,12 @@ def of_run(path: Path, config: Mapping[str, Any]) -> CellMap:
     )
 
 
-def _data_of(path: Path, config: Mapping[str, Any]) -> Path:
-    """Where the prepared cells of a run are."""
-    told = config.get("data")
-    given = told.get("dataset") if isinstance(told, Mapping) else None
-    places = [path / "data", *([Path(given)] if given else [])]
-    found = (p for p in places if (p / manifest.FILE_NAME).is_file())
-    place = next(found, None)
-    if place is None:
-        problem = "the prepared cells of the run are not there"
-        raise InputError(path / "data", problem, "Put them back for a map of cells")
-    return place
+def _address(config: Mapping[str, Any]) -> str | None:
+    """Where the cells that a run was given were."""
+    data = config.get("data")  # Of a study its settings, of a command the name.
+    if isinstance(data, Mapping):
+        return data.get("dataset")
+    return config.get(provenance.ADDRESS)
 
 
 def _cells(store: Store, model: export.StoredModel) -> Cells:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
-from scmultimodal.data import manifest
 from scmultimodal.data.element_store import ElementStore
 from scmultimodal.data.region_loading import RegionBatchBuilder
 from scmultimodal.data.region_store import RegionStore
@@ -22,6 +21,7 @@ from scmultimodal.workflows import (
     segment_genome,
     segmentation_inference,
     tracks,
+    view_data,
 )
 from scmultimodal.workflows.stages import stage
 
@@ -31,6 +31,8 @@ MOST_SEGMENTED = 150_000
 """Of one whose tracks are computed: a minute or two on two CPU cores."""
 MOST_RANKED = 20
 """Stretches of ranked regions."""
+RANKED_BASES = 150_000
+"""Of each of them: a group is a whole chromosome where chromosomes are split."""
 MOST_SAMPLES = 10
 UNKNOWN = 2
 """Where a label is not known."""
@@ -93,7 +95,7 @@ def of_segmentation(path: Path, config: Mapping[str, Any]) -> list[Locus]:
         InputError: the labels or the model are not there, or damaged.
     """
     given = config.get("labels", {}).get("elements")
-    store = ElementStore.open(_there([path / "labels" / "elements", given]))
+    store = ElementStore.open(view_data.find([path / "labels" / "elements", given]))
     model = genome_inference.on_device(genome_model.load(path))
     segmenter = genome_inference.require_segmenter(model)
     territories = [store.territories[n] for n in store.split("test")]
@@ -148,7 +150,7 @@ def of_ranking(path: Path, config: Mapping[str, Any]) -> list[Locus]:
     """
     given = config.get("data", {}).get("spans")
     kind = config.get("examples", "wide")
-    store = RegionStore.open(_there([path / "data" / kind, given]))
+    store = RegionStore.open(view_data.find([path / "data" / kind, given]))
     model = genome_model.load(path)
     rows = store.split("test")
     builder = RegionBatchBuilder(store, store.tokenizer, model.config.turning)
@@ -165,9 +167,12 @@ def _ranked(
     told: Mapping[str, Float32[np.ndarray, "spans regions"]],
     chosen: Bool[np.ndarray, " spans"],
 ) -> Locus:
-    """The spans of a group: by sample, the mean of what is told of the regions."""
+    """Spans of a group: by sample, the mean of what is told of the regions."""
+    first = store.intervals[rows].min(axis=(1, 2))
+    start = _fullest(first[chosen])
+    chosen = chosen & (first >= start) & (first < start + RANKED_BASES)
     spans = store.spans.take(rows[chosen])
-    start, end = int(spans.intervals.min()), int(spans.intervals.max())
+    end = min(int(spans.intervals.max()), start + RANKED_BASES)
     shown = [
         Track(
             name=f"{name}, {store.samples[sample]}",
@@ -187,8 +192,16 @@ def _ranked(
         end=end,
         tracks=shown,
         note="Regions of test spans: how open they were measured to be, and how the "
-        "model scores them, from the lowest of all to the highest. Gaps: in no span.",
+        "model scores them, from the lowest of all to the highest. Gaps: in no span. "
+        f"Of a long group, the {RANKED_BASES:,} bp in which most spans begin.",
     )
+
+
+def _fullest(places: Integer[np.ndarray, " spans"]) -> int:
+    """Where the stretch that holds most of some places begins."""
+    places = np.sort(places)
+    held = np.searchsorted(places, places + RANKED_BASES) - np.arange(len(places))
+    return int(places[held.argmax()])
 
 
 def _painted(
@@ -203,14 +216,3 @@ def _painted(
         counts[low:high] += 1
     means = sums / np.where(counts > 0, counts, np.nan)
     return means.astype(np.float32)
-
-
-def _there(places: Iterable[Path | str | None]) -> Path:
-    """The first of several folders that holds what was prepared."""
-    known = [Path(place) for place in places if place]
-    found = (place for place in known if (place / manifest.FILE_NAME).is_file())
-    place = next(found, None)
-    if place is None:
-        problem = "what the run was judged on is not there"
-        raise InputError(known[0], problem, "Put it back for a view of the genome")
-    return place

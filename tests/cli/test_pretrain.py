@@ -85,11 +85,12 @@ def test_it_ends_with_a_table_of_what_validation_cells_said(finished, folder):
 
 
 def test_the_same_command_again_goes_on_and_another_is_refused(
-    finished, folder, capsys
+    finished, inputs, folder, capsys, monkeypatch
 ):
     before = (folder / "model" / "model.safetensors").read_bytes()
     records = read_metrics(folder / "metrics.jsonl")
-    assert cli.main(finished) == 0
+    monkeypatch.chdir(inputs)  # Where the data lie may be called otherwise.
+    assert cli.main([word.removeprefix(f"{inputs}/") for word in finished]) == 0
     assert (folder / "model" / "model.safetensors").read_bytes() == before
     assert read_metrics(folder / "metrics.jsonl") == records
     capsys.readouterr()
@@ -126,8 +127,9 @@ def given(monkeypatch):
 def test_a_prepared_dataset_is_taken_as_it_is(inputs, tmp_path, given):
     command = ["pretrain", "--data", str(inputs / "store"), "--out", str(tmp_path)]
     assert cli.main(command) == 130
-    ((take, _, _),) = given
+    ((take, _, written),) = given
     assert take().path == inputs / "store"
+    assert (written["data"], written["address"]) == ("store", str(inputs / "store"))
     assert list(tmp_path.iterdir()) == []
 
 

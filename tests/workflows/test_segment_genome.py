@@ -18,6 +18,7 @@ from scmultimodal.weights import genome_model
 from scmultimodal.workflows import (
     segment_genome,
     segmentation_inference,
+    tracks,
     view,
     view_loci,
 )
@@ -287,6 +288,22 @@ def test_what_segment_wrote_is_shown_with_its_genes(model, tmp_path, format):
     assert genes["One"]["strand"] == "+"
     assert genes["One"]["boxes"]["exon"] == []  # It ends before the region begins.
     assert genes["G2"]["end"] == 260
+
+
+@pytest.mark.parametrize("harm", ["no bigWig", "cut short", "other chromosome"])
+def test_a_damaged_bigwig_is_named(tmp_path, harm):
+    opener = pytest.importorskip("pyBigWig")
+    path = tmp_path / "exon.bw"
+    chrom = "chr9" if harm == "other chromosome" else "chr1"
+    with opener.open(str(path), "w") as file:
+        file.addHeader([(chrom, 400)])
+        file.addEntries(chrom, 0, values=[0.5] * 400, span=1, step=1)
+    if harm == "no bigWig":
+        path.write_bytes(b"x" * 99)
+    elif harm == "cut short":
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"exon\.bw: is damaged, or lacks"):
+        tracks.read(tmp_path, "exon", "bigwig", [("chr1", 0, 5)])
 
 
 def test_segments_without_pictures_say_why(model, tmp_path):

@@ -1,12 +1,15 @@
 """The page of `report --open`: what a run's folder holds comes to stand in it."""
 
 import dataclasses
+import json
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from scmultimodal.data import remote
+from scmultimodal.data.region_store import write_region_store
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import projection
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
@@ -129,7 +132,7 @@ def test_without_data_the_rest_is_shown(tmp_path, capsys):
     folder = run_folders.cell_types(tmp_path / "run")
     written = view_pages.Written(view.run([folder]))
     assert written.facts["cells"] is None
-    said = "run/data: the prepared cells of the run are not there"
+    said = "run/data: the prepared data of the run are not there"
     assert said in written.text
     assert said in capsys.readouterr().out
     assert written.text.count("logistic_regression") >= 2
@@ -142,6 +145,29 @@ def test_without_data_the_rest_is_shown(tmp_path, capsys):
         if (series["metric"], series["split"]) == ("accuracy", "validation")
     )
     assert validation == [0.2, 0.5, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [
+        ("{}", lambda address: {"data": "three", "address": address}),
+        ("file://{}", lambda address: {"data": "three", "address": address}),
+        ("file://{}", lambda address: {"data": {"dataset": address}}),
+    ],
+)
+def test_cells_that_a_run_was_given_are_found_by_their_address(
+    store, model, tmp_path, monkeypatch, form, given
+):
+    monkeypatch.setenv(remote.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setattr(view_cells, "MOST_CELLS", 50)
+    folder = run_folders.pretraining(tmp_path / "run")
+    export.save(model, folder / "model")
+    config = json.loads((folder / "config.json").read_text())
+    text = json.dumps(config | given(form.format(store.path)))
+    (folder / "config.json").write_text(text)
+    cells = view_pages.Written(view.run([folder])).facts["cells"]
+    assert cells["count"] == 50
+    assert (tmp_path / "cache").exists() == form.startswith("file://")
 
 
 def test_confusions_are_kept_with_what_was_judged(tmp_path):
@@ -167,7 +193,19 @@ def test_several_runs_share_a_page(tmp_path):
     ]
 
 
-def test_a_ranking_run_shows_values_and_scores(tmp_path, monkeypatch):
+@pytest.fixture
+def scored(monkeypatch):
+    """The model of a ranking run scores a region by its negative value."""
+    stub = SimpleNamespace(config=SimpleNamespace(turning=None))
+    monkeypatch.setattr(view_loci.genome_model, "load", lambda path: stub)
+    monkeypatch.setattr(
+        view_loci.ranking,
+        "scores",
+        lambda model, builder, rows: -builder.store.values[rows],
+    )
+
+
+def test_a_ranking_run_shows_values_and_scores(tmp_path, scored):
     folder = run_folders.ranking(tmp_path / "run")
     store = builders.region_store(
         folder / "data" / "wide",
@@ -176,11 +214,6 @@ def test_a_ranking_run_shows_values_and_scores(tmp_path, monkeypatch):
         num_tokens=3,
         split=2,
     )
-    stub = SimpleNamespace(config=SimpleNamespace(turning=None))
-    monkeypatch.setattr(view_loci.genome_model, "load", lambda path: stub)
-    monkeypatch.setattr(
-        view_loci.ranking, "scores", lambda model, builder, rows: -store.values[rows]
-    )
     written = view_pages.Written(view.run([folder]))
     locus = written.facts["loci"][1]
     measured, score = locus["tracks"]
@@ -188,6 +221,43 @@ def test_a_ranking_run_shows_values_and_scores(tmp_path, monkeypatch):
     values = written.array(measured["values"])
     for region, (start, end) in enumerate(store.intervals[1] - locus["start"]):
         assert set(values[start:end]) == {round(250 * store.values[1, region] / 5)}
+
+
+@pytest.mark.parametrize("most", [150_000, 100])
+def test_of_a_whole_chromosome_the_fullest_stretch_is_shown(
+    tmp_path, scored, monkeypatch, most
+):
+    monkeypatch.setattr(view_loci, "RANKED_BASES", most)
+    (chunk,) = builders.region_chunks(4)
+    far = np.array([9_000_000, 1_000, 2_000_000, 2_000_050])
+    lie = chunk.spans.intervals - chunk.spans.intervals.min(axis=(1, 2), keepdims=True)
+    none = np.zeros(4, np.int16)
+    spans = dataclasses.replace(
+        chunk.spans,
+        intervals=lie + far[:, None, None],
+        chrom_index=none,
+        sample_index=none,
+        group=none.astype(np.int32),
+        split=np.full(4, 2, np.uint8),
+    )
+    store = write_region_store(
+        tmp_path / "data" / "wide",
+        [dataclasses.replace(chunk, spans=spans)],
+        num_tokens=9,
+        chromosomes=["chr1"],
+        samples=["T"],
+        config={"spans": {"version": "v1"}, "vocabulary": "v2"},
+        provenance={},
+    )
+    (locus,) = view_loci.of_ranking(tmp_path, {})
+    whole = int(store.intervals[2:].max())
+    assert (locus.start, locus.end) == (2_000_000, min(whole, 2_000_000 + most))
+    measured, score = locus.tracks
+    assert len(measured.values) == len(score.values) == locus.end - locus.start
+    first, last = store.intervals[2, 0] - locus.start
+    alone = measured.values[first : min(50, last)]
+    assert set(alone.tolist()) == {store.values[2, 0]}
+    assert measured.ends == (store.values.min(), store.values.max())
 
 
 def test_a_long_stretch_is_cut():

@@ -32,8 +32,10 @@ class Cells {
 
   // Takes the places of a layout.
   async lie(number) {
-    this.layout = this.map.layouts[number];
-    [this.x, this.y] = await Promise.all([this.layout.x, this.layout.y].map(readArray));
+    const wanted = this.wanted = this.map.layouts[number];
+    const [x, y] = await Promise.all([wanted.x, wanted.y].map(readArray));
+    if (this.wanted !== wanted) return; // Another was asked for meanwhile.
+    Object.assign(this, { layout: wanted, x, y });
     this.box = boxOf(this.x, this.y);
     this.grid = new Grid(this.x, this.y, this.box);
     for (const field of this.fields) delete field.middles;

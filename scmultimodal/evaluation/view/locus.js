@@ -50,13 +50,15 @@ class Locus {
   }
 
   async open(number = 0) {
-    this.locus = this.loci[number];
+    const wanted = this.wanted = this.loci[number];
     this.select.value = number;
-    await Promise.all(this.locus.tracks.map(async (track) => {
+    await Promise.all(wanted.tracks.map(async (track) => {
       track.bytes ??= await readArray(track.values);
       track.blocks ??= blocksOf(track.bytes);
       if (track.truth) track.labels ??= await readArray(track.truth);
     }));
+    if (this.wanted !== wanted) return; // Another was asked for meanwhile.
+    this.locus = wanted; // Whole: what is drawn while it is read is the one before.
     this.cursor = -1;
     this.observer ??= new ResizeObserver(() => this.resize());
     this.observer.observe(this.box);

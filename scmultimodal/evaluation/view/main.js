@@ -35,6 +35,7 @@ async function turnTo(name) {
   const mount = document.querySelector(`#${tab.dataset.panel} .mount`);
   if (!mount || mount.dataset.built) return;
   mount.dataset.built = "building";
+  mount.inert = true;
   try {
     await builders[tab.dataset.panel](mount);
     mount.dataset.built = "whole";
@@ -43,6 +44,8 @@ async function turnTo(name) {
       `This part could not be drawn (${error.message}). The page needs a browser of `
       + "2023 or later."));
     throw error;
+  } finally {
+    mount.inert = false;
   }
 }
 

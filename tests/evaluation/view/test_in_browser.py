@@ -1,6 +1,7 @@
 """The page, clicked through in a headless Chromium."""
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
@@ -250,6 +251,48 @@ def test_a_phone_shows_it_without_a_sideways_scroll(chromium, path):
             assert chromium.value("document.documentElement.scrollWidth") == 390
 
 
+@pytest.fixture
+def twofold(chromium, tmp_path):
+    """A page of two layouts, the second the first in reverse, and of two stretches."""
+    cells = view_pages.cells(20)
+    (first,) = cells.layouts
+    second = view_pages.Layout(name="other", how="UMAP", places=first.places[::-1])
+    path = page.write_page(
+        tmp_path / "view.html",
+        title="Run",
+        subtitle="",
+        cells=dataclasses.replace(cells, layouts=[first, second]),
+        loci=[view_pages.locus(), view_pages.locus(400)],
+    )
+    with opened(chromium, path):
+        yield chromium
+
+
+def test_what_is_drawn_while_a_stretch_is_read_is_the_one_before(twofold):
+    turn_to(twofold, "genome")
+    shown = twofold.value(
+        "(async () => { const { genome } = view; const opened = genome.open(1);"
+        "genome.draw(); const before = genome.locus.end; await opened;"
+        "return [before, genome.locus.end]; })()"
+    )
+    assert shown == [12_000, 10_400]
+    last = "Promise.all([1, 0].map((n) => view.genome.open(n)))"
+    assert twofold.value(f"{last}.then(() => view.genome.locus.end)") == 12_000
+
+
+def test_what_is_drawn_while_a_layout_is_read_is_the_one_before(twofold):
+    shown = twofold.value(
+        "(async () => { const { cells } = view; const laid = cells.lie(1);"
+        "cells.draw(); const before = [cells.status.textContent, cells.x[0]];"
+        "await laid; cells.draw();"
+        "return [before, [cells.status.textContent, cells.x[0]]]; })()"
+    )
+    assert shown == [
+        ["20 cells · PCA of the vectors", 0],
+        ["20 cells · UMAP of the other", 19],
+    ]
+
+
 def test_a_hundred_thousand_cells_are_moved(chromium, tmp_path, capsys):
     rng = np.random.default_rng(0)
     places = rng.normal(size=(100_000, 2)).astype(np.float32)
@@ -261,13 +304,17 @@ def test_a_hundred_thousand_cells_are_moved(chromium, tmp_path, capsys):
         cells=view_pages.cells(100_000, layouts=[layout]),
     )
     with opened(chromium, path):
+        last = int(places[:, 1].argmin())  # Nothing lies below it.
+        x, y = point_at(chromium, last)
+        assert pixel(chromium, x, y) != [255, 255, 255]
         times = chromium.value(
             "(async () => { const found = []; for (let i = 0; i < 40; i++) {"
-            "view.cells.pan(i % 20 < 10 ? 5 : -5, 2); await new Promise((done) =>"
+            "view.cells.pan(i % 20 < 10 ? 5 : -5, -1.5); await new Promise((done) =>"
             "requestAnimationFrame(() => requestAnimationFrame(done)));"
             "found.push(view.cells.drawTook); } return found; })()"
         )
-        assert chromium.value("view.cells.count") == 100_000
+        assert pixel(chromium, x, y) == [255, 255, 255]
+        assert pixel(chromium, x, y - 60) != [255, 255, 255]
     with capsys.disabled():
         print(
             f"\n100,000 cells: {np.median(times):.1f} ms to draw a frame while "
