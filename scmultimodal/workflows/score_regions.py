@@ -77,6 +77,8 @@ def run(
     """
     genome_inference.require_scorer(model)
     _check(out, batch_size, overwrite)
+    for path in [fasta] if regions is None else [fasta, regions]:
+        atomic.check_apart(out, path)
     model, start = genome_inference.on_device(model), time.monotonic()
     config = model.config
     columns = tuple(f"score_{name}" for name in config.cell_types) or ("score",)
