@@ -96,15 +96,15 @@ def run(
         ) as bar:
             for first in range(0, len(places), _AT_ONCE):
                 some = places[first : first + _AT_ONCE]
-                # More letters than these cannot be read.
+                # By a letter more than can be read the tokenizer knows what is cut.
                 texts = [
-                    genome.fetch(p.there, p.start, min(p.end, p.start + longest))
+                    genome.fetch(p.there, p.start, min(p.end, p.start + longest + 1))
                     for p in some
                 ]
                 tokens = config.tokenizer.encode_batch(
                     texts, config.turner.prepared_tokens
                 )
-                cut += tokens.cut + sum(p.end - p.start > longest for p in some)
+                cut += tokens.cut
                 scores = genome_inference.score_views(
                     model, tokens.ids, batch_size=batch_size
                 )

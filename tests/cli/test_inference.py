@@ -264,6 +264,20 @@ def test_score_takes_regions_of_a_genome(scorer, tmp_path, capsys):
     assert "give --overwrite" in capsys.readouterr().err
 
 
+def test_score_counts_a_region_that_is_cut_once(scorer, tmp_path, capsys):
+    """33 tokens hold 66 letters; an N takes one by itself, in place of two letters."""
+    letters = "ACGT" * 30
+    fasta, bed = tmp_path / "genome.fa", tmp_path / "peaks.bed"
+    fasta.write_text(f">chr1\n{letters[:10]}NN{letters[12:]}\n")
+    too_long, too_many, whole = (0, 80), (0, 66), (20, 86)
+    regions = (too_long, too_many, whole, (20, 87))
+    bed.write_text("".join(f"chr1\t{a}\t{b}\n" for a, b in regions))
+    out = tmp_path / "scores.tsv"
+    command = words("score", model=scorer, fasta=fasta, out=out, regions=bed, json=True)
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["cut"] == 3
+
+
 @pytest.mark.parametrize("name", ["genome.fa", "peaks.bed"])
 def test_score_does_not_replace_what_it_reads(scorer, tmp_path, capsys, name):
     fasta, bed = tmp_path / "genome.fa", tmp_path / "peaks.bed"
