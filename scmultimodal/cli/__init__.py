@@ -1,5 +1,7 @@
 """The command line: `scmultimodal COMMAND`. What there is stands in `commands`."""
 
+import dataclasses
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from inspect import cleandoc
@@ -30,14 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _unknown("there is no", name, known, "scmultimodal --help")
     try:
         command = commands.load(name)
+        importlib.import_module("tyro")  # Which `parse` needs.
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("scmultimodal"):
             raise
-        return _say(
+        status = _say(
             f"scmultimodal: {error.name} is not installed. Install the package and "
             "what it needs: pip install scmultimodal",
             Status.GIVE_UP,
         )
+        if name == "doctor":
+            _examine(rest)
+        return status
     for word in rest:
         flag = word.split("=")[0].replace("_", "-")
         if flag.startswith("--") and flag not in ("--", *command.flags):
@@ -65,6 +71,13 @@ def parse(words: Sequence[str]) -> Any:
     # tyro by itself would drop the examples.
     text = cleandoc(options.__doc__ or "")
     return tyro.cli(options, prog=f"scmultimodal {name}", description=text, args=rest)
+
+
+def _examine(rest: Sequence[str]) -> None:
+    """Runs `doctor` where its flags, which are switches, cannot be parsed by tyro."""
+    command = commands.load("doctor")
+    flags = [field.name for field in dataclasses.fields(command.options)]
+    command.run(command.options(**{flag: f"--{flag}" in rest for flag in flags}))
 
 
 def _unknown(problem: str, word: str, known: Iterable[str], page: str) -> Status:

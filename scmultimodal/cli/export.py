@@ -25,7 +25,7 @@ class Export:
     model: str | None = None
     """Run folder, exported model, or hf://owner/name."""
     out: Path | None = None
-    """Folder to make; an older model of the same kind there is replaced."""
+    """Folder to make."""
     license: str | None = None
     """Licence of the weights, as the Hugging Face hub names it: cc-by-4.0."""
     push: str | None = None
@@ -33,6 +33,8 @@ class Export:
     not there is made, private."""
     check: str | None = None
     """Check a folder, or hf://owner/name, that somebody gave you, and write nothing."""
+    overwrite: bool = False
+    """Replace an older model of the same kind that stands at --out, and its card."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -44,8 +46,8 @@ def run_export(command: Export) -> None:
     from scmultimodal.workflows import exporting
 
     if command.check is not None:
-        if (command.model, command.out, command.push) != (None, None, None):
-            problem = "writes nothing, and --model, --out or --push is given"
+        if command != Export(check=command.check, debug=command.debug):
+            problem = "writes nothing, and another flag is given"
             raise InputError("--check", problem, "Give --check alone")
         print(_format_checks(_check(command.check)))
         return
@@ -58,7 +60,11 @@ def run_export(command: Export) -> None:
         problem = f"is no licence of the hub: {command.license!r}"
         raise InputError("--license", problem, "Write it as cc-by-4.0, or other")
     found = exporting.run(
-        command.model, command.out, license=command.license, name=command.push
+        command.model,
+        command.out,
+        license=command.license,
+        name=command.push,
+        overwrite=command.overwrite,
     )
     checks = _check(str(command.out))
     width = max(map(len, found.sizes))

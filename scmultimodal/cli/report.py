@@ -51,7 +51,7 @@ def run_report(command: Report) -> None:
     if command.open:
         from scmultimodal.workflows import view
 
-        page = view.run(command.runs, command.out)
+        page = view.run(command.runs, command.out, overwrite=command.overwrite)
         shown = view.open_in_browser(page)
         print(f"page    {page}" + ("" if shown else "   (open it in a browser)"))
         return

@@ -108,6 +108,17 @@ def check_writable(path: Path) -> None:
         raise InputError(path, f"{folder} may not be written to", "choose another path")
 
 
+def check_apart(out: Path, read: Path) -> None:
+    """Raises where what is written would take the place of what it is made from.
+
+    Raises:
+        InputError: both are one path, or what is read lies within `out`.
+    """
+    if read.resolve().is_relative_to(out.resolve()):
+        problem = f"would take the place of {read}, which is read"
+        raise InputError(out, problem, "Choose another --out")
+
+
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Renames a folder; POSIX cannot rename it over a folder that holds files."""
     if not path.exists():

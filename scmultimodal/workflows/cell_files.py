@@ -211,7 +211,7 @@ def _opened(
 ) -> Iterator[_Cells]:
     """Opens the cells; what is written to the path within takes its name at the end."""
     start, out = time.monotonic(), target.out
-    _check_target(target)
+    _check_target(target, source.path)
     folder = out.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     new = atomic.file if row_files.format_of(out) == "h5ad" else atomic.folder
@@ -246,9 +246,10 @@ def _opened(
         )
 
 
-def _check_target(target: Target) -> None:
+def _check_target(target: Target, data: Path) -> None:
     out = target.out
     atomic.check_writable(out.parent)
+    atomic.check_apart(out, data)
     kept = "an .h5ad file" if row_files.format_of(out) == "h5ad" else "a zarr folder"
     if out.exists() and not row_files.is_one(out):
         raise InputError(out, f"exists and is not {kept}", "Choose another --out")

@@ -15,14 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING, Any, Literal
 
 import scmultimodal
 from scmultimodal.schemas.errors import first_line
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 PACKAGE = "scmultimodal"
 VARIABLES = ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
@@ -106,6 +105,8 @@ def _installation() -> Iterator[Finding]:
 
 
 def _python() -> Iterator[Finding]:
+    from packaging.specifiers import SpecifierSet
+
     allowed = SpecifierSet(importlib.metadata.metadata(PACKAGE)["Requires-Python"])
     version = platform.python_version()
     fits = allowed.contains(version, prereleases=True)
@@ -120,6 +121,8 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Those that every installation has, against what the package allows."""
+    from packaging.utils import canonicalize_name
+
     lacking, versions = {}, []
     for needed in _requirements():
         lacking |= dict(_lacking(needed))
@@ -295,8 +298,10 @@ def _environment() -> Iterator[Finding]:
     yield Finding(name="environment", found=words or "nothing is set")
 
 
-def _requirements(extra: str = "") -> Iterator[Requirement]:
+def _requirements(extra: str = "") -> Iterator["Requirement"]:
     """What the package needs; with an extra, what that adds."""
+    from packaging.requirements import Requirement
+
     for line in importlib.metadata.requires(PACKAGE) or ():
         requirement = Requirement(line)
         marker = requirement.marker
@@ -310,11 +315,13 @@ def _requirements(extra: str = "") -> Iterator[Requirement]:
             yield requirement
 
 
-def _lacking(wanted: Requirement) -> Iterator[tuple[str, tuple[str, str]]]:
+def _lacking(wanted: "Requirement") -> Iterator[tuple[str, tuple[str, str]]]:
     """What of a requirement is not there: name -> (what is wrong, what to install).
 
     jax[cuda12] needs jax, and what the extra of jax adds.
     """
+    from packaging.requirements import Requirement
+
     asked = f"{wanted.name}{_extras_of(wanted)}{wanted.specifier}"
     try:
         version = importlib.metadata.version(wanted.name)
@@ -332,7 +339,7 @@ def _lacking(wanted: Requirement) -> Iterator[tuple[str, tuple[str, str]]]:
                     yield name, (problem, asked)
 
 
-def _extras_of(wanted: Requirement) -> str:
+def _extras_of(wanted: "Requirement") -> str:
     return f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
 
 

@@ -60,20 +60,24 @@ def run(
     *,
     license: str | None = None,
     name: str | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Writes a model with its programs, its loader and its card.
 
     Args:
         source: run folder, model folder, or address of the hub.
-        out: folder to make; an older model of the same kind there is replaced.
+        out: folder to make.
         license: of the weights, as the hub names it.
         name: heads the card; the folder's if None.
+        overwrite: replaces an older model of the same kind that stands there.
 
     Raises:
-        InputError: no model at `source`, something else at `out`, or a model that is
+        InputError: no model at `source`, something at `out`, or a model that is
             not to be exported (see `stablehlo.of_cells`).
     """
     model = load(source)
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise InputError(out, "exists", "Choose another --out, or give --overwrite")
     trained_by, metrics = _run_of(source)
     card = model_card.write(
         model, name=name or out.resolve().name, license=license, run=trained_by

@@ -12,6 +12,7 @@ from scmultimodal.schemas.errors import InputError
 ROOM = 2**30
 PER_BYTE = 256
 """A name takes a few hundred bytes in Python, and a few when it is packed."""
+_STATUS = Path("/proc/self/status")
 
 
 @contextlib.contextmanager
@@ -58,12 +59,14 @@ def total() -> int:
 
 def peak() -> int:
     """The most bytes that this process has had in memory."""
-    with contextlib.suppress(OSError):  # Elsewhere than on Linux.
-        status = Path("/proc/self/status").read_text()
+    # Elsewhere than on Linux, and under kernels that only resemble it.
+    with contextlib.suppress(OSError, IndexError):
+        status = _STATUS.read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def _used() -> int:

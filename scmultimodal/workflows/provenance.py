@@ -11,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,11 @@ def of_folder(out: Path) -> dict[str, Any]:
 
 
 def of_model(store: Store, **fields: Any) -> dict[str, Any]:
-    """Where a model comes from: data, their training cells, code, and how."""
+    """Where a model comes from: data, all and training cells of them, code, and how."""
     return {
         "data": store.manifest["provenance"].get("name"),
-        "training_cells": _training_cells(store),
+        "cells": _of_names(store.obs.index),
+        "training_cells": _of_names(store.obs.index[store.split("train")]),
         **of_code(),
         **fields,
     }
@@ -78,25 +79,28 @@ def of_model(store: Store, **fields: Any) -> dict[str, Any]:
 def check_split(store: Store, model: Mapping[str, Any], *, remedy: str) -> None:
     """Keeps cells that a model was trained on out of those that judge it.
 
+    Cells decide, whatever the data are called. Of models that do not say which cells
+    there were, the name of the data does.
+
     Args:
         store: data to train further on, and to judge by.
         model: what `of_model` said of the model that is started from.
         remedy: what to do.
 
     Raises:
-        InputError: the model was trained on the same data, split otherwise.
+        InputError: the model was trained on the same cells, split otherwise.
     """
-    name = store.manifest["provenance"].get("name")
-    cells = model.get("training_cells")
-    if model.get("data") == name and cells not in (None, _training_cells(store)):
-        problem = f"splits {name} in another way than the data of the model"
+    here = of_model(store)
+    key = "cells" if "cells" in model else "data"
+    trained = model.get("training_cells")
+    if model.get(key) == here[key] and trained not in (None, here["training_cells"]):
+        problem = f"splits {here['data']} in another way than the data of the model"
         raise InputError(store.path, f"{problem}: it may know test cells", remedy)
 
 
-def _training_cells(store: Store) -> str:
-    """The sha256 of their names, in whichever order they stand."""
-    names = sorted(map(str, store.obs.index[store.split("train")]))
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+def _of_names(cells: Iterable[object]) -> str:
+    """The sha256 of names, in whichever order they stand."""
+    return hashlib.sha256("\n".join(sorted(map(str, cells))).encode()).hexdigest()
 
 
 def of_file(path: Path) -> dict[str, Any]:

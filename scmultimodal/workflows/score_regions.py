@@ -77,6 +77,8 @@ def run(
     """
     genome_inference.require_scorer(model)
     _check(out, batch_size, overwrite)
+    for path in [fasta] if regions is None else [fasta, regions]:
+        atomic.check_apart(out, path)
     model, start = genome_inference.on_device(model), time.monotonic()
     config = model.config
     columns = tuple(f"score_{name}" for name in config.cell_types) or ("score",)
@@ -94,15 +96,15 @@ def run(
         ) as bar:
             for first in range(0, len(places), _AT_ONCE):
                 some = places[first : first + _AT_ONCE]
-                # More letters than these cannot be read.
+                # By a letter more than can be read the tokenizer knows what is cut.
                 texts = [
-                    genome.fetch(p.there, p.start, min(p.end, p.start + longest))
+                    genome.fetch(p.there, p.start, min(p.end, p.start + longest + 1))
                     for p in some
                 ]
                 tokens = config.tokenizer.encode_batch(
                     texts, config.turner.prepared_tokens
                 )
-                cut += tokens.cut + sum(p.end - p.start > longest for p in some)
+                cut += tokens.cut
                 scores = genome_inference.score_views(
                     model, tokens.ids, batch_size=batch_size
                 )

@@ -41,7 +41,9 @@ _STAGES = {
 }
 
 
-def run(paths: Sequence[Path], out: Path | None = None) -> Path:
+def run(
+    paths: Sequence[Path], out: Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Writes `view.html`, whole or not at all.
 
     What can no longer be computed, since data or model have gone, is said on the page.
@@ -49,17 +51,22 @@ def run(paths: Sequence[Path], out: Path | None = None) -> Path:
     Args:
         paths: run folders, or one that `segment` wrote. Cells and stretches of a
             genome are those of the first that has them.
-        out: folder of the page; `report` in the first run if not given.
+        out: folder of the page; `report` in the first run if not given, whose page is
+            made anew.
+        overwrite: replaces a page that stands at `out`.
 
     Returns:
         The page.
 
     Raises:
-        InputError: no run, a folder that is none, one twice, or a damaged file.
+        InputError: no run, a folder that is none, one twice, a damaged file, or a page
+            that may not be replaced.
     """
     if not paths:
         raise InputError("RUN", "is missing", "Give one run folder or more")
     target = (out or paths[0] / side_by_side.OF_RUN) / PAGE
+    if out is not None and target.exists() and not overwrite:
+        raise InputError(out, "already holds a page", "Give --overwrite, or another")
     atomic.check_writable(target.parent)
     if (paths[0] / segment_genome.REPORT).is_file() and len(paths) == 1:
         return _write_segments(paths[0], target)

@@ -108,6 +108,26 @@ def test_without_jax_the_rest_is_looked_at_all_the_same():
     assert told["machine"]["status"] == "good"
 
 
+def test_without_what_reads_flags_and_versions_it_says_so():
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(['tyro', 'packaging'])\n"
+        "from scmultimodal import cli; from scmultimodal.workflows import doctor\n"
+        "for slow in ('devices', 'pmap', 'self-check'): del doctor._CHECKS[slow]\n"
+        "sys.exit(cli.main(['doctor', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("scmultimodal: tyro is not installed.")
+    assert said.endswith("pip install scmultimodal")
+    told = {one["name"]: one for one in json.loads(done.stdout)["findings"]}
+    for name in ("python", "packages", "extras"):
+        assert told[name]["status"] == "bad"
+        assert "packaging" in told[name]["found"]
+        assert "pip install scmultimodal" in told[name]["remedy"]
+    assert told["machine"]["status"] == "good"
+
+
 # Packages.
 
 

@@ -1,5 +1,6 @@
 """`scmultimodal export`: write, check, push."""
 
+import shutil
 import sys
 import types
 
@@ -77,6 +78,8 @@ def test_export_push_check_and_load(run, hub, tmp_path, capsys):
         (["--out", "{out}"], "--model: is missing"),
         (["--model", "{run}"], "--out: is missing"),
         (["--check", "{run}", "--out", "{out}"], "--check: writes nothing"),
+        (["--check", "{run}", "--license", "mit"], "--check: writes nothing"),
+        (["--check", "{run}", "--overwrite"], "--check: writes nothing"),
         (["--model", "{out}/gone", "--out", "{out}"], "is no model"),
         (["--check", "{out}"], "is no model"),
         (["--model", "{run}", "--out", "{out}", "--push", "cells"], "as owner/name"),
@@ -92,6 +95,19 @@ def test_what_cannot_be_done_leaves_nothing(
     out = tmp_path / "out"
     given = [flag.format(run=run, out=out) for flag in flags]
     assert message in refused(out, ["export", *given])
+
+
+def test_a_model_and_its_card_are_replaced_only_if_asked(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(run / "model", out)
+    (out / "README.md").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    command = ["export", "--model", str(run), "--out", str(out)]
+    assert cli.main(command) == 2
+    assert f"{out}: exists. Choose another --out, or give" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert "# out" in (out / "README.md").read_text()
 
 
 def test_nobody_is_logged_in(run, hub, tmp_path, refused):

@@ -284,7 +284,7 @@ def test_stopped_by_hand(inputs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "scmultimodal: stopped\n"
 
 
-def test_the_same_from_python(tmp_path):
+def test_the_same_from_python(tmp_path, monkeypatch):
     """`CellModel.fit` leaves the run folder that the command leaves."""
     data, out = cells(), tmp_path / "mine"
     genes = write_genes(data, tmp_path / "genes.bed")
@@ -300,3 +300,17 @@ def test_the_same_from_python(tmp_path):
     assert {r["modality"] for r in summary["results"]} == {"rna"}
     again = CellModel.load(out).annotate(data["rna"].copy())
     assert again.equals(model.annotate(data["rna"].copy()))
+
+    # It is a start for other cells, and not for its own, split otherwise.
+    def training(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cell_types.finetune, "run", training)
+    options |= {"start": model, "modality": "rna", "seed": 1}
+    with pytest.raises(InputError, match=r"splits data in another way"):
+        CellModel.fit(data, **options | {"out": tmp_path / "own"})
+    other = data["rna"].copy()
+    other.obs = other.obs.assign(cell_type=data.obs["cell_type"])
+    other.obs_names = "other_" + other.obs_names
+    with pytest.raises(KeyboardInterrupt):
+        CellModel.fit(other, **options | {"out": tmp_path / "other"})

@@ -138,6 +138,35 @@ def test_what_stands_there_is_replaced_only_if_asked(folder, tmp_path, capsys):
     assert anndata.read_zarr(out).obsm["X_scmm"].shape == (CELLS, 8)
 
 
+@pytest.mark.parametrize("command", ["embed", "annotate", "impute"])
+def test_raw_counts_are_not_replaced(folder, data, tmp_path, capsys, command):
+    """They would be gone: what is written holds no counts."""
+    counts, link = tmp_path / "counts.h5ad", tmp_path / "link.h5ad"
+    data["rna"].write_h5ad(counts)
+    link.symlink_to(counts)
+    before = counts.read_bytes()
+    options = {"data": link, "overwrite": True}
+    if command == "impute":
+        options |= {"target": "atac"}
+    assert cli.main(of_cells(folder, command, counts, **options)) == 2
+    said = capsys.readouterr().err
+    assert f"{counts}: would take the place of {link}, which is read" in said
+    assert "Choose another --out" in said
+    assert counts.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"counts.h5ad", "link.h5ad"}
+
+
+def test_counts_within_a_folder_are_not_replaced(folder, tmp_path, capsys):
+    out = tmp_path / "cells.zarr"
+    out.mkdir()
+    (out / "zarr.json").write_text("{}")
+    (out / "counts.h5ad").write_text("mine")
+    options = {"data": out / "counts.h5ad", "overwrite": True}
+    assert cli.main(of_cells(folder, "embed", out, **options)) == 2
+    assert "would take the place of" in capsys.readouterr().err
+    assert (out / "counts.h5ad").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("command", "options", "message"),
     [
@@ -233,6 +262,33 @@ def test_score_takes_regions_of_a_genome(scorer, tmp_path, capsys):
     np.testing.assert_allclose(found["score"], expected, rtol=1e-5)
     assert cli.main([*command, "--regions", str(bed)]) == 2
     assert "give --overwrite" in capsys.readouterr().err
+
+
+def test_score_counts_a_region_that_is_cut_once(scorer, tmp_path, capsys):
+    """33 tokens hold 66 letters; an N takes one by itself, in place of two letters."""
+    letters = "ACGT" * 30
+    fasta, bed = tmp_path / "genome.fa", tmp_path / "peaks.bed"
+    fasta.write_text(f">chr1\n{letters[:10]}NN{letters[12:]}\n")
+    too_long, too_many, whole = (0, 80), (0, 66), (20, 86)
+    regions = (too_long, too_many, whole, (20, 87))
+    bed.write_text("".join(f"chr1\t{a}\t{b}\n" for a, b in regions))
+    out = tmp_path / "scores.tsv"
+    command = words("score", model=scorer, fasta=fasta, out=out, regions=bed, json=True)
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["cut"] == 3
+
+
+@pytest.mark.parametrize("name", ["genome.fa", "peaks.bed"])
+def test_score_does_not_replace_what_it_reads(scorer, tmp_path, capsys, name):
+    fasta, bed = tmp_path / "genome.fa", tmp_path / "peaks.bed"
+    fasta.write_text(">chr1\nACGTACGT\n")
+    bed.write_text("chr1\t0\t8\n")
+    before = (tmp_path / name).read_text()
+    options = {"fasta": fasta, "regions": bed, "overwrite": True}
+    out = tmp_path / name
+    assert cli.main(words("score", model=scorer, out=out, **options)) == 2
+    assert f"{out}: would take the place of {out}" in capsys.readouterr().err
+    assert out.read_text() == before
 
 
 def test_score_wants_a_scorer(tmp_path, refused):

@@ -6,6 +6,7 @@ import pytest
 
 from scmultimodal import cli
 from scmultimodal.schemas.status import Status
+from scmultimodal.workflows import view
 from tests.workflows import run_folders
 
 
@@ -60,6 +61,20 @@ def test_open_makes_a_page_in_the_run(folder, capsys, monkeypatch):
     assert told[-1] == f"page    {page}   (open it in a browser)"
     assert told[0].startswith(f"not shown: {run / 'data'}: the prepared cells")
     assert "Pre-training of cells" in page.read_text()
+
+
+def test_open_replaces_a_page_at_out_only_if_asked(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(view, "open_in_browser", lambda page: True)
+    (tmp_path / "view.html").write_text("mine")
+    command = ["report", str(folder / "a"), "--open", "--out", str(tmp_path)]
+    assert cli.main(command) == Status.GIVE_UP
+    said = capsys.readouterr().err
+    assert f"{tmp_path}: already holds a page. Give --overwrite" in said
+    assert (tmp_path / "view.html").read_text() == "mine"
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert "Pre-training of cells" in (tmp_path / "view.html").read_text()
 
 
 def test_without_open_a_folder_is_needed(folder, capsys):
