@@ -65,9 +65,10 @@ test: $(SETUP)  ## the tests that a change must pass
 test-all: $(SETUP_PARITY)  ## every test: the long ones, and parity with torch
 	$(PYTEST) -m "not docs" $(ARGS)
 
-# Nothing is fetched while the site is built: no proxy is there.
+# Nothing is fetched while the site is built: no proxy is there. What runs here is met.
 docs: $(SETUP_DOCS)  ## the documentation site, its tutorials executed, in build/site
 	rm -rf $(SITE)
+	no_proxy=127.0.0.1,localhost \
 	http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
 		$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees docs $(SITE)
 	@echo "$(SITE)/index.html"
