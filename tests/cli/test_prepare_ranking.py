@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scmultimodal import cli
+from scmultimodal.cli.dna import PrepareRanking
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.region_splits import ChromosomeSplit
@@ -265,7 +266,7 @@ def test_defaults_are_those_of_the_library(config):
             if field.default is not dataclasses.MISSING
         }
 
-    library, offered = defaults(config), defaults(cli.PrepareRanking)
+    library, offered = defaults(config), defaults(PrepareRanking)
     assert library.items() <= offered.items()
 
 

@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.usefixtures("lightly_compiled")
-@pytest.mark.parametrize("make", [new_objective.ShareOfGenes, new_head.AttendedTypes])
+@pytest.mark.parametrize(
+    "make",
+    [
+        new_objective.ShareOfGenes,
+        pytest.param(new_head.AttendedTypes, marks=pytest.mark.long),
+    ],
+)
 def test_an_example_is_a_task_and_learns(make, tmp_path):
     made = []
 

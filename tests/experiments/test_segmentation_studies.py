@@ -68,6 +68,7 @@ def test_every_study_begins_with_its_preset(preset):
     assert four.ranking.scorer.name == "convolutional"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("lightly_compiled")
 def test_a_run_segments_judges_and_leaves_its_model(store, tmp_path, capsys):
     out = tmp_path / "run"

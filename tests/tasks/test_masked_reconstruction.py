@@ -167,6 +167,7 @@ def test_filling_rows_weigh_nothing(trained):
         np.testing.assert_allclose(x, y, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_learns_to_copy_across_modalities(trained):
     """RNA bins that equal ATAC bins: the joint embedding is what tells them."""
     import optax

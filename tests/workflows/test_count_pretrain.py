@@ -131,6 +131,7 @@ def test_nothing_to_learn_is_refused(weights):
         PretrainConfig(mask_weight=weights[0], count_weight=weights[1])
 
 
+@pytest.mark.long
 def test_batches_kept_out_of_the_vector(store, tmp_path):
     """The adversary is given the batches of the cells, and a dataset must have some."""
     config = dataclasses.replace(CONFIG, steps=2, adversary=0.5, mask_weight=0.0)

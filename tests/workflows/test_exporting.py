@@ -188,6 +188,7 @@ def test_a_folder_without_companions_is_as_it_was(store, found, tmp_path):
     assert exporting.check(plain) == {}
 
 
+@pytest.mark.long
 def test_what_numpy_does_not_know_runs_by_jax(store, tmp_path, lightly_compiled):
     shape = {**SHAPE, "tokens": "static_zeros", "path": {"num_layers": 1}}
     save(builders.cell_type_model(store, **shape), store, tmp_path / "model")
@@ -210,6 +211,7 @@ def test_a_cell_must_not_depend_on_its_place(store):
         stablehlo.of_cells(dataclasses.replace(model, config=config))
 
 
+@pytest.mark.long
 def test_a_genome_model_with_both_heads(tmp_path, lightly_compiled):
     scorer = ScorerConfig(name="linear")
     stored = builders.segmenter_model(scorer=scorer, num_tokens=12, window_bp=40)

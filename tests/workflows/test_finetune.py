@@ -50,6 +50,7 @@ def accuracy(store, model):
     return (logits.argmax(1) == store.labels[cells]).mean()
 
 
+@pytest.mark.long
 def test_the_skip_begins_as_a_share_of_naive_bayes(store, tmp_path):
     """Without a step of learning it tells types as well as that does."""
     model = run(store, tmp_path / "run", naive_bayes=0.5)
@@ -67,6 +68,7 @@ def test_the_skip_begins_as_a_share_of_naive_bayes(store, tmp_path):
     assert model.config.head.by_value
 
 
+@pytest.mark.long
 def test_a_model_without_attention_learns(store, tmp_path):
     config = {"optimizer": OptimizerConfig(learning_rate=3e-3), "epochs": 8}
     assert accuracy(store, run(store, tmp_path / "run", **config)) > 0.8
