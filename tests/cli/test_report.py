@@ -59,7 +59,9 @@ def test_open_makes_a_page_in_the_run(folder, capsys, monkeypatch):
     page = run / "report" / "view.html"
     told = capsys.readouterr().out.splitlines()
     assert told[-1] == f"page    {page}   (open it in a browser)"
-    assert told[0].startswith(f"not shown: {run / 'data'}: the prepared cells")
+    assert told[0].startswith(
+        f"not shown: {run / 'data'}: the prepared data of the run"
+    )
     assert "Pre-training of cells" in page.read_text()
 
 
