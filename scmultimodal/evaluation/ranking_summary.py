@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from scmultimodal.evaluation import intervals, ranking
+from scmultimodal.evaluation import intervals, ranking, text_table
 from scmultimodal.evaluation.intervals import Interval
 from scmultimodal.evaluation.ranking import RankingScores
 
@@ -94,15 +94,7 @@ def format_table(results: Sequence[RankerResult]) -> str:
             row.append("" if gain is None else f"{gain.mean:+.3f} {_bounds(gain)}")
         rows.append(row)
     rows.append(["chance", f"{ranking.CHANCE:.3f}", *[""] * (len(rows[0]) - 2)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    )
+    return text_table.aligned(rows, ruled=True)
 
 
 def _row(interval: Interval) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from scmultimodal.evaluation import text_table
+
 WIDTH = 88
 TOP = 8
 """Names of a list that are shown."""
@@ -51,7 +53,7 @@ def _modalities(facts: Facts) -> str:
         [f"bins 1-{most}, training cells", *(_shares(n["bins"]) for n in found)],
         ["  evenness (1: all equal)", *(_evenness(n["evenness"]) for n in found)],
     ]
-    return _aligned(rows)
+    return text_table.aligned(rows)
 
 
 def _cells(facts: Facts) -> str:
@@ -94,7 +96,7 @@ def _datasets(datasets: Facts) -> str:
         for row in rows
     ]
     header = [cell for cell, use in zip(header, used, strict=True) if use]
-    return _aligned([header, *rows])
+    return text_table.aligned([header, *rows])
 
 
 def _dataset(found: Facts) -> list[str]:
@@ -172,7 +174,7 @@ def _files(files: Iterable[Any]) -> list[str]:
     known = [f for f in files if isinstance(f, Mapping) and f.keys() >= _FILE]
     if not known:
         return []
-    table = _aligned(
+    table = text_table.aligned(
         [[f["name"], _bytes(f["bytes"]), f"sha256 {f['sha256'][:12]}"] for f in known]
     )
     titles = ["files"] + [""] * (len(known) - 1)
@@ -233,15 +235,3 @@ def _line(title: str, text: str) -> str:
         break_long_words=False,
     )
     return wrapped.replace(_HELD, " ")
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Names to the left, all else to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    )

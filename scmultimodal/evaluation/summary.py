@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from scmultimodal.data import atomic
+from scmultimodal.evaluation import text_table
 from scmultimodal.evaluation.classification import ClassificationScores
 
 SPLITS = ("train", "validation", "test")
@@ -82,12 +83,7 @@ def format_table(results: Sequence[Result]) -> str:
     header = ["modality", "model", *(name.replace("_", " ") for name in METRICS)]
     blocks = [_block([r for r in results if r.modality == m]) for m in modalities]
     rows = [row for block in blocks for row in block]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    rule = "  ".join("-" * width for width in widths)
-    lines = [_line(header, widths), rule]
-    for block in blocks:
-        lines += [_line(row, widths) for row in block]
-    return "\n".join(line.rstrip() for line in lines)
+    return text_table.aligned([header, *rows], names=2, ruled=True)
 
 
 def best_values(results: Sequence[Result]) -> dict[tuple[str, str], float]:
@@ -113,14 +109,3 @@ def _block(results: Sequence[Result]) -> list[list[str]]:
             cells.append(f"{value:.3f}{star}")
         rows.append(cells)
     return rows
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left, numbers to the right."""
-    names = [
-        cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)
-    ]
-    numbers = [
-        cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)
-    ]
-    return "  ".join([*names, *numbers])

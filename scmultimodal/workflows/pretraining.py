@@ -1,10 +1,11 @@
 """A pre-training as a run folder: what `pretrain` and the study of it both run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scmultimodal.data.store import Store
+from scmultimodal.evaluation import text_table
 from scmultimodal.training.metrics import FILE, read_metrics
 from scmultimodal.workflows import (
     comparison,
@@ -53,14 +54,4 @@ def format_table(out: Path) -> str:
     names = sorted(name for name in records[-1] if run_scores.is_measure(name))
     rows = [["step", *(name.replace("_", " ") for name in names)]]
     rows += [[f"{r['step']:,}", *(f"{r[n]:.3f}" for n in names)] for r in records]
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Numbers to the right, a rule below the names."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return text_table.aligned(rows, names=0, ruled=True)
