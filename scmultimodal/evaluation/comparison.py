@@ -289,7 +289,7 @@ def title_of(metric: str) -> str:
 
 def lower_is_better(metric: str) -> bool:
     """Whether the least of a metric is its best."""
-    return metric.endswith("loss")
+    return metric.endswith(("loss", "nats_per_count"))
 
 
 def _rows(part: Part) -> list[tuple[str, Score]]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scmultimodal.evaluation.comparison import DIGITS, NAMES, Score
+from scmultimodal.evaluation.comparison import DIGITS, Score, title_of
 from scmultimodal.schemas import configs
 from scmultimodal.weights import evaluate
 from scmultimodal.weights.export import StoredModel
@@ -193,7 +193,7 @@ def _metrics(model: StoredModel | StoredGenomeModel, run: Run | None) -> str:
 
 def _score_table(scores: Sequence[Score]) -> str:
     metrics = list(dict.fromkeys(metric for s in scores for metric in s.values))
-    shown = [NAMES.get(metric, metric.replace("_", " ")) for metric in metrics]
+    shown = map(title_of, metrics)
     lines = [
         f"| model | {' | '.join(shown)} |",
         f"|---|{'---:|' * len(metrics)}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from scmultimodal.evaluation import comparison
 from scmultimodal.evaluation.figures import style
 
 Record = Mapping[str, Any]
@@ -23,8 +24,8 @@ def learning_curves(
 ) -> Path:
     """Draws metrics against the step, one column per run.
 
-    Training is a thin line, validation a thick one whose best value is marked (the
-    lowest of a metric named "…loss", the highest of any other).
+    Training is a thin line, validation a thick one whose best value is marked (see
+    `comparison.lower_is_better`).
 
     Args:
         runs: name of a run → the records of its `metrics.jsonl`.
@@ -57,7 +58,7 @@ def _draw(axes: Axes, run: Sequence[Record], metric: str) -> None:
     if validation[0]:
         colour = style.COLOURS[5]
         axes.plot(*validation, color=colour, linewidth=1.8, label="validation")
-        pick = min if metric.endswith("loss") else max
+        pick = min if comparison.lower_is_better(metric) else max
         best = pick(range(len(validation[1])), key=validation[1].__getitem__)
         step, value = validation[0][best], validation[1][best]
         axes.plot(step, value, "o", color=colour, markersize=6, zorder=3)
