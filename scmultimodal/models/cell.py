@@ -132,7 +132,7 @@ class CellModel:
 
     @property
     def genes(self) -> pd.DataFrame:
-        """The vocabulary: gene_id, symbol, chrom, start, end, strand."""
+        """The vocabulary, a row per gene (gene_id, symbol, chrom, start, end, strand)."""
         return self._stored.vocabulary.to_frame()
 
     @property

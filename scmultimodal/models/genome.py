@@ -28,9 +28,9 @@ _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class GenomeModel:
     """An encoder of DNA, with or without heads for accessibility and elements.
 
-    model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
-    tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
-    vectors = model.encode(tokens.ids)
+        model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
+        tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
+        vectors = model.encode(tokens.ids)
     """
 
     def __init__(self, stored: genome_model.StoredGenomeModel):
