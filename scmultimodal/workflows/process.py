@@ -86,6 +86,13 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     # Duplicate names end in one line of ours.
     warnings.filterwarnings("ignore", message=".*names are not unique")
+    warnings.filterwarnings("ignore", message=".*autosharding")
+    warnings.showwarning = _show
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a line, without the place in the code that gave it."""
+    print(f"scmultimodal: {message}", file=sys.stderr, flush=True)
 
 
 def prepare() -> None:
