@@ -31,6 +31,8 @@ class GenomeModel:
         model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
         tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
         vectors = model.encode(tokens.ids)
+
+    It brings its tokenizer along; `score` and `segment` take letters.
     """
 
     def __init__(self, stored: genome_model.StoredGenomeModel):
