@@ -85,8 +85,8 @@ def quiet() -> None:
     """Keeps warnings that are of no use to whoever runs a command to itself."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     # Duplicate names end in one line of ours.
-    warnings.filterwarnings("ignore", message=".*names are not unique")
-    warnings.filterwarnings("ignore", message=".*autosharding")
+    for words in ("names are not unique", "Duplicated obs_names", "autosharding"):
+        warnings.filterwarnings("ignore", message=f".*{words}")
     warnings.showwarning = _show
 
 
