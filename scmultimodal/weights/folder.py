@@ -179,7 +179,10 @@ def write_tensors(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes arrays; scalars stay scalars."""
     # Not ascontiguousarray: it would make a vector of a scalar.
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    path.touch()
+    mode = path.stat().st_mode
     safetensors_numpy.save_file(whole, path)
+    path.chmod(mode)  # save_file leaves 0600, whatever the umask says.
 
 
 def read_tensors(path: Path, remedy: str = REMEDY) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
 """Tensors on disk: what numpy has no type for is refused in words."""
 
 import json
+import os
+import stat
 import struct
 
 import numpy as np
@@ -39,3 +41,15 @@ def test_numbers_that_numpy_does_not_know(tmp_path, dtype, words):
     (line,) = str(error.value).splitlines()
     for word in ["x.safetensors", *words]:
         assert word in line
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_tensors_are_as_readable_as_other_files(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        folder.write_tensors(tmp_path / "x.safetensors", {"w": np.ones(2)})
+        (tmp_path / "other").write_text("")
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {0o666 & ~umask}
