@@ -28,9 +28,9 @@ _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class GenomeModel:
     """An encoder of DNA, with or without heads for accessibility and elements.
 
-        model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
-        tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
-        vectors = model.encode(tokens.ids)
+    model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
+    tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
+    vectors = model.encode(tokens.ids)
     """
 
     def __init__(self, stored: genome_model.StoredGenomeModel):
@@ -70,7 +70,13 @@ class GenomeModel:
         return cls(genome_model.load(path))
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes the model as a folder of safetensors and JSON."""
+        """Writes the model as a folder of safetensors and JSON.
+
+        An older model that stands there is replaced.
+
+        Raises:
+            InputError: the folder holds something else, or files beside the model.
+        """
         return genome_model.save(self._stored, path)
 
     @property

@@ -72,12 +72,13 @@ def run(
         overwrite: replaces an older model of the same kind that stands there.
 
     Raises:
-        InputError: no model at `source`, something at `out`, or a model that is
-            not to be exported (see `stablehlo.of_cells`).
+        InputError: no model at `source`, something at `out` that is to stay, or a
+            model that is not to be exported (see `stablehlo.of_cells`).
     """
     model = load(source)
-    if not overwrite and out.is_dir() and any(out.iterdir()):
-        raise InputError(out, "exists", "Choose another --out, or give --overwrite")
+    is_cells = isinstance(model, export.StoredModel)
+    kind = export if is_cells else genome_model
+    folders.check_replaceable(out, kind.FORMAT, overwrite=overwrite)
     trained_by, metrics = _run_of(source)
     card = model_card.write(
         model, name=name or out.resolve().name, license=license, run=trained_by
@@ -85,8 +86,7 @@ def run(
     companions = _companions(model) | {folders.CARD: card.encode()}
     if trained_by is not None and not model_card.scores_of(model, trained_by):
         metrics = f"{model_card.NOT_RECORDED}: {trained_by.path} measured nothing of it"
-    save = export.save if isinstance(model, export.StoredModel) else genome_model.save
-    folder = save(model, out, companions)
+    folder = kind.save(model, out, companions)
     return Exported(folder=folder, model=model, metrics=metrics)
 
 

@@ -110,6 +110,17 @@ def test_a_model_and_its_card_are_replaced_only_if_asked(run, tmp_path, capsys):
     assert "# out" in (out / "README.md").read_text()
 
 
+def test_a_file_of_somebody_stays_where_a_model_is_replaced(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(run / "model", out)
+    (out / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    command = ["export", "--model", str(run), "--out", str(out), "--overwrite"]
+    assert cli.main(command) == 2
+    assert f"{out / 'notes.txt'}: is no file of the" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_nobody_is_logged_in(run, hub, tmp_path, refused):
     hub.get_token = lambda: None
     out = tmp_path / "out"
