@@ -62,12 +62,12 @@ def writing(
             "format": format,
             "format_version": version,
             "model": configs.to_json(config),
-            "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
+            "sha256": {path.name: sha256(path) for path in sorted(new.iterdir())},
         }
         for name, text in companions.items():
             (new / name).write_bytes(text)
         if summed := sorted({*companions} - {CARD}):
-            content["companions"] = {name: _sha256(new / name) for name in summed}
+            content["companions"] = {name: sha256(new / name) for name in summed}
         (new / CONFIG).write_text(_vouched(content))
 
 
@@ -240,10 +240,11 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
 def _check_sum(path: Path, expected: str | None) -> None:
     if not path.exists():
         raise InputError(path, "is missing", REMEDY)
-    if _sha256(path) != expected:
+    if sha256(path) != expected:
         raise InputError(path, "differs from the sha256 in config.json", REMEDY)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

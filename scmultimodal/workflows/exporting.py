@@ -159,14 +159,28 @@ def loader() -> bytes:
 
 
 def _run_of(source: str | os.PathLike) -> tuple[Run | None, str]:
-    """The run that a model lies in, and where metrics come from or why not."""
+    """The run that trained a model, and where metrics come from or why not.
+
+    It is that in whose folder model/ the model lies, or the same weights.
+    """
     path = Path(source)
-    folder = path.resolve().parent if (path / folders.TENSORS).exists() else path
+    within = (path / folders.TENSORS).exists()
+    folder = path.resolve().parent if within else path
     try:
         run = runs.read(folder, folder.name)
     except InputError as error:
         return None, f"{model_card.NOT_RECORDED}: {error.source} {error.problem}"
+    if within and not _same_weights(path, folder / "model"):
+        return None, f"{model_card.NOT_RECORDED}: {folder} measured another model"
     return run, f"of {folder}"
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Whether two model folders hold the same tensors, to the byte."""
+    first, second = one / folders.TENSORS, other / folders.TENSORS
+    return second.exists() and (
+        first.samefile(second) or folders.sha256(first) == folders.sha256(second)
+    )
 
 
 def _expected(model: Model, function: str) -> tuple[object, np.ndarray]:

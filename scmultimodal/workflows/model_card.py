@@ -107,12 +107,15 @@ def scores_of(
 ) -> Mapping[str, Sequence[Score]]:
     """What a run measured of this model, by part of the data, baselines beside it.
 
-    A run of cell types trains a model for each of RNA, ATAC and both, and keeps one.
+    A run of cell types trains a model for each of RNA, ATAC and both, and keeps one;
+    it measures none that tells no types.
     """
     if run is None:
         return {}
     if run.kind != "cell_types" or not isinstance(model, StoredModel):
         return run.scores
+    if model.config.head is None:
+        return {}
     modalities = model.config.modalities
     own = "multiome" if len(modalities) == 2 else modalities[0]
     return {part: of for part, of in run.scores.items() if part == own}

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from jax import export as programs
@@ -126,6 +127,27 @@ def test_programs_run_where_this_package_is_not(found, tmp_path):
         codes = annotated["scmm_cell_type"].cat.codes
         assert said["annotate both"].argmax(1).tolist() == codes.tolist()
         close(said["annotate mixed"][0], said["annotate both"][0])
+
+
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_scores_are_those_of_the_model_that_the_run_measured(
+    store, tmp_path, lightly_compiled, is_measured
+):
+    """Beside run/model lies a copy of it, or what the run began with."""
+    shape = {"modalities": ("rna",), "tokens": "nonzero", "path": {"num_layers": 0}}
+    run = run_folders.cell_types(tmp_path / "run")
+    model = builders.cell_type_model(store, **shape)
+    save(model, store, run / "model")
+    if not is_measured:
+        params = jax.tree.map(lambda array: array + 1, model.params)
+        model = dataclasses.replace(model, params=params)
+    save(model, store, run / "other")
+    found = exporting.run(run / "other", tmp_path / "out")
+    card = (found.folder / "README.md").read_text()
+    assert ("*logistic_regression* (baseline)" in card) == is_measured
+    assert ("Not recorded." in card) != is_measured
+    expected = f"of {run}" if is_measured else f"not recorded: {run} measured another"
+    assert found.metrics.startswith(expected)
 
 
 def test_a_program_says_where_it_runs_and_what_it_takes(found):

@@ -79,6 +79,15 @@ def test_metrics_are_those_of_this_model_beside_baselines(model, tmp_path):
     assert section(text, "How well it does") == "Not recorded."
 
 
+def test_a_model_that_tells_no_types_has_no_scores_of_types(model, tmp_path):
+    run_folders.cell_types(tmp_path / "run")
+    run = runs.read(tmp_path / "run", "run")
+    config = dataclasses.replace(model.config, head=None, classes=())
+    text = card(dataclasses.replace(model, config=config), run=run)
+    assert "it was only pre-trained" in text
+    assert section(text, "How well it does") == "Not recorded."
+
+
 def test_three_ways_to_load_for_its_modality(model):
     config = dataclasses.replace(model.config, modalities=("atac",))
     text = section(card(dataclasses.replace(model, config=config)), "Load it")
