@@ -42,6 +42,24 @@ class Exported:
         return {p.name: p.stat().st_size for p in sorted(self.folder.iterdir())}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What became of a model or of a companion of it.
+
+    Attributes:
+        difference: the largest from the reference; None where nothing was computed.
+        note: what else there is to say.
+    """
+
+    difference: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        number = "" if self.difference is None else f"{self.difference:.1e}"
+        return ", ".join(filter(None, (number, self.note)))
+
+
 def load(source: str | os.PathLike) -> Model:
     """Reads a cell or a genome model, whichever a folder or an address holds.
 
@@ -90,7 +108,7 @@ def run(
     return Exported(folder=folder, model=model, metrics=metrics)
 
 
-def check(source: str | os.PathLike) -> dict[str, str]:
+def check(source: str | os.PathLike) -> dict[str, Checked]:
     """Compares the companions of a folder with what the model itself says.
 
     Programs are run. The loader is not, for it is code that somebody gave: this
@@ -100,7 +118,7 @@ def check(source: str | os.PathLike) -> dict[str, str]:
         source: the folder, or its address on the hub.
 
     Returns:
-        By companion, the largest difference, or why there is none.
+        By companion.
 
     Raises:
         InputError: a companion is missing or damaged, or differs by more than
@@ -118,27 +136,28 @@ def check(source: str | os.PathLike) -> dict[str, str]:
             again = stablehlo.run((folder / name).read_bytes(), tensors, batch)
             said[name] = _compared(folder / name, np.max(np.abs(again - expected)))
         else:
-            said[name] = "as in config.json"
+            said[name] = Checked(note="as in config.json")
     return said
 
 
-def _check_loader(folder: Path) -> str:
+def _check_loader(folder: Path) -> Checked:
     """What this package's loader makes of the reference."""
     try:
         worst = evaluate.Model(folder).check(tolerance=math.inf)
     except NotImplementedError as error:
-        return f"refuses: {error}"
+        return Checked(note=f"refuses: {error}")
     said = _compared(folder / LOADER, worst)
-    if (folder / LOADER).read_bytes() != loader():
-        said += ", by this version's loader; that in the folder is another: read it"
-    return said
+    if (folder / LOADER).read_bytes() == loader():
+        return said
+    note = "by this version's loader; that in the folder is another: read it"
+    return dataclasses.replace(said, note=note)
 
 
-def _compared(path: Path, worst: float | np.floating) -> str:
+def _compared(path: Path, worst: float | np.floating) -> Checked:
     if not worst <= TOLERANCE:
         problem = f"differs by {worst:.2g} from what the model says"
         raise InputError(path, problem, folders.REMEDY)
-    return f"{worst:.1e}"
+    return Checked(difference=float(worst))
 
 
 def _companions(model: Model) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """`scmultimodal export`: write, check, push."""
 
+import json
 import shutil
 import sys
 import types
@@ -70,6 +71,30 @@ def test_export_push_check_and_load(run, hub, tmp_path, capsys):
             "evaluate.py",
         ]
         assert all(float(line.split()[1]) < 1e-5 for line in lines[1:])
+        assert cli.main(["export", "--check", given, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert list(said) == ["checks"]
+        assert list(said["checks"]) == [line.split()[0] for line in lines[1:]]
+        assert all(of["difference"] < 1e-5 for of in said["checks"].values())
+
+
+def test_json_is_all_that_is_printed(run, hub, tmp_path, capsys):
+    out = tmp_path / "cells"
+    command = ["export", "--model", str(run), "--out", str(out), "--json"]
+    assert cli.main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["files"] == {p.name: p.stat().st_size for p in out.iterdir()}
+    assert {name: said[name] for name in ("metrics", "licence", "hub", "model")} == {
+        "metrics": f"of {run}",
+        "licence": None,
+        "hub": None,
+        "model": str(out),
+    }
+    assert said["checks"]["evaluate.py"]["difference"] < 1e-5
+    more = ["--overwrite", "--license", "mit", "--push", "me/cells"]
+    assert cli.main([*command, *more]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["licence"], said["hub"]) == ("mit", "the hub/me/cells")
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_program_says_where_it_runs_and_what_it_takes(found):
 def test_a_whole_folder_passes(found):
     said = exporting.check(found.folder)
     assert list(said) == ["annotate.jax_export", "embed.jax_export", "evaluate.py"]
-    assert max(map(float, said.values())) < 1e-5
+    assert max(of.difference for of in said.values()) < 1e-5
     assert CellModel.load(found.folder).self_check() < 1e-5
 
 
@@ -201,7 +201,10 @@ def test_a_program_that_says_something_else_is_noticed(copy):
 
 def test_the_loader_of_another_version_is_said_and_not_run(copy, monkeypatch):
     monkeypatch.setattr(exporting, "loader", lambda: b"another")
-    assert "is another: read it" in exporting.check(copy)["evaluate.py"]
+    said = exporting.check(copy)["evaluate.py"]
+    assert said.difference < 1e-5
+    assert "is another: read it" in said.note
+    assert str(said).startswith(f"{said.difference:.1e}, by this version's")
 
 
 def test_a_folder_without_companions_is_as_it_was(store, found, tmp_path):
@@ -217,8 +220,10 @@ def test_what_numpy_does_not_know_runs_by_jax(store, tmp_path, lightly_compiled)
     out = exporting.run(tmp_path / "model", tmp_path / "out").folder
     said = exporting.check(out)
     refusal = "refuses: model.encoder.tokens is 'static_zeros'"
-    assert said.pop("evaluate.py").startswith(refusal)
-    assert max(map(float, said.values())) < 1e-5
+    refused = said.pop("evaluate.py")
+    assert refused.difference is None
+    assert str(refused).startswith(refusal)
+    assert max(of.difference for of in said.values()) < 1e-5
     with pytest.raises(NotImplementedError, match=r"tokens is 'static_zeros'"):
         evaluate.Model(out).embed(rna=np.ones((1, 40), int))
     assert (
@@ -240,9 +245,9 @@ def test_a_genome_model_with_both_heads(tmp_path, lightly_compiled):
     genome_model.save(stored, tmp_path / "model")
     out = exporting.run(tmp_path / "model", tmp_path / "out").folder
     said = exporting.check(out)
-    assert said.pop("tokens.json") == "as in config.json"
+    assert str(said.pop("tokens.json")) == "as in config.json"
     assert list(said) == ["encode.jax_export", "score.jax_export", "segment.jax_export"]
-    assert max(map(float, said.values())) < 1e-5
+    assert max(of.difference for of in said.values()) < 1e-5
     model = GenomeModel.load(out)
     tokens = json.loads((out / "tokens.json").read_text())
     assert tuple(tokens) == model.tokenizer.vocabulary
