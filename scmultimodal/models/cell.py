@@ -131,7 +131,13 @@ class CellModel:
         return cls.load(out)
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes the model as a folder of safetensors and JSON."""
+        """Writes the model as a folder of safetensors and JSON.
+
+        An older model that stands there is replaced.
+
+        Raises:
+            InputError: the folder holds something else, or files beside the model.
+        """
         return export.save(self._stored, path)
 
     @property

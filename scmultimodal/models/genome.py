@@ -167,7 +167,13 @@ class GenomeModel:
         )
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes the model as a folder of safetensors and JSON."""
+        """Writes the model as a folder of safetensors and JSON.
+
+        An older model that stands there is replaced.
+
+        Raises:
+            InputError: the folder holds something else, or files beside the model.
+        """
         return genome_model.save(self._stored, path)
 
     @property
