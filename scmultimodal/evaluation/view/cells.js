@@ -181,6 +181,7 @@ class Cells {
       hidden.clear();
       if (!alone) all.filter((c) => c !== category).forEach((c) => hidden.add(c));
     } else if (!hidden.delete(category)) hidden.add(category);
+    this.highlighted = -1;
     this.hide();
   }
 

@@ -73,12 +73,14 @@ class Curves {
       }
       readout.replaceChildren(element("b", {}, `step ${whole(step)}`), ...said);
     };
-    svg.addEventListener("pointermove", (event) => {
+    const pointed = (event) => {
       const box = svg.getBoundingClientRect();
       const wanted = frame.step((event.clientX - box.left) / box.width * PANEL.width);
       at = nearestOf(steps, wanted);
       point(steps[at]);
-    });
+    };
+    svg.addEventListener("pointermove", pointed);
+    svg.addEventListener("pointerdown", pointed);
     svg.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by) return;

@@ -80,7 +80,12 @@ class Side {
     swatch.style.background = category ? colourOf(category - 1) : unknown();
     const light = () => cells.highlight(isHidden ? -1 : category);
     const dark = () => cells.highlight(-1);
-    const events = { onmouseenter: light, onmouseleave: dark, onfocus: light, onblur: dark };
+    const events = { // A finger neither hovers nor leaves.
+      onpointerenter: ({ pointerType }) => pointerType === "touch" || light(),
+      onpointerleave: dark,
+      onfocus: ({ target }) => target.matches(":focus-visible") && light(),
+      onblur: dark,
+    };
     return element("li", { class: isHidden ? "off" : null },
       element("button", {
         type: "button", class: "class", "aria-pressed": String(!isHidden), title: name,
