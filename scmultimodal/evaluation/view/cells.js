@@ -9,6 +9,7 @@ class Cells {
     this.fields = map.fields;
     this.hidden = map.fields.map(() => new Set());
     this.coloured = { field: 0 };
+    this.isOpen = false;
     this.highlighted = -1;
     this.found = -1;
     this.pinned = false;
@@ -27,6 +28,7 @@ class Cells {
     this.colours = new Uint32Array(this.map.count);
     await this.lie(0);
     await this.colourBy({ field: 0 });
+    this.isOpen = true;
     new ResizeObserver(() => this.resized()).observe(this.stage);
   }
 
@@ -146,15 +148,10 @@ class Cells {
   // What is shown.
 
   async colourBy(wanted) {
-    this.coloured = wanted;
-    this.highlighted = -1;
-    if (wanted.gene !== undefined) {
-      const { bytes } = this.level();
-      this.shades = await readArray(bytes);
-    } else if (this.field().kind === "number") {
-      this.shades = toShades(this.field());
-    }
-    if (this.coloured !== wanted) return; // Another was asked for meanwhile.
+    this.wantedColours = wanted;
+    const shades = await this.shadesOf(wanted);
+    if (this.wantedColours !== wanted) return; // Another was asked for meanwhile.
+    Object.assign(this, { coloured: wanted, shades, highlighted: -1 });
     this.recolour();
     this.side.show();
     this.tell();
@@ -164,9 +161,16 @@ class Cells {
     return this.fields[this.coloured.field];
   }
 
-  level() {
-    const gene = this.map.genes[this.coloured.gene];
-    return gene.levels[this.coloured.modality] ?? Object.values(gene.levels)[0];
+  level({ gene, modality } = this.coloured) {
+    const { levels } = this.map.genes[gene];
+    return levels[modality] ?? Object.values(levels)[0];
+  }
+
+  // A byte for each cell; of classes none.
+  shadesOf(wanted) {
+    if (wanted.gene !== undefined) return readArray(this.level(wanted).bytes);
+    const field = this.fields[wanted.field];
+    return field.kind === "number" ? toShades(field) : null;
   }
 
   byNumber() {
@@ -206,6 +210,12 @@ class Cells {
     if (category === this.highlighted) return;
     this.highlighted = category;
     this.recolour();
+  }
+
+  retheme() {
+    if (!this.isOpen) return;
+    this.recolour();
+    this.side.show();
   }
 
   recolour() {
@@ -250,7 +260,7 @@ class Cells {
   // Drawing.
 
   draw() {
-    if (!this.width || !this.colours) return;
+    if (!this.width || !this.isOpen) return;
     const start = performance.now();
     const { factor } = this;
     this.points.draw({

@@ -68,8 +68,7 @@ const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 function setTheme(name) {
   theme = name;
   document.documentElement.dataset.theme = name;
-  views.cells?.recolour?.();
-  views.cells?.side.show();
+  views.cells?.retheme();
   views.genome?.redraw();
   views.confusion?.show();
   document.dispatchEvent(new Event("theme"));
