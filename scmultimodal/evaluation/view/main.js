@@ -81,4 +81,5 @@ setTheme(prefersDark.matches ? "dark" : "light");
 
 for (const table of document.querySelectorAll("table")) makeSortable(table);
 window.view = views;
+window.addEventListener("hashchange", () => turnTo(location.hash.slice(1)));
 turnTo(location.hash.slice(1));
