@@ -202,6 +202,7 @@ class Cells {
       const gone = Uint8Array.from({ length: classes.length + 1 }, (_, c) => hidden.has(c));
       for (let i = 0; i < data.length; i++) if (gone[data[i]]) this.visible[i] = 0;
     });
+    if (this.found >= 0 && !this.visible[this.found]) this.pin(-1);
     this.recolour();
     this.side.show();
   }
@@ -300,6 +301,7 @@ class Cells {
 
   hover(x, y, middle = false) {
     if (this.pinned && !middle) return;
+    this.pinned = false;
     const reach = (middle ? 60 : NEAR) / this.scale;
     const [dataX, dataY] = [(x - this.left) / this.scale, (this.top - y) / this.scale];
     this.find(this.grid.nearest(dataX, dataY, reach, this.visible));

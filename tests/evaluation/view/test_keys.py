@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.view_browser import built
+from tests.view_browser import built, point_at
 
 pytestmark = pytest.mark.docs
 
@@ -35,3 +35,35 @@ def test_an_address_turns_to_its_tab(seen):
     assert seen.value(chosen) == "Curves"
     seen.value("{ location.hash = ''; }")
     seen.wait("document.body.dataset.panel === 'cells'")
+
+
+def test_keys_go_on_from_a_cell_that_was_clicked(seen):
+    x, y = point_at(seen, 10)
+    seen.mouse("Pressed", x, y, **PRESS)
+    seen.mouse("Released", x, y, **PRESS)
+    seen.keys(*["ArrowUp"] * 3)  # Far from all cells.
+    assert seen.value("document.querySelector('.tip').hidden")
+    point_at(seen, 4)
+    assert seen.text(".tip b") == "cell-4"
+
+
+def test_a_cell_that_is_hidden_is_no_longer_described(seen):
+    search(seen, "cell-17")
+    seen.keys("Enter")
+    assert seen.text(".tip b") == "cell-17"
+    seen.value("document.querySelector('.class[data-category=\"3\"]').click()")
+    assert seen.value("document.querySelector('.tip').hidden")
+    seen.value("document.querySelector('.class[data-category=\"1\"]').click()")
+
+
+def test_the_focus_stays_where_a_button_has_gone(seen):
+    for selector in (".only[data-category='1']", ".all"):
+        seen.value(f'document.querySelector("{selector}").focus()')
+        seen.keys("Enter")
+    assert seen.value("document.activeElement.className") == "class"
+    seen.click(".genes button")
+    seen.wait("view.cells.coloured.gene === 0")
+    seen.value("document.querySelector('.switch button:last-child').focus()")
+    seen.keys("Enter")
+    seen.wait("view.cells.coloured.modality === 'atac'")
+    assert seen.value("document.activeElement.textContent") == "ATAC"
