@@ -118,15 +118,23 @@ class Locus {
   go(text) {
     const wanted = text.trim().toLowerCase();
     const gene = this.locus.genes.find(({ symbol }) => symbol.toLowerCase() === wanted);
-    const [low, high] = wanted.replace(/^[^:]*:/, "").replaceAll(",", "").split("-");
-    const [from, to] = gene ? [gene.start, gene.end] : [Number(low), Number(high ?? low)];
-    if (!wanted || !Number.isFinite(from) || !Number.isFinite(to) || to < from) {
+    const [from, to] = gene ? [gene.start, gene.end] : this.basesOf(wanted);
+    const { start, end } = this.locus;
+    if (!(from <= to && from < end && to >= start)) {
       this.readout.textContent = `There is no ${text} here.`;
       return;
     }
-    const { start, end } = this.locus;
     const size = Math.min(end - start, Math.max(60, 1.2 * (to - from)));
     this.look((from + to) / 2 - size / 2, size);
+  }
+
+  // "chr2:1,000-2,000", "1000-2000" or "1000"; nothing of another chromosome.
+  basesOf(wanted) {
+    const found = wanted.match(/^(?:(.+):)?([\d,]+)(?:-([\d,]+))?$/);
+    if (!found) return [];
+    const [, chrom = this.locus.chrom, low, high = low] = found;
+    if (chrom.toLowerCase() !== this.locus.chrom.toLowerCase()) return [];
+    return [low, high].map((word) => Number(word.replaceAll(",", "")));
   }
 
   point(x) {

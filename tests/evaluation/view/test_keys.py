@@ -67,3 +67,18 @@ def test_the_focus_stays_where_a_button_has_gone(seen):
     seen.keys("Enter")
     seen.wait("view.cells.coloured.modality === 'atac'")
     assert seen.value("document.activeElement.textContent") == "ATAC"
+
+
+def test_a_place_on_another_chromosome_is_not_there(seen):
+    seen.value("{ document.querySelector('[data-panel=genome]').click(); }")
+    built(seen, "genome")
+    shown = seen.value("[view.genome.from, view.genome.to]")
+    for place in ("chr5:10,500-10,600", "chr2:90-100", "chr2:", "13,000", "Gad7"):
+        seen.click("#genome input")
+        seen.value(f"view.genome.place.value = '{place}'")
+        seen.keys("Enter")
+        assert seen.text("#genome .readout") == f"There is no {place} here."
+        assert seen.value("[view.genome.from, view.genome.to]") == shown
+    seen.value("view.genome.place.value = 'CHR2:10,500-10,600'")
+    seen.keys("Enter")
+    assert seen.value("[view.genome.from, view.genome.to]") == [10_490, 10_610]
