@@ -119,7 +119,9 @@ class Page:
     def tap(self, x: float, y: float) -> None:
         """Touches a place with a finger for an instant."""
         self.ask(
-            "Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}]
+            "Input.dispatchTouchEvent",
+            type="touchStart",
+            touchPoints=[{"x": x, "y": y}],
         )
         self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         self.frame()

@@ -392,11 +392,11 @@ function shuffle(count) {
   return order;
 }
 
-// Numbers as 1 to 255, and 0 where there is none.
+// Numbers as 1 to 255, beyond the ends as the ends, and 0 where there is none.
 function toShades({ data, low, high }) {
   const by = high > low ? 254 / (high - low) : 0;
-  return Uint8Array.from(data, (value) =>
-    Number.isNaN(value) ? 0 : 1 + Math.round((value - low) * by));
+  return Uint8Array.from(data, (value) => Number.isNaN(value) ? 0
+    : 1 + Math.min(254, Math.max(0, Math.round((value - low) * by))));
 }
 
 function shadeOf(byte) {

@@ -42,6 +42,10 @@ class Curves {
     const readout = element("p", { class: "readout" });
     const title = element("h4", {}, metric.title);
     if (!shown.length) return element("figure", {}, title, readout);
+    if (!shown.some(({ values }) => values.some((value) => value !== null))) {
+      readout.textContent = "no finite value";
+      return element("figure", {}, title, readout);
+    }
     const frame = axesOf(shown);
     const cross = drawing("line", {
       class: "cross", y1: PANEL.top, y2: PANEL.height - PANEL.bottom, visibility: "hidden",
