@@ -216,11 +216,12 @@ class Locus {
     const count = Math.max(2, (this.width - this.track.left) / 130);
     for (const base of ticks(this.from, this.to, count)) {
       const x = this.x(base);
-      if (x > this.width - 40) continue;
+      const half = context.measureText(whole(base)).width / 2;
       context.fillStyle = faint;
       context.fillRect(x, top, 1, 5);
       context.fillStyle = ink;
-      context.fillText(whole(base), Math.max(x, this.track.left + 34), top + 7);
+      const middle = Math.min(Math.max(x, half), this.width - half);
+      context.fillText(whole(base), middle, top + 7);
     }
   }
 

@@ -31,6 +31,7 @@ async function turnTo(name) {
     one.tabIndex = isChosen ? 0 : -1;
     document.getElementById(one.dataset.panel).hidden = !isChosen;
   }
+  tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   document.body.dataset.panel = tab.dataset.panel;
   const mount = document.querySelector(`#${tab.dataset.panel} .mount`);
   if (!mount || mount.dataset.built) return;
