@@ -31,7 +31,7 @@ BROKEN = {
     "a layer that is not there": ("--rna @rna --layer raw", "has no layer 'raw'"),
     # Names of genes, and places
     "another species": ("--rna @symbols --genes @mouse", "odd.h5ad.*another species"),
-    "peaks of RNA": ("--rna @atac", r"atac\.h5ad.*only 0 of 200 genes"),
+    "peaks of RNA": ("--rna @atac", r"atac\.h5ad.*features are peaks"),
     "IDs against symbols": (
         "--rna @ids --genes @simba",
         "odd.h5ad.*cause: Ensembl IDs",
