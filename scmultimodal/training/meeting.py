@@ -156,7 +156,7 @@ def _receive(
         ) from error
     problem = missing = None
     with listener:
-        while len(met) < config.hosts - 1:
+        while len(_still_there(met, hellos)) < config.hosts - 1:
             said = None
             listener.settimeout(max(deadline - time.monotonic(), 0.001))
             # Somebody may knock and go away, stay silent, or be no host of ours.
@@ -174,11 +174,7 @@ def _receive(
                         f"{', '.join(map(str, missing))}"
                     )
                 break
-            came = met.get(said["host"])
-            if came is not None and came.is_gone():
-                # It ended before all had come, and was started again.
-                came.close()
-                del met[said["host"]], hellos[said["host"]]
+            _still_there(met, hellos)
             if problem is None and (problem := _unlike(hellos, said, config.hosts)):
                 # The others are to hear of it too, if they are not long in coming.
                 deadline = min(deadline, time.monotonic() + GRACE)
@@ -197,6 +193,16 @@ def _receive(
     for connection in met.values():
         connection.send({"service": service})
     return met, service
+
+
+def _still_there(
+    met: dict[int, Connection], hellos: dict[int, dict]
+) -> dict[int, Connection]:
+    """Forgets who ended before all had come: its machine may start it again."""
+    for host in [host for host, connection in met.items() if connection.is_gone()]:
+        met.pop(host).close()
+        del hellos[host]
+    return met
 
 
 def _call(config: HostsConfig, hello: dict, deadline: float) -> tuple[Connection, str]:

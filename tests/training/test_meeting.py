@@ -164,23 +164,34 @@ def test_one_that_comes_twice_is_told():
     assert any("host 1" in str(e) and "came twice" in str(e) for e in found)
 
 
-def test_one_that_ended_meanwhile_may_come_again():
-    """Its machine was started again before the others had come."""
+@pytest.mark.parametrize("others_came", [False, True])
+def test_one_that_ended_meanwhile_may_come_again(others_came):
+    """Its machine was started again, before the others had come or after."""
     first, second, third = roles(0, 1, 2)
     found = []
     host_0 = threading.Thread(
         target=lambda: found.append(meeting.meet(first, {"revision": "abc"}, None))
     )
     host_0.start()
-    ended = None
-    while ended is None:
-        with contextlib.suppress(ConnectionRefusedError):
-            ended = Connection(socket.create_connection(first.address))
-    hello = {"host": 1, "name": "x", "identity": {"revision": "abc"}, "problem": None}
-    ended.send(hello)
-    ended.close()
-    for others, _ in meet_all([second, third]):
-        others[0].close()
+
+    def come(host):
+        hello = {"host": host, "name": "x", "identity": {"revision": "abc"}}
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                connection = Connection(socket.create_connection(first.address))
+                connection.send(hello | {"problem": None})
+                return connection
+
+    come(1).close()
+    if others_came:
+        waiting = come(2)
+        others = meet_all([second])
+        assert "service" in waiting.receive(10.0)
+        waiting.close()
+    else:
+        others = meet_all([second, third])
+    for connections, _ in others:
+        connections[0].close()
     host_0.join(30)
     connections, _ = found[0]
     assert sorted(connections) == [1, 2]
