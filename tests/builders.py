@@ -35,6 +35,7 @@ from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import (
     CellBatch,
+    PeakTokens,
     RegionBatch,
     SegmentationBatch,
     TokenBatch,
@@ -197,6 +198,24 @@ def cell_batch(
         row=np.arange(num_cells, dtype=np.int32),
         label=labels,
         cell_index=np.arange(num_cells, dtype=np.int32),
+    )
+
+
+def peak_tokens(
+    *, num_cells: int = 6, num_peaks: int = 30, width: int = 9, seed: int = 0
+) -> PeakTokens:
+    """Open peaks of three chromosomes; the last cell has none, the first is full."""
+    rng = np.random.default_rng(seed)
+    ids = np.sort(np.argsort(rng.random((num_cells, num_peaks)), 1)[:, :width], 1)
+    lengths = rng.integers(1, width + 1, num_cells)
+    lengths[0], lengths[-1] = width, 0
+    mask = np.arange(width) < lengths[:, None]
+    ids = np.where(mask, ids, 0).astype(np.int32)
+    return PeakTokens(
+        ids=ids,
+        chroms=np.where(mask, ids % 3, 0).astype(np.int32),
+        positions=np.where(mask, 10_000 * ids, 0).astype(np.int32),
+        mask=mask,
     )
 
 
