@@ -31,9 +31,11 @@ from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.modules.peak_encoder import PeakEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import (
+    AtacPath,
     CellBatch,
     PeakTokens,
     RegionBatch,
@@ -217,6 +219,25 @@ def peak_tokens(
         positions=np.where(mask, 10_000 * ids, 0).astype(np.int32),
         mask=mask,
     )
+
+
+def peak_batch(*, num_peaks: int = 30, **fields: Any) -> CellBatch:
+    """As `cell_batch`, with open peaks too; the last cell has no ATAC."""
+    batch = cell_batch(**fields)
+    peaks = peak_tokens(num_cells=len(batch.row), num_peaks=num_peaks)
+    has = batch.atac_present & (np.arange(len(batch.row)) < len(batch.row) - 1)
+    if batch.atac is not None:
+        batch.atac[~has] = 0
+    return batch.replace(peaks=peaks, atac_present=has)
+
+
+def peak_encoder_config(
+    num_genes: int = 12, atac_path: AtacPath = "peak", num_peaks: int = 30, **more: Any
+) -> CellEncoderConfig:
+    """A cell encoder with a path of peaks."""
+    encoder = encoder_config(num_genes)
+    peaks = PeakEncoderConfig(num_peaks=num_peaks, num_chroms=3, path=encoder.path)
+    return dataclasses.replace(encoder, atac_path=atac_path, peaks=peaks, **more)
 
 
 def encoder_config(num_genes: int = 12, **path: Any) -> CellEncoderConfig:

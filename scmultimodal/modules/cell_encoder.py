@@ -1,4 +1,7 @@
-"""The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3)."""
+"""The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3).
+
+ATAC may also come by the open peaks themselves: a third path, see `peak_encoder`.
+"""
 
 import dataclasses
 import functools
@@ -10,15 +13,25 @@ import haiku as hk
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Integer
 
-from scmultimodal.modules import embeddings, performer
+from scmultimodal.modules import embeddings, peak_encoder, performer
 from scmultimodal.ops import exact_attention
-from scmultimodal.schemas.batches import TOKENS, Array, CellBatch, Tokens
+from scmultimodal.schemas.batches import (
+    ATAC_PATHS,
+    TOKENS,
+    Array,
+    AtacPath,
+    CellBatch,
+    PeakTokens,
+    Tokens,
+)
 from scmultimodal.schemas.modality import MODALITIES
 
 Rows = Float[Array, "cells rows dim"]
 Present = Bool[Array, " cells"]
 Joint = Literal["mean", "concatenate", "cross_attention"]
 JOINTS = typing.get_args(Joint)
+PeakJoint = Literal["mean", "cross_attention"]
+PEAK_JOINTS = typing.get_args(PeakJoint)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,11 @@ class CellEncoderConfig:
         depth: tells every token how much the encoder sees of its cell: the logarithm
             of the sum of its values (scFoundation's source depth, Hao et al. 2024,
             doi:10.1038/s41592-024-02305-7).
+        atac_path: whether ATAC is encoded by values of genes, by open peaks, or both.
+        peaks: shape of the path of open peaks, where there is one; as wide as `path`.
+        peak_joint: how genes and peaks become one. The cell's vector is always the
+            mean of the genes' and the peaks', where it has both; by "cross_attention"
+            the genes' tokens have attended to the peaks' before.
     """
 
     num_genes: int
@@ -47,6 +65,9 @@ class CellEncoderConfig:
     )
     joint: Joint = "mean"
     depth: bool = False
+    atac_path: AtacPath = "gene"
+    peaks: peak_encoder.PeakEncoderConfig | None = None
+    peak_joint: PeakJoint = "mean"
 
     def __post_init__(self):
         for field in ("num_genes", "num_bins"):
@@ -54,17 +75,30 @@ class CellEncoderConfig:
                 raise ValueError(
                     f"{field} must be positive, got {getattr(self, field)}"
                 )
-        if self.tokens not in TOKENS:
-            raise ValueError(
-                f"tokens must be one of {', '.join(TOKENS)}, got {self.tokens!r}"
-            )
-        if self.joint not in JOINTS:
-            raise ValueError(
-                f"joint must be one of {', '.join(JOINTS)}, got {self.joint!r}"
-            )
+        for field, choices in (
+            ("tokens", TOKENS),
+            ("joint", JOINTS),
+            ("atac_path", ATAC_PATHS),
+            ("peak_joint", PEAK_JOINTS),
+        ):
+            if getattr(self, field) not in choices:
+                raise ValueError(
+                    f"{field} must be one of {', '.join(choices)}, "
+                    f"got {getattr(self, field)!r}"
+                )
         if self.tokens == "static_zeros" and self.path.attention == "exact":
             raise ValueError(
                 "tokens must be all or nonzero with exact attention, got static_zeros"
+            )
+        if (self.peaks is None) != (self.atac_path == "gene"):
+            raise ValueError(
+                f"peaks must be given where atac_path is peak or both, and only there; "
+                f"atac_path is {self.atac_path!r}"
+            )
+        if self.peaks is not None and self.peaks.path.dim != self.path.dim:
+            raise ValueError(
+                f"peaks.path.dim must be that of path, {self.path.dim}, "
+                f"got {self.peaks.path.dim}"
             )
 
     @property
@@ -76,11 +110,13 @@ class CellEncoderConfig:
 class CellEncoding(NamedTuple):
     """What the encoder says of a batch of cells."""
 
-    tokens: Float[Array, "cells rows dim"]
-    """The joint embedding of each token that is asked for: what the heads read."""
+    tokens: Float[Array, "cells rows dim"] | None
+    """The joint embedding of each gene's token that is asked for: what the heads read;
+    None where no gene is shown, peaks alone."""
     cells: Float[Array, "cells dim"] | None
-    """Mean over the genes that are non-zero in a present modality (SPEC 5); None where
-    some tokens alone are asked for."""
+    """Mean over the genes that are non-zero in a present modality (SPEC 5), and where
+    peaks are shown the mean of that and of theirs; None where some tokens alone are
+    asked for."""
 
 
 class CellEncoder(hk.Module):
@@ -102,8 +138,12 @@ class CellEncoder(hk.Module):
         paths = {
             modality: (values, getattr(batch, f"{modality}_present"))
             for modality in MODALITIES
-            if (values := getattr(batch, modality)) is not None
+            if (values := self._values(modality, batch)) is not None
         }
+        peaks = self._peaks(batch, needed=at is None)
+        if not paths:
+            assert peaks is not None, "a batch shows genes or peaks"
+            return CellEncoding(tokens=None, cells=peaks.cells)
         crossed = self.config.joint == "cross_attention" and len(paths) > 1
         wanted = None if crossed else at
         outputs = {m: self._path(m, v, batch, wanted) for m, (v, _) in paths.items()}
@@ -111,12 +151,63 @@ class CellEncoder(hk.Module):
         if crossed:
             outputs = self._cross(outputs, present, batch.token_mask, at)
         tokens = self._join(outputs, present)
+        if peaks is not None and self.config.peak_joint == "cross_attention":
+            tokens = self._attend_to_peaks(tokens, peaks, batch.peaks)
         if at is not None:
             return CellEncoding(tokens=tokens, cells=None)
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
-        return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
+        cells = mean_over_tokens(tokens, nonzero)
+        if peaks is not None:
+            some = functools.reduce(jnp.logical_or, present.values())
+            open_ = peak_encoder.has_peaks(batch.peaks)
+            cells = average_present(
+                [cells[:, None], peaks.cells[:, None]], [some, open_]
+            )[:, 0]
+        return CellEncoding(tokens=tokens, cells=cells)
+
+    @hk.transparent
+    def _values(
+        self, modality: str, batch: CellBatch
+    ) -> Integer[Array, "cells tokens"] | None:
+        """The values of genes that are encoded."""
+        if modality == "atac" and self.config.atac_path == "peak":
+            return None
+        return getattr(batch, modality)
+
+    @hk.transparent
+    def _peaks(
+        self, batch: CellBatch, *, needed: bool
+    ) -> peak_encoder.PeakEncoding | None:
+        """Of the open peaks, where they are shown and something depends on them."""
+        crossed = self.config.peak_joint == "cross_attention"
+        if self.config.peaks is None or batch.peaks is None:
+            return None
+        if not (needed or crossed):
+            return None
+        encoder = peak_encoder.PeakEncoder(self.config.peaks)
+        return encoder(batch.peaks, with_tokens=crossed)
+
+    @hk.transparent
+    def _attend_to_peaks(
+        self,
+        tokens: Rows,
+        encoded: peak_encoder.PeakEncoding,
+        peaks: PeakTokens,
+    ) -> Rows:
+        """A layer of softmax attention from genes to the peaks that are open."""
+        config = dataclasses.replace(self.config.path, attention="exact")
+        layer = performer.PerformerLayer(config, name="peak_cross")
+        crossed = exact_attention.layer(
+            layer()[0],
+            tokens,
+            peaks.mask,
+            context=encoded.tokens,
+            approximate_gelu=config.approximate_gelu,
+            precision=config.dtype,
+        )
+        return jnp.where(peak_encoder.has_peaks(peaks)[:, None, None], crossed, tokens)
 
     @hk.transparent
     def _join(
@@ -170,7 +261,7 @@ class CellEncoder(hk.Module):
         """
         config, errors = self.config, {}
         for modality in MODALITIES:
-            values = getattr(batch, modality)
+            values = self._values(modality, batch)
             if values is None:
                 continue
             present = getattr(batch, f"{modality}_present")
