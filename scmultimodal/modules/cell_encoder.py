@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer, Real
 
 from scmultimodal.modules import embeddings, peak_encoder, performer
 from scmultimodal.ops import exact_attention
@@ -341,11 +341,11 @@ def mean_over_tokens(
 
 
 def scatter_to_genes(
-    values: Float[Array, "cells tokens *channels"],
+    values: Real[Array, "cells tokens *channels"],
     gene_ids: Int[Array, "cells tokens"],
     token_mask: Bool[Array, "cells tokens"] | None,
     num_genes: int,
-) -> Float[Array, "cells genes *channels"]:
+) -> Real[Array, "cells genes *channels"]:
     """Puts each token's value at its gene; genes without a token are zero."""
     if token_mask is not None:
         mask = token_mask.reshape(token_mask.shape + (1,) * (values.ndim - 2))

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads import gene_query, peak_query
-from scmultimodal.ops import losses, metrics, queries
+from scmultimodal.ops import losses, masking, metrics, queries
 from scmultimodal.ops.queries import HiddenPeaks, Queries
 from scmultimodal.schemas.batches import Array, CellBatch, WeightedSum
 from scmultimodal.tasks import task
@@ -31,6 +31,8 @@ class GeneFromPeaksConfig:
         num_queries: genes that each cell is asked about in a step, as many expressed
             as silent; None asks about all.
         mask_share: of the open peaks of a cell without RNA, how many it is not shown.
+        peak_dropout: in training, the share of the open peaks hidden from the encoder
+            besides: what it says of a cell is then less that cell's own.
         cell_type_weight: of a cross-entropy of the type, by a linear map of the vector.
         num_classes: types, where that is above 0.
     """
@@ -41,6 +43,7 @@ class GeneFromPeaksConfig:
     )
     num_queries: int | None = 256
     mask_share: float = 0.15
+    peak_dropout: float = 0.0
     cell_type_weight: float = 0.0
     num_classes: int | None = None
 
@@ -53,6 +56,8 @@ class GeneFromPeaksConfig:
             raise ValueError(f"num_queries must be at least 2, got {self.num_queries}")
         if not 0 < self.mask_share < 1:
             raise ValueError(f"mask_share must be in (0, 1), got {self.mask_share}")
+        if not 0 <= self.peak_dropout < 1:
+            raise ValueError(f"peak_dropout must be in [0, 1), got {self.peak_dropout}")
         if self.cell_type_weight < 0:
             raise ValueError(
                 f"cell_type_weight must be at least 0, got {self.cell_type_weight}"
@@ -178,6 +183,8 @@ class GeneFromPeaks:
             return (jnp.zeros(()), jnp.zeros(())), (network_state, {})
         visible, asked = self.ask(rng, batch)
         key = jax.random.fold_in(rng, 2) if is_training else None
+        if is_training and self.config.peak_dropout:
+            visible = self._drop(jax.random.fold_in(rng, 3), visible)
         answers, state = self._forward.apply(
             params,
             network_state,
@@ -195,6 +202,11 @@ class GeneFromPeaks:
             counted |= some
         measured = {k: v for n, part in parts.items() for k, v in _metrics(n, part)}
         return (total.sum(), counted.sum().astype(total.dtype)), (state, measured)
+
+    def _drop(self, rng: jax.Array, visible: CellBatch) -> CellBatch:
+        peaks, share = visible.peaks, 1 - self.config.peak_dropout
+        kept = masking.draw(rng, visible.row, peaks.ids.shape[1], share)
+        return visible.replace(peaks=peaks.replace(mask=peaks.mask & kept))
 
     def _judge(
         self, answers: Answers, asked: Asked, visible: CellBatch

@@ -41,6 +41,7 @@ class GeneFromPeaksOptions:
         head: what answers about genes; `num_batches` is set by `tell_batch`.
         num_queries: genes that a cell is asked about in a step; None asks about all.
         mask_share: of the peaks of a cell without RNA, how many are hidden.
+        peak_dropout: share of all open peaks hidden in training.
         cell_type_weight: of telling the type from the cell's vector.
         tell_batch: tells what answers which batch a cell is of.
     """
@@ -49,6 +50,7 @@ class GeneFromPeaksOptions:
     head: GeneQueryConfig = dataclasses.field(default_factory=GeneQueryConfig)
     num_queries: int | None = 256
     mask_share: float = 0.15
+    peak_dropout: float = 0.0
     cell_type_weight: float = 0.0
     tell_batch: bool = False
 
@@ -108,6 +110,7 @@ def task(
             head=dataclasses.replace(options.head, num_batches=num_batches),
             num_queries=options.num_queries,
             mask_share=options.mask_share,
+            peak_dropout=options.peak_dropout,
             cell_type_weight=weight,
             num_classes=len(store.label_names) if weight else None,
         )
