@@ -59,6 +59,7 @@ from scmultimodal.weights.genome_model import (
 )
 from scmultimodal.workflows import genome_inference, prepare, pretrain, trained
 from scmultimodal.workflows.alignment import AlignedCells
+from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
@@ -307,6 +308,33 @@ def counts_store_of(data: MuData, path: Path) -> Store:
     genes = datasets.simulated_genes(data)
     provenance = {"name": "simulated", "simulated": True}
     return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def peak_store(path: Path, *, num_cells: int = 200, num_genes: int = 40) -> Store:
+    """As `simulated_store`, with counts for bins, and with the peaks themselves."""
+    data = simulated_cells(num_cells=num_cells, num_genes=num_genes)
+    config = prepare.PrepareConfig(
+        label="cell_type",
+        batch="batch",
+        recipe=RecipeConfig(target_sum=None, strategy="counts"),
+        peak_tokens="consensus",
+    )
+    genes = datasets.simulated_genes(data)
+    provenance = {"name": "simulated", "simulated": True}
+    return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def peak_pretraining(**fields: Any) -> PretrainConfig:
+    """A pre-training by peaks alone: one narrow layer, CLS, genes as the target."""
+    config = small_pretraining(tokens="nonzero")
+    numbers = {
+        "mask_weight": 0.0,
+        "atac_path": "peak",
+        "peaks": PeakPathConfig(path=config.path),
+        "gene_from_peaks": GeneFromPeaksOptions(weight=1.0, num_queries=16),
+        "batch_size": 32,
+    }
+    return dataclasses.replace(config, **(numbers | fields))
 
 
 def random_cell_model(

@@ -13,13 +13,13 @@ from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation import few_shot, naive_bayes
+from scmultimodal.evaluation import few_shot, naive_bayes, paired
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import loop
 from scmultimodal.training.config import RunningConfig
@@ -42,6 +42,9 @@ class FinetuneConfig:
         by_value: the head weighs what a token says by its value.
         skip: adds a linear map of the value bins to the logits, and of the open peaks.
         naive_bayes: that map begins as so much of naive Bayes' log-likelihoods.
+        paired: of a model that reads peaks, a further linear map of them begins as so
+            much of what they tell of types by the RNA of training cells that have
+            both (`evaluation.paired`).
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         labels_per_type: training cells of each type whose label is shown; None shows
             all.
@@ -70,6 +73,7 @@ class FinetuneConfig:
     by_value: bool = False
     skip: bool = False
     naive_bayes: float = 0.0
+    paired: float = 0.0
     cell_vector_weight: float = 0.0
     labels_per_type: int | None = None
     self_training: bool = False
@@ -91,6 +95,8 @@ class FinetuneConfig:
         """Raises InputError for values out of range."""
         if not 0 <= self.thinning < 1:
             raise InputError("thinning", f"is {self.thinning}", "Give 0 up to below 1")
+        if self.paired < 0:
+            raise InputError("paired", f"is {self.paired}", "Give 0 or more")
         for name in ("layer_decay", "head_rate"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise InputError(name, f"is {value}", "Give a share above 0, up to 1")
@@ -122,6 +128,7 @@ def run(
         from_scratch: begins with a fresh trunk: the control of pre-training.
     """
     peak_path.check_peaks(store, start)
+    _check_paired(start, config, regime)
     task = CellTypeClassification(
         CellTypeConfig(
             encoder=start.config.encoder,
@@ -132,6 +139,7 @@ def run(
                 silent_genes=config.silent_genes,
                 by_value=config.by_value,
                 skip=config.skip,
+                root_skip=bool(config.paired),
                 reads="tokens" if start.config.encoder.peaks is None else "vector",
             ),
             token_dropout=config.token_dropout,
@@ -162,6 +170,8 @@ def run(
             len(store.label_names),
             config.naive_bayes,
         )
+    if config.paired:
+        params = _with_paired(params, store, cells, labels, config)
     steps = max(config.epochs * sampler.batches_per_epoch, config.min_steps)
     every = max(steps // config.epochs, sampler.batches_per_epoch)
     optimizer = _optimizer(config, steps, start.config.encoder, regime.modalities)
@@ -319,6 +329,46 @@ def _with_naive_bayes(
     for name, values in counts.items():
         log_likelihoods = naive_bayes.log_likelihoods(values, labels, num_classes)
         head[f"{name}_skip"] = np.float32(share) * log_likelihoods
+    return {**params, "cell_type_head": head}
+
+
+def _check_paired(
+    start: export.StoredModel, config: FinetuneConfig, regime: Regime
+) -> None:
+    if config.paired and (start.peaks is None or regime is Regime.RNA):
+        raise InputError(
+            "paired",
+            f"is {config.paired}, and the classifier reads no peaks",
+            "Give 0, or a model with --atac-path peak and cells with ATAC",
+        )
+
+
+def _with_paired(
+    params: export.Tree,
+    store: Store,
+    cells: np.ndarray,
+    labels: np.ndarray,
+    config: FinetuneConfig,
+) -> export.Tree:
+    """Begins a map of the peaks as what cells with both modalities teach about them."""
+    both = cells[
+        store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
+    ]
+    if not (labels[both] >= 0).any():
+        raise InputError(
+            store.path,
+            f"has no labelled training cell with both, and paired is {config.paired}",
+            "Give --paired 0, or more cells",
+        )
+    weights = paired.peak_weights(
+        store.peak_matrix().rows(both, "bins"),
+        store.rows(Modality.RNA, both, "counts"),
+        labels[both],
+        len(store.label_names),
+        paired.PairedConfig(seed=config.seed),
+    )
+    head = dict(params["cell_type_head"])
+    head["peak_root_skip"] = np.float32(config.paired) * weights
     return {**params, "cell_type_head": head}
 
 

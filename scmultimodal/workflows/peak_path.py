@@ -2,9 +2,13 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+import numpy as np
+
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
+from scmultimodal.evaluation import paired
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.modules.peak_encoder import PeakEncoderConfig, Pool
@@ -13,6 +17,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 from scmultimodal.tasks.gene_from_peaks import GeneFromPeaks, GeneFromPeaksConfig
 from scmultimodal.weights import export
+
+_LOADING_CELLS = 50_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,9 @@ class GeneFromPeaksOptions:
         peak_dropout: share of all open peaks hidden in training.
         cell_type_weight: of telling the type from the cell's vector.
         tell_batch: tells what answers which batch a cell is of.
+        loadings: genes are asked about by vectors that begin as the loadings of so many
+            principal components of the training cells' RNA; 0 draws them. Drawn
+            vectors teach the base rate of genes for long before they teach cells.
     """
 
     weight: float = 0.0
@@ -53,6 +62,17 @@ class GeneFromPeaksOptions:
     peak_dropout: float = 0.0
     cell_type_weight: float = 0.0
     tell_batch: bool = False
+    loadings: int = 0
+
+    def __post_init__(self):
+        """Raises InputError for values out of range."""
+        if not 0 <= self.loadings <= min(self.head.gene_dim, self.head.query_dim):
+            raise InputError(
+                "gene_from_peaks.loadings",
+                f"is {self.loadings} for vectors of {self.head.gene_dim}, projected to "
+                f"{self.head.query_dim}",
+                "Give 0 or more, up to the less of the two",
+            )
 
 
 def encoder_config(store: Store, config: PeakPathConfig) -> PeakEncoderConfig:
@@ -115,6 +135,40 @@ def task(
             num_classes=len(store.label_names) if weight else None,
         )
     )
+
+
+def with_loadings(
+    params: export.Tree, store: Store, options: GeneFromPeaksOptions
+) -> export.Tree:
+    """Begins the queries about genes as what their RNA has in common.
+
+    Raises:
+        InputError: there are fewer genes, or no training cell with RNA.
+    """
+    cells = store.split("train")
+    cells = cells[store.present(Modality.RNA)[cells]][:_LOADING_CELLS]
+    if not options.loadings < min(store.num_genes, len(cells)):
+        raise InputError(
+            store.path,
+            f"has {len(cells)} training cells with RNA of {store.num_genes} genes, and "
+            f"gene_from_peaks.loadings is {options.loadings}",
+            "Give fewer, or 0",
+        )
+    counts = store.rows(Modality.RNA, cells, "counts")
+    found = paired.loadings(counts, options.loadings)
+    shape = (store.num_genes, options.head.gene_dim)
+    vectors = np.zeros(shape, np.float32)
+    vectors[:, : options.loadings] = found * np.sqrt(store.num_genes)
+    width = options.head.query_dim
+    projection = np.eye(options.head.gene_dim, width, dtype=np.float32)
+    return {
+        **params,
+        "gene_query_head/gene": {"embeddings": jnp.asarray(vectors)},
+        "gene_query_head/query": {
+            "w": jnp.asarray(projection),
+            "b": jnp.zeros(width, jnp.float32),
+        },
+    }
 
 
 def check_peaks(store: Store, model: export.StoredModel) -> None:

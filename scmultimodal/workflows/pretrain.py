@@ -498,6 +498,8 @@ def initial(
     params, state = jax.jit(task.init)(jax.random.PRNGKey(config.seed), batch)
     if config.count_weight:
         params = _with_mean_profile(params, store, modalities, cells)
+    if config.gene_from_peaks.weight and config.gene_from_peaks.loadings:
+        params = peak_path.with_loadings(params, store, config.gene_from_peaks)
     return params, state
 
 
@@ -507,6 +509,8 @@ def _with_mean_profile(
     """Begins the decoder at the mean of training cells: it learns what differs."""
     params = dict(params)
     for modality in modalities:
+        if f"count_decoder/{modality}_genes" not in params:  # ATAC, by peaks alone.
+            continue
         has = cells[store.present(modality)[cells]][:_PROFILE_CELLS]
         sums = np.asarray(store.rows(modality, has).sum(0, dtype=np.float64)).ravel()
         name = f"count_decoder/{modality}_genes"

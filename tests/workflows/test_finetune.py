@@ -125,14 +125,16 @@ def test_few_cells_are_shown_more_often(store, tmp_path):
 def test_rates_by_layer(store):
     """From the top layer down to the embeddings, then what is above."""
     config = FinetuneConfig(layer_decay=0.5, head_rate=0.1)
-    rates = finetune._optimizer(config, 100, 2).rates
+    two, none = (builders.encoder_config(num_layers=n) for n in (2, 0))
+    rates = finetune._optimizer(config, 100, two, ("rna",)).rates
     assert [rate for _, rate in rates] == [0.5, 1.0, 0.25, 0.1, 1.0]
-    none = finetune._optimizer(FinetuneConfig(layer_decay=0.5), 100, 0).rates
-    assert none == FinetuneConfig().optimizer.rates
+    without = FinetuneConfig(layer_decay=0.5)
+    rates = finetune._optimizer(without, 100, none, ("rna",)).rates
+    assert rates == FinetuneConfig().optimizer.rates
     start = pretrain.untrained(store, builders.small_pretraining())
     head = {"cell_type_head/logits": {"w": np.zeros((2, 2))}}
     build_optimizer(
-        finetune._optimizer(config, 100, start.config.encoder.path.num_layers),
+        finetune._optimizer(config, 100, start.config.encoder, ("rna",)),
         {**start.params, **head},
         100,
     )

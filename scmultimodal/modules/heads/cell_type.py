@@ -32,6 +32,7 @@ class CellTypeHeadConfig:
         skip: adds a linear map of the value bins to the logits, past the trunk; of what
             peaks are open, where they are shown. Not the study's: there the head sees
             the trunk's output alone.
+        root_skip: adds another, of the open peaks over the root of their number.
         reads: the "tokens" of genes, or the cell's "vector", which is all there is of
             peaks (`heads.cell_vector`).
     """
@@ -42,6 +43,7 @@ class CellTypeHeadConfig:
     silent_genes: bool = True
     by_value: bool = False
     skip: bool = False
+    root_skip: bool = False
     reads: Literal["tokens", "vector"] = "tokens"
 
     def __post_init__(self):
@@ -51,6 +53,8 @@ class CellTypeHeadConfig:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.reads == "vector" and self.by_value:
             raise ValueError("by_value must be false where the vector is read")
+        if self.reads == "tokens" and self.root_skip:
+            raise ValueError("root_skip must be false where tokens are read")
 
 
 class Dials(NamedTuple):

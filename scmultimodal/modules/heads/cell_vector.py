@@ -1,5 +1,7 @@
 """Reads the cell type off the vector of a cell: for trunks that read open peaks."""
 
+import functools
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -59,21 +61,28 @@ class CellVectorHead(hk.Module):
                 keep = 1 - self.config.dropout
                 kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
                 hidden = jnp.where(kept, hidden / keep, 0)
-        logits = hk.Linear(self.config.num_classes, name="logits")(hidden)
-        if not self.config.skip:
-            return logits
-        skipped = cell_type.skipped(
-            self.config.num_classes, self.encoder.num_genes, batch, None
-        )
-        if batch.peaks is not None:
-            logits += self._of_peaks(batch.peaks)
-        return logits if skipped is None else logits + skipped
+        config = self.config
+        # What is skipped to begins as it is meant to: nothing drawn is added.
+        past = config.skip or config.root_skip
+        init = jnp.zeros if past else None
+        linear = hk.Linear(config.num_classes, w_init=init, name="logits")
+        parts = [linear(hidden)]
+        if config.skip:
+            num_genes = self.encoder.num_genes
+            parts.append(cell_type.skipped(config.num_classes, num_genes, batch, None))
+        if (peaks := batch.peaks) is not None and past:
+            if config.skip:
+                parts.append(self._of_peaks("peak_skip", peaks))
+            if config.root_skip:
+                root = jnp.sqrt(jnp.maximum(peaks.mask.sum(1, keepdims=True), 1))
+                parts.append(self._of_peaks("peak_root_skip", peaks) / root)
+        return functools.reduce(jnp.add, [part for part in parts if part is not None])
 
     @hk.transparent
-    def _of_peaks(self, peaks: PeakTokens) -> Float[Array, "cells classes"]:
+    def _of_peaks(self, name: str, peaks: PeakTokens) -> Float[Array, "cells classes"]:
         """The weights of the peaks that are open, summed."""
         assert self.encoder.peaks is not None, "peaks are read by a path of them"
         shape = (self.encoder.peaks.num_peaks, self.config.num_classes)
-        weights = hk.get_parameter("peak_skip", shape, init=jnp.zeros)
+        weights = hk.get_parameter(name, shape, init=jnp.zeros)
         taken = jnp.take(weights, peaks.ids, 0)
         return jnp.einsum("cpk,cp->ck", taken, peaks.mask.astype(taken.dtype))
