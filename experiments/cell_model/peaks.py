@@ -7,12 +7,12 @@ A trunk of open peaks learns to tell the paired expression of training cells, th
 of cells by ATAC alone. Beside it: its control without pre-training; `best`, which reads
 gene-level values; on the peaks themselves naive Bayes, and TF-IDF, SVD and logistic
 regression. Every seed is a split of its own. `--preset study` has EpiFoundation's
-sizes, any other those of two CPU cores: about ten minutes for each seed. The run goes on
-where it stopped.
+sizes, any other those of two CPU cores: about ten minutes for each seed. The run goes
+on where it stopped.
 
 Expected on mouse cortex: .63 accuracy and .44 macro-F1, where naive Bayes on peaks has
-.591 and .367. The maps past the trunk, which begin as naive Bayes and as what paired RNA
-teaches, reach that alone.
+.591 and .367. The maps past the trunk, which begin as naive Bayes and as what paired
+RNA teaches, reach that alone.
 """
 
 import dataclasses

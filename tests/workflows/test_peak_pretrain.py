@@ -15,8 +15,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
-from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, pretrain, trained
+from scmultimodal.weights import evaluate, export
+from scmultimodal.workflows import finetune, judge, pretrain, stablehlo, trained
 from scmultimodal.workflows.finetune import FinetuneConfig
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from tests import builders
@@ -79,6 +79,10 @@ def test_a_model_of_peaks_is_read_back(pretrained, store):
     np.testing.assert_allclose(
         told["embedding"], again.reference["embedding"], atol=1e-5
     )
+    with pytest.raises(InputError, match=r"reads open peaks \(atac_path 'peak'\)"):
+        stablehlo.of_cells(again)
+    with pytest.raises(NotImplementedError, match="atac_path is 'peak'"):
+        evaluate.Model(folder / "model").check()
     (folder / "model" / "peaks.json").write_text("{}")
     with pytest.raises(InputError, match=r"peaks\.json: differs from the sha256"):
         export.load(folder)
