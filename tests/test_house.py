@@ -152,6 +152,15 @@ def test_import_is_light(work: str):
     assert _run(sys.executable, "-c", code, cwd=ROOT).splitlines()[-1] == "[]"
 
 
+def test_models_bring_no_pictures_baselines_or_training():
+    """Importing them takes within 1.5 s of jax's own import, most of it anndata's."""
+    heavy = ["matplotlib", "sklearn", "umap", "bioframe", "orbax", "optax", "tyro"]
+    heavy += ["distributed", "pooch", "requests", "scib_metrics", "torch", "IPython"]
+    work = "from scmultimodal import CellModel, GenomeModel"
+    code = f"import sys; {work}; print([m for m in {heavy} if m in sys.modules])"
+    assert _run(sys.executable, "-c", code, cwd=ROOT).splitlines()[-1] == "[]"
+
+
 def test_shapes_are_checked_in_tests():
     # numpy rules would broadcast a scale of one number; the checker of pyproject's
     # --jaxtyping-packages must not let it pass.

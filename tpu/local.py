@@ -196,6 +196,8 @@ class _Machine:
             "SCMULTIMODAL_PYTHON": sys.executable,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(command.devices_per_host),
+            # gRPC asks a proxy even for this machine.
+            "no_grpc_proxy": "localhost",
         }
 
     def start(self) -> None:

@@ -1,13 +1,14 @@
 """Where attention earns its place: the study's own objective, masked bins.
 
-Without a layer of attention a masked token knows its gene and nothing of its cell:
-what is above that, attention has read off the other tokens. Every model is trained on
-the training cells alike; its masked bins are of the validation cells, which choose
-nothing here.
+Without a layer of attention a masked token knows its gene and nothing of its cell; a
+second control is told how much of the cell is seen, which raises or lowers all bins.
+What is above both, attention has read off which genes the others are. Every model is
+trained on the training cells alike; its masked bins are of the validation cells, which
+choose nothing here.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +22,31 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.workflows import pretrain
 from scmultimodal.workflows.presets import SMALL, Preset
 
-LAYERS = (0, 1, 2)
+GENE, DEPTH = "the gene alone", "the gene and the cell's depth"
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    GENE: {"pretrain.path.num_layers": 0},
+    DEPTH: {"pretrain.path.num_layers": 0, "pretrain.depth": True},
+    "1 layer of FAVOR+": {"pretrain.path.num_layers": 1},
+    "2 layers of FAVOR+": {"pretrain.path.num_layers": 2},
+}
 STEPS = 600
 
 
 def entries(case: Case, folder: Path) -> list[Entry]:
-    """By the number of layers."""
+    """The controls, and layers of attention."""
     return [
         Entry(
-            row={"model": _name(layers)},
-            job=_masked_bins(case, _preset(case, layers), folder),
+            row={"model": name},
+            job=_masked_bins(case, _preset(case, changes), folder),
             within=(),
         )
-        for layers in LAYERS
+        for name, changes in MODELS.items()
     ]
 
 
-def _name(layers: int) -> str:
-    return f"{layers} layers of FAVOR+" if layers != 1 else "1 layer of FAVOR+"
-
-
-def _preset(case: Case, layers: int) -> Preset:
+def _preset(case: Case, changes: Mapping[str, Any]) -> Preset:
     changes = {
-        "pretrain.path.num_layers": layers,
+        **changes,
         "pretrain.mixing": {case.regime: 1.0},
         "pretrain.steps": STEPS,
         "pretrain.seed": case.seed,
@@ -74,9 +77,9 @@ def _masked_bins(case: Case, preset: Preset, folder: Path) -> Job:
 
 SECTION = Section(
     about="masked bins of validation cells told by the rest of the cell; gains over "
-    "the gene alone",
+    "what knows none of it, and over what knows its depth",
     entries=entries,
     regimes=(Regime.RNA, Regime.ATAC),
     metrics={"accuracy": "accuracy", "loss": "nats"},
-    references=(_name(0),),
+    references=(GENE, DEPTH),
 )

@@ -117,6 +117,8 @@ class Convert:
     """Published folder; or a name to fetch, with the `hub` extra."""
     out: Path
     """Folder to make: safetensors and config.json."""
+    overwrite: bool = False
+    """Replace an older genome model that stands at --out."""
     debug: bool = False
     """Show a traceback with an error."""
 
@@ -179,7 +181,11 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
 def run_convert(command: Convert) -> None:
     """`scmultimodal convert`."""
     from scmultimodal.models import GenomeModel
+    from scmultimodal.weights import folder, genome_model
 
+    folder.check_replaceable(
+        command.out, genome_model.FORMAT, overwrite=command.overwrite
+    )
     model = GenomeModel.from_nucleotide_transformer(command.model)
     model.save(command.out)
     encoder = model.config.encoder

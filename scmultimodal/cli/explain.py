@@ -18,8 +18,8 @@ class Perturb:
 
     One gene after the other is changed in the cells that have it: how far the cells'
     vectors move, and how the expected counts of all genes change, RNA and ATAC, where
-    the model was pre-trained to tell counts (--count-weight). Writes tables (CSV, JSON,
-    H5AD) and pictures.
+    the model was pre-trained to tell counts (pretrain --preset best). Writes tables
+    (CSV, JSON, H5AD) and pictures.
 
     Examples:
         scmultimodal perturb --model runs/counts --data my.h5mu \\
@@ -55,8 +55,8 @@ class Perturb:
     """Layer that holds the raw counts, where X does not."""
     top: int = 10
     """Genes in top_genes.csv for each perturbed gene and modality."""
-    batch_size: int = 256
-    """Cells computed at a time."""
+    batch_size: int | None = None
+    """Cells computed at a time; as many as memory has room for if not given."""
     overwrite: bool = False
     """Replace what this command has left at --out."""
     debug: bool = False
@@ -95,8 +95,8 @@ class Explain:
     """Layer that holds the raw counts, where X does not."""
     top: int = 10
     """Genes shown of each type and modality, and neighbours of each gene."""
-    batch_size: int = 256
-    """Cells computed at a time."""
+    batch_size: int | None = None
+    """Cells computed at a time; as many as memory has room for if not given."""
     overwrite: bool = False
     """Replace what this command has left at --out."""
     debug: bool = False

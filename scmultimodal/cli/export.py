@@ -1,9 +1,11 @@
 """The command `export`: a model for people who have not got this package."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class Export:
         scmultimodal export --model runs/demo --out models/cortex --license cc-by-4.0
         scmultimodal export --model runs/ranking --out models/open --push me/open-dna
         scmultimodal export --check models/cortex
-        scmultimodal export --check hf://me/open-dna
+        scmultimodal export --check hf://me/open-dna --json
     """
 
     model: str | None = None
@@ -35,21 +37,57 @@ class Export:
     """Check a folder, or hf://owner/name, that somebody gave you, and write nothing."""
     overwrite: bool = False
     """Replace an older model of the same kind that stands at --out, and its card."""
+    json: bool = False
+    """Print files, checks and addresses as JSON, and nothing else."""
     debug: bool = False
     """Show a traceback with an error."""
 
 
 def run_export(command: Export) -> None:
     """`scmultimodal export`."""
-    from scmultimodal.schemas.errors import InputError
     from scmultimodal.weights import hub
     from scmultimodal.workflows import exporting
 
+    _refuse(command)
     if command.check is not None:
-        if command != Export(check=command.check, debug=command.debug):
+        checks = _check(command.check)
+        print(_as_json({}, checks) if command.json else _format_checks(checks))
+        return
+    found = exporting.run(
+        command.model,
+        command.out,
+        license=command.license,
+        name=command.push,
+        overwrite=command.overwrite,
+    )
+    checks, address = _check(str(command.out)), None
+    if not command.json:
+        print(f"{_format_files(found.sizes)}\n\n{_format_checks(checks)}\n")
+    if command.push is not None:
+        address = hub.push(command.out, command.push, "Export a scmultimodal model")
+    facts = {
+        "metrics": found.metrics,
+        "licence": command.license,
+        "hub": address,
+        "model": str(command.out),
+    }
+    if command.json:
+        print(_as_json({"files": found.sizes, **facts}, checks))
+        return
+    facts["licence"] = command.license or "not recorded: give --license"
+    print("\n".join(f"{name:<8} {said}" for name, said in facts.items() if said))
+
+
+def _refuse(command: Export) -> None:
+    """Raises InputError for flags that do not fit, before the work."""
+    from scmultimodal.schemas.errors import InputError
+    from scmultimodal.weights import hub
+
+    if command.check is not None:
+        alone = Export(check=command.check, json=command.json, debug=command.debug)
+        if command != alone:
             problem = "writes nothing, and another flag is given"
-            raise InputError("--check", problem, "Give --check alone")
-        print(_format_checks(_check(command.check)))
+            raise InputError("--check", problem, "Give --check alone, or with --json")
         return
     if command.model is None or command.out is None:
         missing = "--model" if command.model is None else "--out"
@@ -59,40 +97,34 @@ def run_export(command: Export) -> None:
     if command.license is not None and not re.fullmatch(r"[\w.-]+", command.license):
         problem = f"is no licence of the hub: {command.license!r}"
         raise InputError("--license", problem, "Write it as cc-by-4.0, or other")
-    found = exporting.run(
-        command.model,
-        command.out,
-        license=command.license,
-        name=command.push,
-        overwrite=command.overwrite,
-    )
-    checks = _check(str(command.out))
-    width = max(map(len, found.sizes))
-    lines = [f"{n:<{width}}  {size:>12,} bytes" for n, size in found.sizes.items()]
-    print("\n".join(lines), end=f"\n\n{_format_checks(checks)}\n\n")
-    print(f"metrics  {found.metrics}")
-    print(f"licence  {command.license or 'not recorded: give --license'}")
-    if command.push is not None:
-        address = hub.push(command.out, command.push, "Export a scmultimodal model")
-        print(f"hub      {address}")
-    print(f"model    {command.out}")
 
 
-def _check(folder: str) -> dict[str, str]:
-    """What became of the model and of each companion, in words."""
+def _check(folder: str) -> dict[str, Any]:
+    """What became of the model and of each companion: `exporting.Checked`."""
     from scmultimodal.models import CellModel, GenomeModel
     from scmultimodal.weights import export
     from scmultimodal.workflows import exporting
 
     is_cells = isinstance(exporting.load(folder), export.StoredModel)
     face = CellModel if is_cells else GenomeModel
+    worst = face.load(folder).self_check()
     return {
-        face.__name__: f"{face.load(folder).self_check():.1e}",
+        face.__name__: exporting.Checked(difference=worst),
         **exporting.check(folder),
     }
 
 
-def _format_checks(checks: Mapping[str, str]) -> str:
+def _as_json(facts: Mapping[str, Any], checks: Mapping[str, Any]) -> str:
+    said = {name: dataclasses.asdict(of) for name, of in checks.items()}
+    return json.dumps({**facts, "checks": said}, indent=1, allow_nan=False)
+
+
+def _format_files(sizes: Mapping[str, int]) -> str:
+    width = max(map(len, sizes))
+    return "\n".join(f"{n:<{width}}  {size:>12,} bytes" for n, size in sizes.items())
+
+
+def _format_checks(checks: Mapping[str, Any]) -> str:
     width = max(map(len, checks))
     lines = [f"{name:<{width}}  {said}" for name, said in checks.items()]
     return "\n".join(

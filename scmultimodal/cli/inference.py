@@ -74,7 +74,7 @@ class Impute(_OfCells):
 
     X is what each gene of the model is expected to have of 10,000 counts of the cell,
     told from its vector. The model must have been pre-trained to tell counts
-    (--count-weight).
+    (pretrain --preset best).
 
     Examples:
         scmultimodal impute --model runs/counts --data atac.h5ad --target rna \\

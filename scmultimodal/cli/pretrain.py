@@ -23,8 +23,8 @@ class Pretrain:
 
     Cells with RNA, with ATAC and with both take turns; no labels are needed. Validation
     cells say how well hidden values are told; test cells are not looked at. After
-    Ctrl-C the same command goes on. Every number is a flag of the study:
-    python -m experiments.train cell_model.pretraining.
+    Ctrl-C the same command goes on. Every number is a flag of the study,
+    in a clone: python -m experiments.train cell_model.pretraining.
 
     Examples:
         scmultimodal pretrain --data my.h5mu --genes genes.gtf.gz --out runs/pre

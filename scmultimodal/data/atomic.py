@@ -20,16 +20,31 @@ def write_bytes(path: Path, content: bytes) -> None:
 def file(path: Path) -> Iterator[Path]:
     """Yields a temporary path, to be written to, that takes the place of `path`.
 
-    If the body raises, `path` is as it was.
+    If the body raises, `path` is as it was, and folders that were made for it are
+    removed. A symbolic link stays one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()
     temporary = _sibling(path, "writing")
+    with _above(path):
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _above(path: Path) -> Iterator[None]:
+    """Makes the folders above a path; those that are empty at the end are removed."""
+    missing = [above for above in path.parents if not above.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        for above in missing:
+            with contextlib.suppress(OSError):  # Not empty.
+                above.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,19 +62,16 @@ def folder(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     temporary = _sibling(path, "writing")
-    missing = [above for above in path.parents if not above.exists()]
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
-            _sync(entry)
-        _put_in_place(temporary, path)
-        _sync(path.parent)
-    finally:
-        remove(temporary)
-        for above in missing:
-            with contextlib.suppress(OSError):  # Not empty.
-                above.rmdir()
+    with _above(path):
+        try:
+            temporary.mkdir()
+            yield temporary
+            for entry in (*temporary.rglob("*"), temporary):
+                _sync(entry)
+            _put_in_place(temporary, path)
+            _sync(path.parent)
+        finally:
+            remove(temporary)
 
 
 @contextlib.contextmanager

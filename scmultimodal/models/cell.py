@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.cell_inference import Question
 from scmultimodal.workflows.explanation import GeneImportance
 from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
+
+Choice = TypeVar("Choice", Modality, Regime)
 
 
 class CellModel:
@@ -103,13 +106,14 @@ class CellModel:
         if preset not in presets.PRESETS:
             known = ", ".join(presets.PRESETS)
             raise InputError("preset", f"is {preset!r}", f"Give one of {known}")
+        shown = None if modality is None else (_one_of(Regime, modality),)
         if not isinstance(genes, pd.DataFrame):
             genes = genome.read_genes(genes)
         config = presets.cell_types(
             presets.PRESETS[preset],
             label=label,
             counts=counts,
-            regimes=None if modality is None else (Regime(modality),),
+            regimes=shown,
             frozen=frozen,
             from_scratch=False,
             seed=seed,
@@ -127,12 +131,18 @@ class CellModel:
         return cls.load(out)
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes the model as a folder of safetensors and JSON."""
+        """Writes the model as a folder of safetensors and JSON.
+
+        An older model that stands there is replaced.
+
+        Raises:
+            InputError: the folder holds something else, or files beside the model.
+        """
         return export.save(self._stored, path)
 
     @property
     def genes(self) -> pd.DataFrame:
-        """The vocabulary: gene_id, symbol, chrom, start, end, strand."""
+        """The vocabulary (gene_id, symbol, chrom, start, end, strand)."""
         return self._stored.vocabulary.to_frame()
 
     @property
@@ -224,7 +234,7 @@ class CellModel:
     def impute(
         self,
         data: MuData | AnnData,
-        modality: Modality | str,
+        target: Modality | str,
         *,
         layer: str | None = None,
         counts: CountChoice = "auto",
@@ -237,22 +247,25 @@ class CellModel:
         from the other. See `embed` for the arguments.
 
         Args:
-            modality: "rna" or "atac" (gene-level).
+            target: what is told, "rna" or "atac" (gene-level).
 
         Returns:
             X, float32 [cells, genes], is what each gene is expected to have of 10,000
-            counts of the cell; `var` is the vocabulary. `scmultimodal impute` writes
+            counts of the cell; `obs` is a copy of the data's, `var` the vocabulary.
+            `scmultimodal impute` writes
             the same to a file, block by block.
 
         Raises:
             InputError: the model was not trained to tell counts (`count_weight`), or
                 `embed` would raise.
         """
-        question = cell_inference.expected_counts(self._stored, _modality(modality))
+        question = cell_inference.expected_counts(
+            self._stored, _one_of(Modality, target, "target")
+        )
         cells = self._align(data, layer, counts, progress)
         return AnnData(
             X=self._answers(cells, question, batch_size, progress),
-            obs=pd.DataFrame(index=cells.names),
+            obs=data.obs.copy(),
             var=self.genes.set_index("gene_id"),
         )
 
@@ -267,7 +280,7 @@ class CellModel:
         together: bool = False,
         layer: str | None = None,
         counts: CountChoice = "auto",
-        batch_size: int = 256,
+        batch_size: int | None = None,
         progress: bool = True,
     ) -> Perturbations:
         """What the model makes of cells in which a gene is changed (in silico).
@@ -298,7 +311,7 @@ class CellModel:
             InputError: genes that the model lacks, arguments that do not fit each
                 other, cells or a model without the modality, or `embed` would raise.
         """
-        where = None if modality is None else _modality(modality)
+        where = None if modality is None else _one_of(Modality, modality)
         config = PerturbationConfig(
             kind=kind,
             modality=where,
@@ -325,7 +338,7 @@ class CellModel:
         label: str | None = None,
         layer: str | None = None,
         counts: CountChoice = "auto",
-        batch_size: int = 256,
+        batch_size: int | None = None,
         progress: bool = True,
     ) -> GeneImportance:
         """What each gene adds to the logit of each cell type: gradient × input.
@@ -373,7 +386,9 @@ class CellModel:
             InputError: genes or a modality that the model lacks, or k below 1.
         """
         chosen = gene_lookup.positions(self._stored.vocabulary, genes)
-        return explanation.neighbours(self._stored, chosen, _modality(modality), k)
+        return explanation.neighbours(
+            self._stored, chosen, _one_of(Modality, modality), k
+        )
 
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.
@@ -448,10 +463,10 @@ class CellModel:
         return types
 
 
-def _modality(name: Modality | str) -> Modality:
+def _one_of(choices: type[Choice], name: str, argument: str = "modality") -> Choice:
     try:
-        return Modality(name)
+        return choices(name)
     except ValueError:
         raise InputError(
-            "modality", f"is {name!r}", f"Give one of {', '.join(Modality)}"
+            argument, f"is {name!r}", f"Give one of {', '.join(choices)}"
         ) from None

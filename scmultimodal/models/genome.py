@@ -1,12 +1,13 @@
 """The genome model as a user meets it: sequences or tokens in, arrays out."""
 
+import dataclasses
 import os
 import re
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -14,12 +15,14 @@ from numpy.typing import ArrayLike
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.letters import as_letters
+from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
 from scmultimodal.weights import nucleotide_transformer as published
 from scmultimodal.workflows import genome_inference, segmentation_inference
 from scmultimodal.workflows.segmentation_inference import StitchingConfig
 
+Preset = TypeVar("Preset")
 Overflow = Literal["warn", "cut", "raise"]
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -28,9 +31,11 @@ _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class GenomeModel:
     """An encoder of DNA, with or without heads for accessibility and elements.
 
-    model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
-    tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
-    vectors = model.encode(tokens.ids)
+        model = GenomeModel.from_nucleotide_transformer("nt-v2-50m/")
+        tokens = model.tokenizer.encode_batch(["ACGTTGCA"], length=501)
+        vectors = model.encode(tokens.ids)
+
+    It brings its tokenizer along; `score` and `segment` take letters.
     """
 
     def __init__(self, stored: genome_model.StoredGenomeModel):
@@ -69,8 +74,106 @@ class GenomeModel:
         """
         return cls(genome_model.load(path))
 
+    @classmethod
+    def fit_ranking(
+        cls,
+        spans: str | os.PathLike,
+        *,
+        out: str | os.PathLike,
+        start: "GenomeModel | None" = None,
+        preset: str = "small",
+        head: str = "linear",
+        frozen: bool = False,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> "GenomeModel":
+        """Trains an encoder and a scorer to order the regions of spans.
+
+            model = GenomeModel.fit_ranking("data/spans", start=nt, out="runs/ranking")
+
+        It is judged beside ridge and single features by the study
+        `genome_model.region_ranking`.
+
+        Args:
+            spans: a folder that `scmultimodal prepare-ranking` wrote.
+            out: run folder: metrics of training and validation spans, checkpoints,
+                `model/`. It goes on where it was ended.
+            start: whose encoder to start from; None starts afresh.
+            preset: numbers: "small" or "study".
+            head: "linear", "transformer", "unet" or "convolutional".
+            frozen: leaves the encoder as it is.
+            steps: updates; None takes the preset's.
+            seed: of head and batches.
+
+        Raises:
+            InputError: an argument, data or a folder that break a rule.
+        """
+        # With what trains, which a model that is loaded does without.
+        from scmultimodal.workflows import genome_fit, genome_presets
+
+        numbers = _preset(genome_presets.GENOME_PRESETS, preset).ranking
+        known = typing.get_args(ScorerName)
+        if head not in known:
+            raise InputError("head", f"is {head!r}", f"Give one of {', '.join(known)}")
+        config = dataclasses.replace(
+            numbers,
+            scorer=dataclasses.replace(numbers.scorer, name=head),
+            encoder="frozen" if frozen else "trained",
+            steps=numbers.steps if steps is None else steps,
+            seed=seed,
+        )
+        stored = None if start is None else start._stored
+        return cls(genome_fit.fit_ranking(Path(spans), config, Path(out), start=stored))
+
+    @classmethod
+    def fit_segmentation(
+        cls,
+        elements: str | os.PathLike,
+        *,
+        out: str | os.PathLike,
+        start: "GenomeModel | None" = None,
+        preset: str = "small",
+        frozen: bool = False,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> "GenomeModel":
+        """Trains an encoder and a U-Net to tell the elements of every base.
+
+        Args:
+            elements: a folder that `scmultimodal prepare-segmentation` wrote.
+            out: run folder, as for `fit_ranking`; `parameters.txt` in it says what
+                became of each parameter of `start`.
+            start: whose encoder to start from, such as one that was ranked.
+            preset: numbers: "small" or "study".
+            frozen: leaves the encoder as it is.
+            steps: updates; None takes the preset's.
+            seed: of head and windows.
+
+        Raises:
+            InputError: an argument, data or a folder that break a rule.
+        """
+        from scmultimodal.workflows import genome_fit, genome_presets
+
+        numbers = _preset(genome_presets.GENOME_PRESETS, preset).segmentation
+        config = dataclasses.replace(
+            numbers,
+            encoder_rate=0.0 if frozen else numbers.encoder_rate,
+            steps=numbers.steps if steps is None else steps,
+            seed=seed,
+        )
+        stored = None if start is None else start._stored
+        return cls(
+            genome_fit.fit_segmentation(Path(elements), config, Path(out), start=stored)
+        )
+
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes the model as a folder of safetensors and JSON."""
+        """Writes the model as a folder of safetensors and JSON.
+
+        An older model that stands there is replaced.
+
+        Raises:
+            InputError: the folder holds something else, or files beside the model.
+        """
         return genome_model.save(self._stored, path)
 
     @property
@@ -312,6 +415,12 @@ class GenomeModel:
             f"has {num_tokens:,} tokens in a row, and the model {problem}",
             remedy,
         )
+
+
+def _preset(presets: Mapping[Any, Preset], name: str) -> Preset:
+    if name not in presets:
+        raise InputError("preset", f"is {name!r}", f"Give one of {', '.join(presets)}")
+    return presets[name]
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -73,10 +73,12 @@ def from_data(
         InputError: there is neither RNA nor ATAC, names are not unique, values in
             memory are no counts, or rows of the file cannot be read by themselves.
     """
+    if not isinstance(data, MuData | AnnData):
+        remedy = "Give a MuData or an AnnData; a file by anndata.read_h5ad(path)"
+        raise InputError(name, f"is a {type(data).__name__}", remedy)
     held = data.mod if isinstance(data, MuData) else {name: data}
-    if layer is not None and not any(layer in a.layers for a in held.values()):
-        known = {key: list(adata.layers) for key, adata in held.items()}
-        raise InputError(name, f"has no layer {layer!r}", f"Layers: {known}")
+    known = {key: list(adata.layers) for key, adata in held.items()}
+    readers.check_layer(layer, known, name)
     if isinstance(data, AnnData) and data.isbacked:
         # Modalities are told apart without their counts, which stay in the file.
         rows = _rows_of(data, layer, name)
@@ -234,9 +236,18 @@ def _of_hdf5(path: Path, scratch: Path, layer: str | None) -> AnnData | MuData:
     with sources.reading(path, "/") as file:
         if path.suffix == ".h5ad":
             return _annotated(path, file, "", scratch, layer)
+        keys = list(file["mod"].attrs.get("mod-order", file["mod"]))
+        known = {key: list(file.get(f"mod/{key}/layers", ())) for key in keys}
+        readers.check_layer(layer, known, path)
         modalities = {
-            key: _annotated(path, file, f"mod/{key}/", _beside(scratch, key), layer)
-            for key in file["mod"].attrs.get("mod-order", file["mod"])
+            key: _annotated(
+                path,
+                file,
+                f"mod/{key}/",
+                _beside(scratch, key),
+                layer if layer in known[key] else None,
+            )
+            for key in keys
         }
         obs = _table(file, "obs")
     data = readers.join_modalities(modalities)
@@ -258,9 +269,8 @@ def _annotated(
     obs, var = _table(file, f"{prefix}obs"), _table(file, f"{prefix}var")
     name = f"{prefix}X"
     if layer is not None:
-        layers = list(file.get(f"{prefix}layers", ()))
-        if layer not in layers:
-            raise InputError(path, f"has no layer {layer!r}", f"Layers: {layers}")
+        known = {"file": list(file.get(f"{prefix}layers", ()))}
+        readers.check_layer(layer, known, path)
         name = f"{prefix}layers/{layer}"
     if name not in file:
         raise InputError(path, "has no matrix X", "Put the counts into X, or a layer")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import bioframe
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -22,6 +21,8 @@ def consensus(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Raises:
         InputError: chromosomes are named in two ways.
     """
+    import bioframe  # Takes half a second, for it brings matplotlib.
+
     peaks = _together(tables)
     return bioframe.merge(peaks, min_dist=None)[["chrom", "start", "end"]]
 

@@ -1,7 +1,7 @@
 """Files to MuData {"rna", "atac"}, checked on the way in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anndata
@@ -9,6 +9,7 @@ import mudata
 from anndata import AnnData
 from mudata import MuData
 
+from scmultimodal.genome.annotation import is_ensembl
 from scmultimodal.genome.intervals import share_of_peak_names
 from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.schemas.modality import MODALITIES, Modality
@@ -69,9 +70,7 @@ def read(
     if modality is not None:
         data = choose_modality(data, modality, path)
     parts = split_modalities(data, path)
-    if layer is not None and not any(layer in a.layers for a in parts.values()):
-        known = {key.value: list(a.layers) for key, a in parts.items()}
-        raise InputError(path, f"has no layer {layer!r}", f"Layers: {known}")
+    check_layer(layer, {m.value: list(a.layers) for m, a in parts.items()}, path)
     for key, adata in parts.items():
         _clean(adata, key, layer, f"{path} [{key.value}]")
     result = join_modalities(parts)
@@ -136,16 +135,28 @@ def choose_modality(
     """One modality of several, or the name of the only one.
 
     Raises:
-        InputError: there is no such modality.
+        InputError: there is no such modality, or names say that it is the other.
     """
     if modality not in [m.value for m in MODALITIES]:
         raise InputError("modality", f"{modality!r} is unknown", "Use 'rna' or 'atac'")
+    chosen = Modality(modality)
     if isinstance(data, MuData):
-        parts = split_modalities(data, path)
-        if Modality(modality) not in parts:
-            raise InputError(path, f"holds no {modality}", f"It has {list(data.mod)}")
-        return join_modalities({Modality(modality): parts[Modality(modality)]})
-    return join_modalities({Modality(modality): data})
+        parts, held = split_modalities(data, path), list(data.mod)
+    else:
+        parts = _by_feature_types(data) or {chosen: data}
+        held = [m.value for m in parts]
+    if chosen not in parts:
+        raise InputError(path, f"holds no {modality}", f"It has {held}")
+    _check_names_of(parts[chosen], chosen, path)
+    return join_modalities({chosen: parts[chosen]})
+
+
+def check_layer(
+    layer: str | None, known: Mapping[str, Sequence[str]], source: object
+) -> None:
+    """Raises InputError where no modality has the layer; others then have X read."""
+    if layer is not None and not any(layer in layers for layers in known.values()):
+        raise InputError(source, f"has no layer {layer!r}", f"Layers: {dict(known)}")
 
 
 def check_format(path: Path) -> None:
@@ -170,18 +181,34 @@ def find_matrix(folder: Path) -> tenx.MatrixFiles:
     return files
 
 
+def _check_names_of(adata: AnnData, modality: Modality, source: object) -> None:
+    """Raises where most features are named as those of the other modality are."""
+    names = adata.var_names
+    if modality is Modality.RNA:
+        kind, share = "peaks", share_of_peak_names(names)
+    else:
+        kind, share = "genes", float(is_ensembl(names.to_series()).mean())
+    if share > 0.5:
+        problem = f"is to be {modality}, and its features are {kind} ({names[0]!r}, …)"
+        raise InputError(source, problem, "Leave the modality out, or give the other")
+
+
 def _split_anndata(adata: AnnData) -> dict[Modality, AnnData]:
-    if "feature_types" in adata.var:
-        plain = adata.var["feature_types"].astype(str).str.lower()
-        plain = plain.str.replace(r"[^a-z]", "", regex=True)
-        masks = {m: plain.isin(_KEYS[m]).to_numpy() for m in MODALITIES}
-        if any(mask.any() for mask in masks.values()):
-            return {
-                m: adata if mask.all() else adata[:, mask].copy()
-                for m, mask in masks.items()
-                if mask.any()
-            }
-    return {infer_modality(adata): adata}
+    return _by_feature_types(adata) or {infer_modality(adata): adata}
+
+
+def _by_feature_types(adata: AnnData) -> dict[Modality, AnnData]:
+    """What `var["feature_types"]` says; nothing where it says nothing."""
+    if "feature_types" not in adata.var:
+        return {}
+    plain = adata.var["feature_types"].astype(str).str.lower()
+    plain = plain.str.replace(r"[^a-z]", "", regex=True)
+    masks = {m: plain.isin(_KEYS[m]).to_numpy() for m in MODALITIES}
+    return {
+        m: adata if mask.all() else adata[:, mask].copy()
+        for m, mask in masks.items()
+        if mask.any()
+    }
 
 
 def _read_file(path: Path) -> MuData | AnnData:

@@ -4,13 +4,15 @@
     model = Model(".")                                # the folder that this file is in
     model.check()                                     # recomputes the reference
     rna = model.align(counts, gene_names)             # [cells, genes of the model]
-    vectors = model.embed(rna=rna)                    # [cells, dim]
+    atac = model.align_peaks(counts, peak_names)      # [cells, genes of the model]
+    vectors = model.embed(rna=rna)                    # [cells, dim]; or atac, or both
     logits = model.logits(rna=rna)                    # [cells, len(model.classes)]
 
 Needs Python and numpy, and nothing else. `python evaluate.py [FOLDER]` checks a folder.
-Read from the top: files, counts to bins, the encoder, the head. One cell is computed at
-a time, so there is no padding and there are no masks. What this file does not know it
-refuses by name; of a network that it does not know it still makes bins and batches.
+Read from the top: files, counts to genes to bins, the encoder, the head. One cell is
+computed at a time, so there is no padding and there are no masks. What this file does
+not know it refuses by name; of a network that it does not know it still makes bins and
+batches.
 """
 
 import hashlib
@@ -19,12 +21,19 @@ import math
 import re
 import struct
 import sys
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-VERSIONED = re.compile(r"(ENS[A-Z]*\d+)\.\d+")
-"""A gene ID of Ensembl; other names may end in a number after a dot too."""
+ENSEMBL = re.compile(r"(ENS[A-Z]*G\d+)(\.\d+)?(_PAR_Y)?")
+"""A gene ID and its version; other names may end in a number after a dot too."""
+PEAK = re.compile(r"(.+)[:_-](\d{1,10})[_-](\d{1,10})")
+CHROMOSOME = re.compile(r"\d{1,2}[LRab]{0,2}|[XYWZ]|MT?|[IVX]+")
+"""Names that a "chr" may stand before: 1, X, MT, 2L, IV."""
+MOST = {"rna": 2**24, "peaks": 2**24, "atac": 2**31 - 1}
+"""Of one count. ATAC of a gene is the weighted sum of many peaks."""
 EPSILON = 1e-4
 """Added to every random feature (performer-pytorch)."""
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "U8": "u1", "I32": "<i4"}
@@ -32,6 +41,7 @@ READABLE = {
     "format": ["scmultimodal cell model"],
     "format_version": [2],
     "recipe.strategy": ["gene_normalized", "quantile", "absolute", "counts"],
+    "recipe.aggregation.anchor": ["tss_and_body", "tss", "body"],
 }
 COMPUTABLE = {
     "model.feature_order": ["fixed"],
@@ -109,6 +119,74 @@ def refuse_unknown(settings, known, fields=()):
                 raise NotImplementedError(f"{path}.{name} is not known here")
 
 
+# Counts.
+
+
+def are_counts(values, kind):
+    """Which values are whole numbers from 0; `kind` is one of `MOST`."""
+    with np.errstate(invalid="ignore"):
+        return (values % 1 == 0) & (values >= 0) & (values <= MOST[kind])
+
+
+def as_counts(matrix, names, kind):
+    """A matrix [cells, len(names)], dense or scipy's, by rows and checked.
+
+    Raises ValueError at another shape, a name that stands there twice, and a value that
+    is no count: NaN, negative, a fraction.
+    """
+    rows = matrix.tocsr() if hasattr(matrix, "tocsr") else np.asarray(matrix)
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        raise ValueError(f"{kind}: [cells, {len(names)}] is needed, not {rows.shape}")
+    if len(set(names)) < len(names):
+        name, times = Counter(names).most_common(1)[0]
+        raise ValueError(f"{kind}: name {name!r} occurs {times} times")
+    values = rows.data if hasattr(rows, "indptr") else rows.ravel()
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"{kind}: {values.dtype} values are no counts")
+    wrong = np.flatnonzero(~are_counts(values, kind))
+    if len(wrong):
+        if hasattr(rows, "indptr"):
+            cell = np.searchsorted(rows.indptr, wrong[0], side="right") - 1
+            column = rows.indices[wrong[0]]
+        else:
+            cell, column = divmod(wrong[0], len(names))
+        raise ValueError(
+            f"{kind}: value {values[wrong[0]]:g} of {names[column]!r} in cell {cell} "
+            f"is not a count ({len(wrong)} such values); give raw counts"
+        )
+    return rows
+
+
+def dense(rows):
+    """An array of what may be scipy's."""
+    return rows.toarray() if hasattr(rows, "toarray") else rows
+
+
+def are_reads(values):
+    """Reads come in pairs: nearly all counts are even, or 2 is more frequent than 1."""
+    values = values[values != 0]
+    even = (values % 2 == 0).sum()
+    return even > 0.9 * len(values) or (values == 2).sum() > (values == 1).sum()
+
+
+def places_of(names):
+    """Chromosomes, starts and ends of peaks named chr1:100-600."""
+    parts = [PEAK.fullmatch(name) for name in names]
+    for name, part in zip(names, parts, strict=True):
+        if part is None or int(part[2]) >= int(part[3]):
+            raise ValueError(f"{name!r} is no interval such as chr1:100-600")
+    starts, ends = (np.array([int(p[i]) for p in parts], np.int64) for i in (2, 3))
+    return [bare(part[1]) for part in parts], starts, ends
+
+
+def bare(chrom):
+    """A chromosome as Ensembl names it: chr1 is 1, and chrM is MT."""
+    name = chrom.removeprefix("chr")
+    if not CHROMOSOME.fullmatch(name):
+        return chrom
+    return "MT" if name == "M" else name
+
+
 # Cells as tokens.
 
 
@@ -184,6 +262,8 @@ class Model:
         self.recipe, self.unit = vocabulary["recipe"], vocabulary["atac_unit"]
         refuse_unknown({**whole, "recipe": self.recipe}, READABLE)
         self.genes, self.symbols = vocabulary["gene_ids"], vocabulary["symbols"]
+        places = (vocabulary[name] for name in ("chroms", "starts", "ends", "strands"))
+        self.places = list(zip(*places, strict=True))
         self.medians = {
             m: np.array(vocabulary[f"{m}_medians"], np.float32) for m in ("rna", "atac")
         }
@@ -191,32 +271,108 @@ class Model:
         self.encoder, self.path = config["encoder"], config["encoder"]["path"]
         self.tensors = read_tensors(self.folder / "model.safetensors")
 
-    # Counts to bins.
+    # Counts to genes to bins.
 
     def align(self, counts, names):
         """Columns of a matrix [cells, features] in the order of the model's genes.
 
-        A name is a gene ID, with or without version, or a symbol. A gene that is not
-        there is 0. Raises ValueError where a gene of the model is there twice, or
-        hardly any is there.
+        A name is an Ensembl gene ID, with or without version, or a symbol of one gene
+        alone. A gene that is not there is 0; so is, with a warning, one that several
+        features are. Raises ValueError where values are no counts, names occur twice,
+        or hardly any gene is there.
         """
-        place = {}
-        for column, name in enumerate(names):
-            versioned = VERSIONED.fullmatch(name)
-            place.setdefault(versioned[1] if versioned else name, []).append(column)
-        columns = []
-        for gene, symbol in zip(self.genes, self.symbols, strict=True):
-            found = place.get(gene) or place.get(symbol) or [None]
-            if len(found) > 1:
-                raise ValueError(f"gene {gene} ({symbol}) is there {len(found)} times")
-            columns += found
-        found = [i for i, column in enumerate(columns) if column is not None]
-        if len(found) < 0.1 * len(columns):
-            raise ValueError(f"only {len(found)} of {len(columns)} genes are there")
-        taken = counts[:, [columns[i] for i in found]]
-        aligned = np.zeros((counts.shape[0], len(columns)), np.int64)
-        aligned[:, found] = taken.toarray() if hasattr(taken, "toarray") else taken
+        names = list(map(str, names))
+        counts, columns = as_counts(counts, names, "rna"), self._columns(names)
+        found = {gene: of[0] for gene, of in columns.items() if len(of) == 1}
+        if len(found) < 0.1 * len(self.genes):
+            said = f"only {len(found)} of {len(self.genes)} genes are there"
+            raise ValueError(f"{said}; they are {self.genes[:2]}, {self.symbols[:2]} …")
+        if twice := [self.symbols[gene] for gene in columns if gene not in found]:
+            several = f"{', '.join(twice[:5])}: {len(twice)} genes of several features"
+            warnings.warn(f"{several} are taken as 0; sum or drop these", stacklevel=2)
+        self._report(len(found), "are in the data")
+        aligned = np.zeros((counts.shape[0], len(self.genes)), np.int64)
+        aligned[:, list(found)] = dense(counts[:, list(found.values())])
         return aligned
+
+    def _columns(self, names):
+        """{gene: columns}: by ID, or where a name is no ID by symbol."""
+        ids = {gene: number for number, gene in enumerate(self.genes)}
+        times = Counter(self.symbols)
+        alone = {s: i for i, s in enumerate(self.symbols) if times[s] == 1}
+        columns = {}
+        for column, name in enumerate(names):
+            identifier = ENSEMBL.fullmatch(name)
+            gene = ids.get(identifier[1]) if identifier else alone.get(name)
+            if gene is not None:
+                columns.setdefault(gene, []).append(column)
+        return columns
+
+    def _report(self, found, where):
+        """Warns where less than half of the genes are found."""
+        if found < 0.5 * len(self.genes):
+            said = f"only {found} of the model's {len(self.genes)} genes {where}"
+            warnings.warn(f"{said}; the others are taken as 0", stacklevel=3)
+
+    def align_peaks(self, counts, names, kind="auto"):
+        """Gene-level ATAC of peaks [cells, peaks], in whole units [cells, genes].
+
+        A gene has the fragments of the peaks near it, weighted by distance. Peaks are
+        named chr1:100-600, in bp from 0, half-open, in the assembly of the model.
+        Counts are "fragments", or "reads" or "insertions", of which two make a
+        fragment; "auto" reads that off the histogram of all counts, which a handful of
+        cells may not show. Raises ValueError where values are no counts, or names no
+        intervals of any chromosome of the model.
+        """
+        if kind not in ("auto", "fragments", "reads", "insertions"):
+            raise ValueError(f"kind is {kind!r}")
+        names = list(map(str, names))
+        counts = as_counts(counts, names, "peaks")
+        values = counts.data if hasattr(counts, "indptr") else counts
+        halved = are_reads(values) if kind == "auto" else kind != "fragments"
+        columns = counts.tocsc() if hasattr(counts, "tocsc") else counts
+        aligned = np.zeros((counts.shape[0], len(self.genes)), np.int64)
+        served = 0
+        for gene, peaks, weights in self._links(names):
+            some = dense(columns[:, peaks]).astype(np.int64)
+            aligned[:, gene] = ((some + 1) // 2 if halved else some) @ weights
+            served += len(peaks) > 0
+        self._report(served, "have a peak near them")
+        return aligned
+
+    def _links(self, names):
+        """Of each gene on a chromosome with peaks: columns, and weights in units.
+
+        The distance of a peak is that of its nearer end from the gene's start, which is
+        `end` on −; a peak on the gene body is in the nearest band, too.
+        """
+        how = self.recipe["aggregation"]
+        ends, reach, anchor = how["bands_bp"], how["bands_bp"][-1], how["anchor"]
+        units = np.rint(np.append(how["weights"], 0) / self.unit).astype(np.int64)
+        chroms, first, last = places_of(names)
+        on = {c: [] for c in chroms}
+        for column in np.argsort(first, kind="stable"):
+            on[chroms[column]].append(column)
+        on = {chrom: np.array(columns) for chrom, columns in on.items()}
+        longest = (last - first).max(initial=0)
+        if not on.keys() & {bare(chrom) for chrom, *_ in self.places}:
+            raise ValueError(
+                "the peaks share no chromosome with the genes of the model"
+            )
+        for gene, (chrom, start, end, strand) in enumerate(self.places):
+            if (here := on.get(bare(chrom))) is None:
+                continue
+            site = end if strand == "-" else start
+            low, high = (start, end) if anchor == "body" else (site, site)
+            window = start - reach - longest, end + reach
+            here = here[slice(*np.searchsorted(first[here], window))]
+            left, right = first[here], last[here]
+            away = np.maximum(0, np.maximum(left - high, low - right))
+            band = np.searchsorted(ends, away, side="right")
+            if anchor == "tss_and_body":
+                band[(left < end) & (right > start)] = 0
+            weights = units[band]
+            yield gene, here[weights > 0], weights[weights > 0]
 
     def bins(self, counts, modality):
         """Bins 0…num_bins of one cell's counts [genes]; 0 is zero.
@@ -224,6 +380,8 @@ class Model:
         ATAC: the weighted sum of the peaks of each gene in whole units, which are
         1/6 where bands weigh 1/2, 1/3 and 1/6: 3, 2 or 1 for each fragment.
         """
+        if not are_counts(counts, modality).all():
+            raise ValueError(f"{modality}: a value is not a count")
         strategy, num_bins = self.recipe["strategy"], self.recipe["num_bins"]
         unit = self.unit if modality == "atac" else 1.0
         shown = np.flatnonzero(counts)
@@ -254,10 +412,11 @@ class Model:
         """Vectors [cells, dim]: the mean over a cell's non-zero genes.
 
         `rna` and `atac` are counts [cells, genes of the model], dense or scipy's, as
-        for `bins`; None where all cells lack the modality. A cell that has nothing is
-        zero.
+        `align` and `align_peaks` give them; None where all cells lack the modality. A
+        cell that has nothing is zero. Raises ValueError where values are no counts, or
+        rna and atac are of different numbers of cells.
         """
-        return self._over_cells(rna, atac, self._vector)
+        return self._over_cells(rna, atac, self._vector, self.path["dim"])
 
     def logits(self, rna=None, atac=None):
         """Logits [cells, classes] of the cell types; the softmax of them is certainty.
@@ -266,39 +425,41 @@ class Model:
         """
         if self.config["head"] is None:
             raise ValueError("this model was only pre-trained: it tells no types")
-        return self._over_cells(rna, atac, self._head)
+        return self._over_cells(rna, atac, self._head, len(self.classes))
 
     def batch(self, rna=None, atac=None):
         """What the exported functions of jax take: see `pad`."""
-        cells = [self._tokens_of(bins) for bins in self._bins_of(rna, atac)]
-        return pad(cells, self.modalities)
+        bins = self._bins_of(self._given(rna, atac))
+        return pad(list(map(self._tokens_of, bins)), self.modalities)
 
-    def _over_cells(self, rna, atac, function):
+    def _over_cells(self, rna, atac, function, width):
         refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
-        cells = map(self._tokens_of, self._bins_of(rna, atac))
-        return np.stack([function(*cell) for cell in cells]).astype(np.float32)
+        given = self._given(rna, atac)
+        found = np.zeros((next(iter(given.values())).shape[0], width), np.float32)
+        for row, bins in enumerate(self._bins_of(given)):
+            found[row] = function(*self._tokens_of(bins))
+        return found
 
-    def _bins_of(self, rna, atac):
-        """{modality: bins [genes]} of each cell, of what the model knows."""
+    def _given(self, rna, atac):
+        """{modality: counts}, checked, of what the model knows."""
         given = {"rna": rna, "atac": atac}
         given = {
-            m: given[m].tocsr() if hasattr(given[m], "tocsr") else np.asarray(given[m])
+            m: as_counts(given[m], self.genes, m)
             for m in self.modalities
             if given[m] is not None
         }
         if not given:
             raise ValueError(f"give counts of {' or '.join(self.modalities)}")
-        for modality, counts in given.items():
-            if counts.shape[1] != len(self.genes):
-                raise ValueError(f"{modality} has {counts.shape[1]} genes: see align")
+        if len({counts.shape[0] for counts in given.values()}) > 1:
+            said = " and ".join(f"{c.shape[0]} of {m}" for m, c in given.items())
+            raise ValueError(f"{said}: give the same cells, and those with one apart")
+        return given
+
+    def _bins_of(self, given):
+        """{modality: bins [genes]} of each cell."""
         for cell in range(next(iter(given.values())).shape[0]):
-            rows = {m: counts[[cell]] for m, counts in given.items()}
-            yield {
-                m: self.bins(
-                    np.ravel(row.toarray() if hasattr(row, "toarray") else row), m
-                )
-                for m, row in rows.items()
-            }
+            rows = {m: np.ravel(dense(counts[[cell]])) for m, counts in given.items()}
+            yield {m: self.bins(row, m) for m, row in rows.items()}
 
     def _tokens_of(self, bins):
         return tokens_of(bins, everything=self.encoder["tokens"] == "all")

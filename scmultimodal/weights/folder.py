@@ -52,37 +52,59 @@ def writing(
         companions: further files by name.
 
     Raises:
-        InputError: where `folder` holds something else than a model of this format.
+        InputError: where `folder` holds something else than a model of this format, or
+            a file that is none of the model's.
     """
-    if folder.exists() and not _may_replace(folder, format):
-        raise InputError(
-            folder, f"holds something else than a {format}", "choose another folder"
-        )
+    check_replaceable(folder, format)
     with atomic.folder(folder) as new:
         yield new
         content = {
             "format": format,
             "format_version": version,
             "model": configs.to_json(config),
-            "sha256": {path.name: _sha256(path) for path in sorted(new.iterdir())},
+            "sha256": {path.name: sha256(path) for path in sorted(new.iterdir())},
         }
         for name, text in companions.items():
             (new / name).write_bytes(text)
         if summed := sorted({*companions} - {CARD}):
-            content["companions"] = {name: _sha256(new / name) for name in summed}
+            content["companions"] = {name: sha256(new / name) for name in summed}
         (new / CONFIG).write_text(_vouched(content))
 
 
-def _may_replace(folder: Path, format: str) -> bool:
-    """Whether there is nothing but a model that was written here."""
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
+def check_replaceable(folder: Path, format: str, *, overwrite: bool = True) -> None:
+    """Looks whether a model may be written at `folder`.
+
+    Args:
+        folder: may be missing, or empty.
+        format: what the model is.
+        overwrite: whether an older model of that format may go.
+
+    Raises:
+        InputError: something stands there that is to stay.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(folder, "exists", "Choose another --out, or give --overwrite")
     try:
-        return read_json(folder / CONFIG).get("format") == format
+        config = read_json(folder / CONFIG)
     except InputError:
-        return False
+        config = {}
+    if config.get("format") != format:
+        problem = f"holds something else than a {format}"
+        raise InputError(folder, problem, "choose another folder")
+    for path in sorted(folder.iterdir()):
+        if not _is_own(path, config):
+            problem = f"is no file of the {format} in its folder, which would be lost"
+            raise InputError(path, problem, "move it, or choose another folder")
+
+
+def _is_own(path: Path, config: Mapping[str, Any]) -> bool:
+    """Whether an entry of a model folder is one that its config lists."""
+    if path.name == "__pycache__":  # Python makes it where evaluate.py is imported.
+        return all(file.suffix == ".pyc" for file in path.rglob("*"))
+    listed = {CONFIG, CARD, *config.get("sha256", ()), *config.get("companions", ())}
+    return path.is_file() and path.name in listed
 
 
 def open_checked(
@@ -179,7 +201,10 @@ def write_tensors(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes arrays; scalars stay scalars."""
     # Not ascontiguousarray: it would make a vector of a scalar.
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    path.touch()
+    mode = path.stat().st_mode
     safetensors_numpy.save_file(whole, path)
+    path.chmod(mode)  # save_file leaves 0600, whatever the umask says.
 
 
 def read_tensors(path: Path, remedy: str = REMEDY) -> dict[str, np.ndarray]:
@@ -215,10 +240,11 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
 def _check_sum(path: Path, expected: str | None) -> None:
     if not path.exists():
         raise InputError(path, "is missing", REMEDY)
-    if _sha256(path) != expected:
+    if sha256(path) != expected:
         raise InputError(path, "differs from the sha256 in config.json", REMEDY)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

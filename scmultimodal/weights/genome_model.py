@@ -155,7 +155,8 @@ def save(
         companions: further files by name; see `weights.folder`.
 
     Raises:
-        InputError: where `folder` holds something else than such a model.
+        InputError: where `folder` holds something else than such a model, or files of
+            somebody's beside it.
     """
     folder = Path(folder)
     with folders.writing(

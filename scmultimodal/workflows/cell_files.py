@@ -212,13 +212,11 @@ def _opened(
     """Opens the cells; what is written to the path within takes its name at the end."""
     start, out = time.monotonic(), target.out
     _check_target(target, source.path)
-    folder = out.absolute().parent
-    folder.mkdir(parents=True, exist_ok=True)
     new = atomic.file if row_files.format_of(out) == "h5ad" else atomic.folder
     with (
         process.terminable(),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=folder) as scratch,
         new(out) as path,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=path.parent) as scratch,
     ):
         # Within it what cannot be read by row is sorted.
         dataset = inputs.open_dataset(

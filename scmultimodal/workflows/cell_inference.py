@@ -7,7 +7,6 @@ data and the machine alone, so that a call repeated gives the same numbers.
 import dataclasses
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 import pandas as pd
 import tqdm
@@ -18,14 +17,10 @@ from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 from scmultimodal.weights import export
-from scmultimodal.workflows import explanation, inference, memory, trained
+from scmultimodal.workflows import batch_sizes, explanation, inference, trained
 from scmultimodal.workflows.alignment import AlignedCells
 
 CELL_TYPE, CONFIDENCE = "scmm_cell_type", "scmm_confidence"
-MOST = 256
-"""Cells of a batch: more are no faster on a CPU, and models were trained with these."""
-_SHARE = 1 / 4
-"""Of the memory of the device, what a batch may take."""
 _COUNTS = 10_000
 
 
@@ -99,9 +94,9 @@ def stream(
     Raises:
         InputError: data that break a rule; no cell has a gene of the model.
     """
-    if batch_size is not None and batch_size < 1:
-        raise InputError("batch_size", f"is {batch_size}", "Choose one from 1 on")
-    blocks = inference.blocks(cells.num_cells, question.width, batch_size or MOST)
+    batch_sizes.check(batch_size)
+    at_once = batch_size or batch_sizes.MOST
+    blocks = inference.blocks(cells.num_cells, question.width, at_once)
     silent = True
     with tqdm.tqdm(
         total=cells.num_cells,
@@ -115,7 +110,7 @@ def stream(
             builder = trained.builder_for(source, model.config)
             longest = int(builder.lengths(cells.regime).max())
             silent &= longest == 0
-            size = choose_batch_size(model.config, longest, cells.num_cells)
+            size = batch_sizes.choose(model.config, longest, cells.num_cells)
             values = inference.over_cells(
                 question.function,
                 builder,
@@ -143,39 +138,3 @@ def name_types(
     )
     columns = {CELL_TYPE: types, CONFIDENCE: probabilities.max(1)}
     return pd.DataFrame(columns, index=names)
-
-
-def choose_batch_size(config: export.ModelConfig, tokens: int, cells: int) -> int:
-    """Cells of a batch that a quarter of the device's memory has room for.
-
-    A power of two, 256 at most, and no more than there are cells.
-
-    Args:
-        config: of the model.
-        tokens: of the longest cell.
-        cells: how many there are.
-    """
-    room = _SHARE * _device_memory() / bytes_per_cell(config, tokens)
-    most = min(MOST, 2 ** (max(cells, 1) - 1).bit_length())
-    return max(1, min(most, 2 ** (max(int(room), 1).bit_length() - 1)))
-
-
-def bytes_per_cell(config: export.ModelConfig, tokens: int) -> int:
-    """What a cell takes while it is computed, rounded up: activations of a layer.
-
-    Args:
-        config: of the model.
-        tokens: of the cell.
-    """
-    encoder, path = config.encoder, config.encoder.path
-    if encoder.tokens == "all":
-        tokens = encoder.num_genes
-    # Padded to a bucket, which may hold half as many again.
-    of_token = 6 * path.dim + 4 * path.num_heads * path.key_size
-    return 4 * (tokens * 3 // 2 * of_token + 4 * encoder.num_genes + of_token)
-
-
-def _device_memory() -> int:
-    """Bytes of the first device; a CPU has those of the machine."""
-    facts = jax.local_devices()[0].memory_stats() or {}
-    return facts.get("bytes_limit") or memory.total()

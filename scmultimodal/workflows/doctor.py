@@ -11,6 +11,8 @@ import os
 import platform
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +32,7 @@ IMPORTED = {"gcs": "gcsfs", "hub": "huggingface_hub"}
 """Extras that no command asks for before it is at work: what they import."""
 FREE_DISK = 2**30
 _ABSENT = "is not installed"
+_SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL")
 
 Status = Literal["good", "note", "bad"]
 
@@ -176,6 +179,25 @@ def _import_problem(extra: str) -> str:
     return ""
 
 
+def _flags() -> Iterator[Finding]:
+    """Whether XLA knows its flags: at one that it does not it ends the process."""
+    if not (flags := os.environ.get("XLA_FLAGS")):
+        return
+    words = [sys.executable, "-c", "import jax; jax.devices()"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    unknown = [line for line in done.stderr.splitlines() if "Unknown flag" in line]
+    if not unknown:
+        return
+    del os.environ["XLA_FLAGS"]
+    yield Finding(
+        name="flags",
+        found=f"XLA_FLAGS={flags} ends jax ({unknown[0].rpartition('] ')[2]}); the "
+        "rest is looked at without",
+        status="bad",
+        remedy="Unset XLA_FLAGS, or take out what this jax does not know",
+    )
+
+
 def _devices() -> Iterator[Finding]:
     """What jax computes on, and whether it computes right."""
     import jax
@@ -294,7 +316,10 @@ def _environment() -> Iterator[Finding]:
         for name, value in sorted(os.environ.items())
         if name in VARIABLES or name.startswith("SCMULTIMODAL_")
     }
-    words = " ".join(f"{name}={value}" for name, value in shown.items())
+    words = " ".join(
+        f"{name}={'…' if _SECRET.search(name) else value}"
+        for name, value in shown.items()
+    )
     yield Finding(name="environment", found=words or "nothing is set")
 
 
@@ -352,13 +377,14 @@ _CHECKS: Mapping[str, Callable[[], Iterator[Finding]]] = {
     "python": _python,
     "packages": _packages,
     "extras": _extras,
+    "machine": _machine,
+    "environment": _environment,
+    "flags": _flags,
     "devices": _devices,
     "pmap": _pmap,
     "self-check": _self_check,
     "data folder": _data,
     "writing": _writing,
-    "machine": _machine,
-    "environment": _environment,
 }
 _AGAIN = "Install it again: pip install scmultimodal"
 _COMPUTE = (

@@ -16,7 +16,7 @@ from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference, trained
+from scmultimodal.workflows import batch_sizes, inference, trained
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +75,7 @@ def importance(
     regime: Regime,
     *,
     types: Int[np.ndarray, " cells"] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> GeneImportance:
     """Gradient × input of a classifier, by gene and cell type.
@@ -91,7 +91,7 @@ def importance(
         regime: what the model is shown of them.
         types: class of each cell, −1 for cells to leave out; None takes what the model
             says.
-        batch_size: cells per step.
+        batch_size: cells per step; None takes as many as memory has room for.
         progress: shows a bar.
 
     Raises:
@@ -99,6 +99,7 @@ def importance(
     """
     require_classes(model)
     _require_shares(model)
+    batch_sizes.check(batch_size)
     classes = list(model.config.classes)
     shown = [m for m in regime.modalities if m in source.modalities]
     function = _gradient_times_input(model, shown, types)
@@ -107,6 +108,11 @@ def importance(
     sums = np.zeros((len(classes), len(shown) * genes))
     counts = np.zeros(len(classes), np.int64)
     builder = trained.builder_for(source, model.config)
+    if batch_size is None:
+        longest = int(builder.lengths(regime).max(initial=0))
+        batch_size = batch_sizes.choose(
+            model.config, longest, len(cells), with_gradient=True
+        )
     with tqdm.tqdm(
         total=len(cells),
         desc="explain",

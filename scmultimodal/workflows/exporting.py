@@ -42,6 +42,24 @@ class Exported:
         return {p.name: p.stat().st_size for p in sorted(self.folder.iterdir())}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What became of a model or of a companion of it.
+
+    Attributes:
+        difference: the largest from the reference; None where nothing was computed.
+        note: what else there is to say.
+    """
+
+    difference: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        number = "" if self.difference is None else f"{self.difference:.1e}"
+        return ", ".join(filter(None, (number, self.note)))
+
+
 def load(source: str | os.PathLike) -> Model:
     """Reads a cell or a genome model, whichever a folder or an address holds.
 
@@ -72,12 +90,13 @@ def run(
         overwrite: replaces an older model of the same kind that stands there.
 
     Raises:
-        InputError: no model at `source`, something at `out`, or a model that is
-            not to be exported (see `stablehlo.of_cells`).
+        InputError: no model at `source`, something at `out` that is to stay, or a
+            model that is not to be exported (see `stablehlo.of_cells`).
     """
     model = load(source)
-    if not overwrite and out.is_dir() and any(out.iterdir()):
-        raise InputError(out, "exists", "Choose another --out, or give --overwrite")
+    is_cells = isinstance(model, export.StoredModel)
+    kind = export if is_cells else genome_model
+    folders.check_replaceable(out, kind.FORMAT, overwrite=overwrite)
     trained_by, metrics = _run_of(source)
     card = model_card.write(
         model, name=name or out.resolve().name, license=license, run=trained_by
@@ -85,12 +104,11 @@ def run(
     companions = _companions(model) | {folders.CARD: card.encode()}
     if trained_by is not None and not model_card.scores_of(model, trained_by):
         metrics = f"{model_card.NOT_RECORDED}: {trained_by.path} measured nothing of it"
-    save = export.save if isinstance(model, export.StoredModel) else genome_model.save
-    folder = save(model, out, companions)
+    folder = kind.save(model, out, companions)
     return Exported(folder=folder, model=model, metrics=metrics)
 
 
-def check(source: str | os.PathLike) -> dict[str, str]:
+def check(source: str | os.PathLike) -> dict[str, Checked]:
     """Compares the companions of a folder with what the model itself says.
 
     Programs are run. The loader is not, for it is code that somebody gave: this
@@ -100,7 +118,7 @@ def check(source: str | os.PathLike) -> dict[str, str]:
         source: the folder, or its address on the hub.
 
     Returns:
-        By companion, the largest difference, or why there is none.
+        By companion.
 
     Raises:
         InputError: a companion is missing or damaged, or differs by more than
@@ -118,27 +136,28 @@ def check(source: str | os.PathLike) -> dict[str, str]:
             again = stablehlo.run((folder / name).read_bytes(), tensors, batch)
             said[name] = _compared(folder / name, np.max(np.abs(again - expected)))
         else:
-            said[name] = "as in config.json"
+            said[name] = Checked(note="as in config.json")
     return said
 
 
-def _check_loader(folder: Path) -> str:
+def _check_loader(folder: Path) -> Checked:
     """What this package's loader makes of the reference."""
     try:
         worst = evaluate.Model(folder).check(tolerance=math.inf)
     except NotImplementedError as error:
-        return f"refuses: {error}"
+        return Checked(note=f"refuses: {error}")
     said = _compared(folder / LOADER, worst)
-    if (folder / LOADER).read_bytes() != loader():
-        said += ", by this version's loader; that in the folder is another: read it"
-    return said
+    if (folder / LOADER).read_bytes() == loader():
+        return said
+    note = "by this version's loader; that in the folder is another: read it"
+    return dataclasses.replace(said, note=note)
 
 
-def _compared(path: Path, worst: float | np.floating) -> str:
+def _compared(path: Path, worst: float | np.floating) -> Checked:
     if not worst <= TOLERANCE:
         problem = f"differs by {worst:.2g} from what the model says"
         raise InputError(path, problem, folders.REMEDY)
-    return f"{worst:.1e}"
+    return Checked(difference=float(worst))
 
 
 def _companions(model: Model) -> dict[str, bytes]:
@@ -159,14 +178,28 @@ def loader() -> bytes:
 
 
 def _run_of(source: str | os.PathLike) -> tuple[Run | None, str]:
-    """The run that a model lies in, and where metrics come from or why not."""
+    """The run that trained a model, and where metrics come from or why not.
+
+    It is that in whose folder model/ the model lies, or the same weights.
+    """
     path = Path(source)
-    folder = path.resolve().parent if (path / folders.TENSORS).exists() else path
+    within = (path / folders.TENSORS).exists()
+    folder = path.resolve().parent if within else path
     try:
         run = runs.read(folder, folder.name)
     except InputError as error:
         return None, f"{model_card.NOT_RECORDED}: {error.source} {error.problem}"
+    if within and not _same_weights(path, folder / "model"):
+        return None, f"{model_card.NOT_RECORDED}: {folder} measured another model"
     return run, f"of {folder}"
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Whether two model folders hold the same tensors, to the byte."""
+    first, second = one / folders.TENSORS, other / folders.TENSORS
+    return second.exists() and (
+        first.samefile(second) or folders.sha256(first) == folders.sha256(second)
+    )
 
 
 def _expected(model: Model, function: str) -> tuple[object, np.ndarray]:

@@ -252,7 +252,8 @@ def require_scorer(model: StoredGenomeModel) -> None:
         raise InputError(
             "model",
             "it has no head that scores accessibility",
-            "train one: python -m experiments.train genome_model.region_ranking",
+            "train one, in a clone: "
+            "python -m experiments.train genome_model.region_ranking",
         )
 
 
@@ -266,7 +267,8 @@ def require_segmenter(model: StoredGenomeModel) -> SegmenterConfig:
         raise InputError(
             "model",
             "it has no head that tells elements",
-            "train one: python -m experiments.train genome_model.segmentation",
+            "train one, in a clone: "
+            "python -m experiments.train genome_model.segmentation",
         )
     return model.config.segmenter
 

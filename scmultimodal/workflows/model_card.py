@@ -36,7 +36,7 @@ from jax import export
 from safetensors.numpy import load_file
 
 model = Model(".")
-counts = model.align(matrix, gene_names)  # {counts}
+counts = {align}
 with open("embed.jax_export", "rb") as file:
     embed = export.deserialize(bytearray(file.read()))
 vectors = embed.call(load_file("model.safetensors"), model.batch({modality}=counts))"""
@@ -53,8 +53,14 @@ _NUMPY = """from evaluate import Model
 
 model = Model(".")
 model.check()  # recomputes the reference
-counts = model.align(matrix, gene_names)  # {counts}
+counts = {align}
 vectors = model.embed({modality}=counts)"""
+
+_CHECK = """`scmultimodal export --check .` compares every file but this card with its
+sha256, and recomputes the reference and what the programs make of it."""
+_CHECK_NUMPY = """`python evaluate.py` recomputes the reference with numpy alone, and
+prints the largest difference; it compares the files beside config.json first, and runs
+no program."""
 
 
 def write(
@@ -107,12 +113,15 @@ def scores_of(
 ) -> Mapping[str, Sequence[Score]]:
     """What a run measured of this model, by part of the data, baselines beside it.
 
-    A run of cell types trains a model for each of RNA, ATAC and both, and keeps one.
+    A run of cell types trains a model for each of RNA, ATAC and both, and keeps one;
+    it measures none that tells no types.
     """
     if run is None:
         return {}
     if run.kind != "cell_types" or not isinstance(model, StoredModel):
         return run.scores
+    if model.config.head is None:
+        return {}
     modalities = model.config.modalities
     own = "multiome" if len(modalities) == 2 else modalities[0]
     return {part: of for part, of in run.scores.items() if part == own}
@@ -277,18 +286,15 @@ def _jax(model: StoredModel | StoredGenomeModel) -> str:
 def _of_modality(text: str, model: StoredModel) -> str:
     """The lines of code for the first modality that a model knows."""
     modality = model.config.modalities[0]
-    counts = "raw counts [cells, genes]"
+    align = "align(matrix, gene_names)  # raw counts [cells, genes]"
     if modality == "atac":
-        counts = "of genes, in whole units: see Model.bins"
-    return text.format(modality=modality, counts=counts)
+        align = "align_peaks(matrix, peak_names)  # raw counts [cells, peaks]"
+    return text.format(modality=modality, align=f"model.{align}")
 
 
 def _checking(model: StoredModel | StoredGenomeModel) -> str:
-    text = "`scmultimodal export --check .` compares every file with its sha256, and "
-    text += "recomputes the reference and what the programs make of it."
-    if isinstance(model, StoredModel) and _refused(model) is None:
-        text += " `python evaluate.py` does so with numpy alone."
-    return text
+    known = isinstance(model, StoredModel) and _refused(model) is None
+    return f"{_CHECK} {_CHECK_NUMPY}" if known else _CHECK
 
 
 def _table(facts: Mapping[str, Any]) -> str:

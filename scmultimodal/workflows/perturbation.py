@@ -22,7 +22,12 @@ from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference, perturbation_results, trained
+from scmultimodal.workflows import (
+    batch_sizes,
+    inference,
+    perturbation_results,
+    trained,
+)
 from scmultimodal.workflows.perturbation_results import Perturbations
 
 Kind = Literal["delete", "overexpress", "close"]
@@ -42,14 +47,14 @@ class PerturbationConfig:
         fold: "overexpress" multiplies the counts by this instead, up to the highest
             bin; for models whose bins are counts.
         together: changes all genes in the same cells, and not one after the other.
-        batch_size: cells per step.
+        batch_size: cells per step; None takes as many as memory has room for.
     """
 
     kind: Kind | str = "delete"
     modality: Modality | None = None
     fold: float | None = None
     together: bool = False
-    batch_size: int = 256
+    batch_size: int | None = None
 
     def __post_init__(self):
         """Raises InputError where they do not fit each other."""
@@ -64,8 +69,7 @@ class PerturbationConfig:
             raise InputError("fold", problem, "Leave it out, or give 'overexpress'")
         if self.fold is not None and not 1 < self.fold < float("inf"):
             raise InputError("fold", f"is {self.fold}", "Give a number above 1")
-        if self.batch_size < 1:
-            raise InputError("batch_size", f"is {self.batch_size}", "Give 1 or more")
+        batch_sizes.check(self.batch_size)
 
     @property
     def changed(self) -> Modality:
@@ -171,9 +175,16 @@ class _Reading:
         self._model, self._regime = model, regime
         self._function = _vector_and_shares(model, self.told)
         self.width = self.dim + len(self.told) * self.num_genes
+        self.batch_size = config.batch_size
+        if self.batch_size is None:
+            builder = trained.builder_for(source, model.config)
+            longest = int(builder.lengths(regime).max(initial=0))
+            self.batch_size = batch_sizes.choose(
+                model.config, longest, source.num_cells
+            )
 
     def blocks(self, count: int) -> list[slice]:
-        return inference.blocks(count, self.width, self.config.batch_size)
+        return inference.blocks(count, self.width, self.batch_size)
 
     def __call__(self, source: ArraySource, cells: np.ndarray) -> np.ndarray:
         return inference.over_cells(
@@ -181,7 +192,7 @@ class _Reading:
             trained.builder_for(source, self._model.config),
             cells,
             self._regime,
-            batch_size=self.config.batch_size,
+            batch_size=self.batch_size,
         )
 
     def with_bins(self, cells: np.ndarray, bins: sparse.csr_matrix) -> ArraySource:

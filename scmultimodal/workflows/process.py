@@ -85,7 +85,14 @@ def quiet() -> None:
     """Keeps warnings that are of no use to whoever runs a command to itself."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     # Duplicate names end in one line of ours.
-    warnings.filterwarnings("ignore", message=".*names are not unique")
+    for words in ("names are not unique", "Duplicated obs_names", "autosharding"):
+        warnings.filterwarnings("ignore", message=f".*{words}")
+    warnings.showwarning = _show
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a line, without the place in the code that gave it."""
+    print(f"scmultimodal: {message}", file=sys.stderr, flush=True)
 
 
 def prepare() -> None:

@@ -109,7 +109,7 @@ def shares_function(
         raise InputError(
             "model",
             f"was not trained to tell counts of {modality} from a cell's vector",
-            "pre-train with --count-weight above 0 on cells that have it",
+            "pre-train by `scmultimodal pretrain --preset best`, on cells that have it",
         )
     task = CountSplitting(
         CountSplittingConfig(encoder=model.config.encoder, decoder=model.config.decoder)

@@ -13,8 +13,9 @@ def test_convert_end_to_end(tmp_path, capsys, layout):
     write = getattr(published_folders, f"write_{layout}")
     folder = write(tmp_path / "nt", published_folders.weights())
     out = tmp_path / "models" / "nt"
-    for _ in range(2):  # The second replaces the first.
-        assert cli.main(["convert", "--model", str(folder), "--out", str(out)]) == 0
+    command = ["convert", "--model", str(folder), "--out", str(out)]
+    for flags in ([], ["--overwrite"]):
+        assert cli.main([*command, *flags]) == 0
         assert capsys.readouterr().out.splitlines() == [
             "2 layers of 8, 2-mers, 1,491 parameters",
             f"model {out}",
@@ -63,9 +64,27 @@ def test_convert_of_what_is_no_model(tmp_path, refused, make, words):
     assert [path.name for path in tmp_path.iterdir()] == ["nt"]
 
 
-def test_convert_spares_the_published_folder(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [([], "exists. Choose another --out"), (["--overwrite"], "holds something else")],
+)
+def test_convert_spares_the_published_folder(tmp_path, capsys, flags, words):
     folder = published_folders.write_torch(tmp_path, published_folders.weights())
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert cli.main(["convert", "--model", str(folder), "--out", str(folder)]) == 2
-    assert "holds something else" in capsys.readouterr().err
+    command = ["convert", "--model", str(folder), "--out", str(folder), *flags]
+    assert cli.main(command) == 2
+    assert words in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_converted_model_goes_only_if_asked_and_alone(tmp_path, capsys):
+    folder = published_folders.write_torch(tmp_path / "nt", published_folders.weights())
+    out = tmp_path / "out"
+    command = ["convert", "--model", str(folder), "--out", str(out)]
+    assert cli.main(command) == 0
+    assert cli.main(command) == 2
+    assert f"{out}: exists. Choose another --out, or" in capsys.readouterr().err
+    (out / "notes.txt").write_text("mine")
+    assert cli.main([*command, "--overwrite"]) == 2
+    assert f"{out / 'notes.txt'}: is no file of the" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"

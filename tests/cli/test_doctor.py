@@ -85,7 +85,7 @@ def test_a_machine_that_is_fit(capsys, monkeypatch, tmp_path):
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == "fit"
     names = [line[:16].strip() for line in printed.splitlines()]
-    looked_at = [name for name in doctor._CHECKS if name != "writing"]
+    looked_at = [name for name in doctor._CHECKS if name not in ("writing", "flags")]
     assert set(looked_at) | {"cache folder", "working folder"} <= set(names)
     assert f"{platform.python_version()}, {platform.system()}" in printed
     assert f"jax {jax.__version__}" in printed
@@ -221,6 +221,15 @@ def test_an_extra_that_does_not_import(installed, look, monkeypatch):
 # Devices and the model.
 
 
+def test_a_flag_that_jax_does_not_know_ends_it_and_not_the_doctor(look, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_tomorrow=true")
+    status, told = look("flags")
+    assert status == 2
+    assert "Unknown flag in XLA_FLAGS: --xla_of_tomorrow" in told["flags"]["found"]
+    assert "XLA_FLAGS" in told["flags"]["remedy"]
+    assert "XLA_FLAGS" not in os.environ
+
+
 def test_a_device_that_fails(look, monkeypatch):
     def fail():
         raise RuntimeError("Unable to initialize backend 'cuda': no device\nmore")
@@ -342,6 +351,7 @@ def test_it_names_no_user_and_no_token(monkeypatch):
 
 def test_variables_are_shown_that_it_knows_alone(look, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("SCMULTIMODAL_API_KEY", "secret")
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/scratch/x")
     _, told = look("environment")
     assert "XLA_FLAGS=--xla_dump_to=/scratch/x" in told["environment"]["found"]

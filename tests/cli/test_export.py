@@ -1,5 +1,6 @@
 """`scmultimodal export`: write, check, push."""
 
+import json
 import shutil
 import sys
 import types
@@ -70,6 +71,30 @@ def test_export_push_check_and_load(run, hub, tmp_path, capsys):
             "evaluate.py",
         ]
         assert all(float(line.split()[1]) < 1e-5 for line in lines[1:])
+        assert cli.main(["export", "--check", given, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert list(said) == ["checks"]
+        assert list(said["checks"]) == [line.split()[0] for line in lines[1:]]
+        assert all(of["difference"] < 1e-5 for of in said["checks"].values())
+
+
+def test_json_is_all_that_is_printed(run, hub, tmp_path, capsys):
+    out = tmp_path / "cells"
+    command = ["export", "--model", str(run), "--out", str(out), "--json"]
+    assert cli.main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["files"] == {p.name: p.stat().st_size for p in out.iterdir()}
+    assert {name: said[name] for name in ("metrics", "licence", "hub", "model")} == {
+        "metrics": f"of {run}",
+        "licence": None,
+        "hub": None,
+        "model": str(out),
+    }
+    assert said["checks"]["evaluate.py"]["difference"] < 1e-5
+    more = ["--overwrite", "--license", "mit", "--push", "me/cells"]
+    assert cli.main([*command, *more]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["licence"], said["hub"]) == ("mit", "the hub/me/cells")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +133,17 @@ def test_a_model_and_its_card_are_replaced_only_if_asked(run, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert cli.main([*command, "--overwrite"]) == 0
     assert "# out" in (out / "README.md").read_text()
+
+
+def test_a_file_of_somebody_stays_where_a_model_is_replaced(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(run / "model", out)
+    (out / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    command = ["export", "--model", str(run), "--out", str(out), "--overwrite"]
+    assert cli.main(command) == 2
+    assert f"{out / 'notes.txt'}: is no file of the" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_nobody_is_logged_in(run, hub, tmp_path, refused):

@@ -291,6 +291,8 @@ def test_the_same_from_python(tmp_path, monkeypatch):
     options = {"label": "cell_type", "genes": genes, "out": out}
     with pytest.raises(InputError, match=r"preset: is 'tiny'.*small"):
         CellModel.fit(data, preset="tiny", **options)
+    with pytest.raises(InputError, match=r"modality: is 'prot'. Give one of rna"):
+        CellModel.fit(data, modality="prot", **options)
     assert not out.exists()
     model = CellModel.fit(data, modality="rna", **options)
     assert model.modalities == ("rna",)

@@ -117,7 +117,9 @@ def test_impute_writes_the_counts_of_the_api(folder, model, data, tmp_path):
     out = tmp_path / "rna.h5ad"
     options = {"modality": "atac", "target": "rna"}
     assert cli.main(of_cells(folder, "impute", out, **options)) == 0
-    found, expected = anndata.read_h5ad(out), model.impute(data["atac"], "rna")
+    atac = data["atac"]
+    found, expected = anndata.read_h5ad(out), model.impute(atac, target="rna")
+    pd.testing.assert_frame_equal(expected.obs, atac.obs)
     np.testing.assert_array_equal(found.X, expected.X)
     np.testing.assert_allclose(found.X.sum(1), 10_000, rtol=1e-4)
     assert found.var_names.equals(expected.var_names)
@@ -181,7 +183,7 @@ def test_what_cannot_be_done_leaves_nothing(
 ):
     if "model" in options:
         options = options | {"model": folder / options["model"]}
-    out = tmp_path / "out.h5ad"
+    out = tmp_path / "deep" / "out.h5ad"
     assert message in refused(out, of_cells(folder, command, out, **options))
     assert not list(tmp_path.iterdir())
 

@@ -69,6 +69,19 @@ def test_through_a_symbolic_link_the_target_is_replaced(tmp_path):
     assert names(tmp_path / "real") == ["new"]
 
 
+def test_a_file_that_is_not_written_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic.file(tmp_path / "deep" / "new"):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_a_link_to_a_file_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    atomic.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
 def test_a_text_is_written_whole_or_not_at_all(tmp_path):
     atomic.write_text(tmp_path / "a.json", "old")
     with pytest.raises(UnicodeEncodeError):

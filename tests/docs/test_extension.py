@@ -54,7 +54,7 @@ def test_a_table_is_that_of_its_json(extension, tmp_path):
 
 def test_what_the_readme_says_of_a_table_follows_it(extension):
     assert extension.said_of("multiome").startswith("What it says: networks of both")
-    assert extension.said_of("attention") == ""
+    assert extension.said_of("a section that there is not") == ""
 
 
 def test_code_in_a_docstring_is_marked(extension):

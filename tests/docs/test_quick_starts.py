@@ -72,7 +72,10 @@ def test_a_quick_start_works_as_it_stands(folder, person):
         >= {
             "biologist": {"umap.png", "annotated.h5mu", "runs/mine/report/index.html"},
             "researcher": {"runs/idea/metrics.jsonl"},
-            "evaluator": {"runs/try/pretrain/model/model.safetensors"},
+            "evaluator": {
+                "runs/try/pretrain/model/model.safetensors",
+                "models/try/evaluate.py",
+            },
         }[person]
     )
 

@@ -46,11 +46,10 @@ TINY = dataclasses.replace(
 
 
 QUICK, ALL = (Regime.RNA,), tuple(Regime)
+EVERY = [pytest.param(ALL, marks=pytest.mark.long)]
 
 
-@pytest.fixture(
-    scope="module", params=[QUICK, pytest.param(ALL, marks=pytest.mark.long)]
-)
+@pytest.fixture(scope="module", params=[QUICK, *EVERY])
 def regimes(request):
     """What is shown; all of it takes two minutes."""
     return request.param
@@ -60,6 +59,7 @@ def regimes(request):
 def folder(regimes, tmp_path_factory):
     """Results on small simulated cells, two splits, two networks to an ensemble."""
     path = tmp_path_factory.mktemp("evaluation")
+    sections = ["cell_types", *(["multiome", "few_shot"] if regimes == ALL else [])]
 
     def prepared(name, recipe, seed, out, **_):
         data = builders.simulated_cells(num_cells=240, num_genes=40)
@@ -95,7 +95,7 @@ def folder(regimes, tmp_path_factory):
             [
                 *("--sets", "simulated", "--seeds", "0", "1", "--out", str(path)),
                 *("--regimes", *regimes),
-                *("--sections", "cell_types", "multiome", "few_shot"),
+                *("--sections", *sections),
             ]
         )
         yield path
@@ -190,6 +190,7 @@ def test_a_classifier_as_sure_of_itself_as_it_may_be():
     np.testing.assert_allclose(found["test"][:, 1], [expected, 0.5])
 
 
+@pytest.mark.parametrize("regimes", EVERY, indirect=True)
 def test_few_labels(folder, regimes):
     """With all of them, logistic regression is the one that sees all of them."""
     found = records(folder, "few_shot")

@@ -1,5 +1,7 @@
 """Datasets whose counts stay on disk hold what readers put into memory."""
 
+import inspect
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -123,6 +125,29 @@ def test_layers(tmp_path, data):
     same(dataset, Modality.RNA, data["rna"].X, data["rna"].obs_names)
     with pytest.raises(InputError, match=r"no layer 'row'.*raw"):
         inputs.open_dataset(*arguments, name="x", layer="row")
+
+
+def test_a_layer_of_one_modality_leaves_the_other_its_x(tmp_path, data):
+    """In memory and of a file alike."""
+    expected = {key: data[key].X for key in data.mod}
+    in_layer(data["rna"])
+    data.write_h5mu(tmp_path / "x.h5mu")
+    arguments = (tmp_path / "x.h5mu", tmp_path / "s")
+    found = inputs.open_dataset(*arguments, name="x", layer="raw")
+    for dataset in (inputs.from_data(data, "x", layer="raw"), found):
+        for modality in (Modality.RNA, Modality.ATAC):
+            names = data[modality.value].obs_names
+            rows = dataset.row[modality][dataset.obs.index.get_indexer(names)]
+            counts = dataset.counts[modality].rows.rows(0, len(names)).toarray()
+            assert (counts[rows] == expected[modality.value].toarray()).all()
+    with pytest.raises(InputError, match=r"x.h5mu: has no layer 'row'.*'rna': \['raw"):
+        inputs.open_dataset(*arguments, name="x", layer="row")
+
+
+@pytest.mark.parametrize("given", ["x.h5ad", np.eye(3), pd.DataFrame(np.eye(3))])
+def test_what_is_no_anndata(given):
+    with pytest.raises(InputError, match=f"is a {type(given).__name__}.*read_h5ad"):
+        inspect.unwrap(inputs.from_data)(given, "data")  # Past jaxtyping's own check.
 
 
 def test_both_in_one_matrix_of_cell_ranger(tmp_path, data):

@@ -166,6 +166,22 @@ def test_names_that_occur_twice_and_peaks_that_are_none(tmp_path):
     assert "'dna' is unknown" in _error(path, modality="dna")
 
 
+def test_names_and_feature_types_decide_over_what_is_asked(tmp_path):
+    path = tmp_path / "cells.h5ad"
+    genes = [f"ENSG{i:011d}" for i in range(3)]
+    annotated([[1, 2, 0]], genes).write_h5ad(path)
+    assert "is to be atac, and its features are genes" in _error(path, modality="atac")
+    _atac().write_h5ad(path)
+    assert "is to be rna, and its features are peaks" in _error(path, modality="rna")
+    both = annotated([[1, 2, 0, 1, 0, 1], [0, 0, 3, 0, 2, 1]], [*genes, *PEAKS])
+    both.var["feature_types"] = ["Gene Expression"] * 3 + ["Peaks"] * 3
+    both.write_h5ad(path)
+    for modality, names in (("rna", genes), ("atac", PEAKS)):
+        assert read(path, modality=modality)[modality].var_names.tolist() == names
+    both[:, :3].copy().write_h5ad(path)
+    assert "holds no atac" in _error(path, modality="atac")
+
+
 def test_what_a_file_claims_is_not_believed(tmp_path):
     path = tmp_path / "cells.h5ad"
     _rna().write_h5ad(path)

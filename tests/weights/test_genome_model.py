@@ -121,8 +121,7 @@ def test_a_published_folder_says_how_to_read_it(tmp_path):
 
 
 def test_an_older_model_is_replaced_whole(model, tmp_path):
-    genome_model.save(model, tmp_path / "model")
-    (tmp_path / "model" / "stale").touch()
+    genome_model.save(model, tmp_path / "model", {"stale": b""})
     other = dataclasses.replace(model.config, provenance={"converted_from": "other"})
     genome_model.save(dataclasses.replace(model, config=other), tmp_path / "model")
     assert genome_model.load(tmp_path / "model").config == other

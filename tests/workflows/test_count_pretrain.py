@@ -119,7 +119,7 @@ def test_a_model_of_masked_bins_cannot_impute(tmp_path):
     other = builders.simulated_store(tmp_path / "data")
     model = CellModel(pretrain.untrained(other, builders.small_pretraining()))
     cells = builders.simulated_cells(num_cells=20)
-    with pytest.raises(InputError, match="pre-train with --count-weight above 0"):
+    with pytest.raises(InputError, match="scmultimodal pretrain --preset best"):
         model.impute(cells, "rna")
     with pytest.raises(InputError, match="'protein'"):
         model.impute(cells, "protein")

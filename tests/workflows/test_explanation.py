@@ -110,6 +110,8 @@ def test_batches_do_not_matter(stored, data):
     whole, parts = (model.gene_importance(data, batch_size=n) for n in (64, 7))
     for name in whole.types:
         np.testing.assert_allclose(whole.table[name], parts.table[name], atol=1e-5)
+    with pytest.raises(InputError, match="batch_size: is 0"):
+        model.gene_importance(data, batch_size=0)
 
 
 def test_top_genes_speak_for_the_type(stored, data):

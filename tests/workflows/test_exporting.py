@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from jax import export as programs
@@ -128,6 +129,27 @@ def test_programs_run_where_this_package_is_not(found, tmp_path):
         close(said["annotate mixed"][0], said["annotate both"][0])
 
 
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_scores_are_those_of_the_model_that_the_run_measured(
+    store, tmp_path, lightly_compiled, is_measured
+):
+    """Beside run/model lies a copy of it, or what the run began with."""
+    shape = {"modalities": ("rna",), "tokens": "nonzero", "path": {"num_layers": 0}}
+    run = run_folders.cell_types(tmp_path / "run")
+    model = builders.cell_type_model(store, **shape)
+    save(model, store, run / "model")
+    if not is_measured:
+        params = jax.tree.map(lambda array: array + 1, model.params)
+        model = dataclasses.replace(model, params=params)
+    save(model, store, run / "other")
+    found = exporting.run(run / "other", tmp_path / "out")
+    card = (found.folder / "README.md").read_text()
+    assert ("*logistic_regression* (baseline)" in card) == is_measured
+    assert ("Not recorded." in card) != is_measured
+    expected = f"of {run}" if is_measured else f"not recorded: {run} measured another"
+    assert found.metrics.startswith(expected)
+
+
 def test_a_program_says_where_it_runs_and_what_it_takes(found):
     content = (found.folder / "embed.jax_export").read_bytes()
     program = programs.deserialize(bytearray(content))
@@ -138,7 +160,7 @@ def test_a_program_says_where_it_runs_and_what_it_takes(found):
 def test_a_whole_folder_passes(found):
     said = exporting.check(found.folder)
     assert list(said) == ["annotate.jax_export", "embed.jax_export", "evaluate.py"]
-    assert max(map(float, said.values())) < 1e-5
+    assert max(of.difference for of in said.values()) < 1e-5
     assert CellModel.load(found.folder).self_check() < 1e-5
 
 
@@ -179,7 +201,10 @@ def test_a_program_that_says_something_else_is_noticed(copy):
 
 def test_the_loader_of_another_version_is_said_and_not_run(copy, monkeypatch):
     monkeypatch.setattr(exporting, "loader", lambda: b"another")
-    assert "is another: read it" in exporting.check(copy)["evaluate.py"]
+    said = exporting.check(copy)["evaluate.py"]
+    assert said.difference < 1e-5
+    assert "is another: read it" in said.note
+    assert str(said).startswith(f"{said.difference:.1e}, by this version's")
 
 
 def test_a_folder_without_companions_is_as_it_was(store, found, tmp_path):
@@ -195,8 +220,10 @@ def test_what_numpy_does_not_know_runs_by_jax(store, tmp_path, lightly_compiled)
     out = exporting.run(tmp_path / "model", tmp_path / "out").folder
     said = exporting.check(out)
     refusal = "refuses: model.encoder.tokens is 'static_zeros'"
-    assert said.pop("evaluate.py").startswith(refusal)
-    assert max(map(float, said.values())) < 1e-5
+    refused = said.pop("evaluate.py")
+    assert refused.difference is None
+    assert str(refused).startswith(refusal)
+    assert max(of.difference for of in said.values()) < 1e-5
     with pytest.raises(NotImplementedError, match=r"tokens is 'static_zeros'"):
         evaluate.Model(out).embed(rna=np.ones((1, 40), int))
     assert (
@@ -218,9 +245,9 @@ def test_a_genome_model_with_both_heads(tmp_path, lightly_compiled):
     genome_model.save(stored, tmp_path / "model")
     out = exporting.run(tmp_path / "model", tmp_path / "out").folder
     said = exporting.check(out)
-    assert said.pop("tokens.json") == "as in config.json"
+    assert str(said.pop("tokens.json")) == "as in config.json"
     assert list(said) == ["encode.jax_export", "score.jax_export", "segment.jax_export"]
-    assert max(map(float, said.values())) < 1e-5
+    assert max(of.difference for of in said.values()) < 1e-5
     model = GenomeModel.load(out)
     tokens = json.loads((out / "tokens.json").read_text())
     assert tuple(tokens) == model.tokenizer.vocabulary

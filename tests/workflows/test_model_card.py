@@ -79,13 +79,32 @@ def test_metrics_are_those_of_this_model_beside_baselines(model, tmp_path):
     assert section(text, "How well it does") == "Not recorded."
 
 
+def test_a_model_that_tells_no_types_has_no_scores_of_types(model, tmp_path):
+    run_folders.cell_types(tmp_path / "run")
+    run = runs.read(tmp_path / "run", "run")
+    config = dataclasses.replace(model.config, head=None, classes=())
+    text = card(dataclasses.replace(model, config=config), run=run)
+    assert "it was only pre-trained" in text
+    assert section(text, "How well it does") == "Not recorded."
+
+
+def test_what_a_check_compares_and_runs_is_said(model):
+    known = section(card(model), "Check it")
+    assert "compares every file but this card" in known
+    assert "`python evaluate.py` recomputes the reference" in known
+    encoder = dataclasses.replace(model.config.encoder, tokens="static_zeros")
+    config = dataclasses.replace(model.config, encoder=encoder)
+    text = card(dataclasses.replace(model, config=config))
+    assert "evaluate.py" not in section(text, "Check it")
+
+
 def test_three_ways_to_load_for_its_modality(model):
     config = dataclasses.replace(model.config, modalities=("atac",))
     text = section(card(dataclasses.replace(model, config=config)), "Load it")
     assert 'CellModel.load(".")' in text
     assert "model.batch(atac=counts)" in text
     assert "model.embed(atac=counts)" in text
-    assert "whole units" in text
+    assert text.count("model.align_peaks(matrix, peak_names)  # raw counts") == 2
     assert 'CellModel.load("hf://me/cells")' in card(model, name="me/cells")
 
 

@@ -84,6 +84,14 @@ def test_work_that_is_done_and_an_error_that_nobody_expects(capsys):
         process.run(lambda: print(1 / 0), name="command", debug=False)
 
 
+def test_a_warning_is_a_line_that_names_no_code(capsys):
+    with warnings.catch_warnings():
+        process.quiet()
+        warnings.warn("x.h5ad: only 12 genes", stacklevel=1)
+        warnings.warn("zarr v3 autosharding is new", stacklevel=1)
+    assert capsys.readouterr().err == "scmultimodal: x.h5ad: only 12 genes\n"
+
+
 def test_sigterm_unwinds_the_work():
     before = signal.getsignal(signal.SIGTERM)
     unwound = []

@@ -18,7 +18,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.weights.genome_model import StoredGenomeModel
-from scmultimodal.workflows import genome_inference, ranking
+from scmultimodal.workflows import genome_inference, genome_presets, ranking
 from scmultimodal.workflows.ranking_config import RankingConfig
 from tests import builders
 
@@ -134,6 +134,30 @@ def test_held_out_spans_are_ordered(store, trained):
     found = ranking.scores(model, builder, held_out)
     assert found.shape == (60, 3)
     assert full_order_accuracy(found, store.values[held_out]) > 0.6
+
+
+def test_the_model_trains_by_one_call(store, trained, tmp_path, monkeypatch):
+    """`GenomeModel.fit_ranking`: the workflow, a run folder, and words for mistakes."""
+    small = dataclasses.replace(genome_presets.SMALL, ranking=CONFIG)
+    monkeypatch.setitem(genome_presets.GENOME_PRESETS, "small", small)
+    out, start = tmp_path / "run", GenomeModel(trained[1])
+    options = {"out": out, "start": start, "frozen": True, "steps": 4, "seed": 3}
+    model = GenomeModel.fit_ranking(store.path, **options)
+    config = dataclasses.replace(CONFIG, encoder="frozen", steps=4, seed=3)
+    same = ranking.run(store, config, tmp_path / "same", start=trained[1])
+    assert_same(model._stored.params, same.params)
+    assert_same(GenomeModel.load(out)._stored.params, same.params)
+    written = json.loads((out / "config.json").read_text())
+    assert written["training"]["steps"] == 4
+    assert written["spans"] == str(store.path)
+    for changes, message in [
+        ({"seed": 4}, r"training.seed = 3, not 4"),
+        ({"start": GenomeModel(same)}, r"start_sha256"),
+        ({"head": "cubic"}, r"head: is 'cubic'. Give one of linear"),
+        ({"preset": "best"}, r"preset: is 'best'. Give one of small, study"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            GenomeModel.fit_ranking(store.path, **options | changes)
 
 
 def test_the_folder_holds_metrics_and_a_model(store, trained):

@@ -21,6 +21,7 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import (
     element_inputs,
+    genome_presets,
     prepare_segmentation,
     ranking,
     segmentation,
@@ -114,6 +115,22 @@ def test_a_run_folder_has_all_that_a_user_needs(trained, store):
         loaded.segment("ACGT-")
     with pytest.raises(InputError, match=r"window_bp: is 250 bp, .* the next .* 264"):
         loaded.segment("ACGT", window_bp=250)
+
+
+def test_the_model_trains_by_one_call(store, ranked, tmp_path, monkeypatch):
+    """`GenomeModel.fit_segmentation`, from a model that was ranked."""
+    small = dataclasses.replace(genome_presets.SMALL, segmentation=CONFIG)
+    monkeypatch.setitem(genome_presets.GENOME_PRESETS, "small", small)
+    options = {"out": tmp_path / "run", "start": GenomeModel(ranked), "steps": 2}
+    model = GenomeModel.fit_segmentation(store.path, frozen=True, **options)
+    assert model.elements == ELEMENTS
+    assert GenomeModel.load(tmp_path / "run").self_check() < 1e-5
+    for name, leaves in model._stored.params.items():
+        if name.startswith("nucleotide_transformer") and name in ranked.params:
+            for leaf, value in leaves.items():
+                np.testing.assert_array_equal(value, ranked.params[name][leaf])
+    with pytest.raises(InputError, match=r"encoder_rate = 0\.0, not 1\.0"):
+        GenomeModel.fit_segmentation(store.path, **options)
 
 
 def test_the_judgement_counts_every_base_once(trained, store):

@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from scmultimodal.modules import cell_encoder
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights.export import ModelConfig
-from scmultimodal.workflows import cell_inference, memory, presets
-from scmultimodal.workflows.cell_inference import bytes_per_cell, choose_batch_size
+from scmultimodal.workflows import batch_sizes, memory, presets
 from tests import builders
 
 SMALL = presets.SMALL.pretrain.path
@@ -27,9 +27,9 @@ def config(num_genes=300, **path):
 )
 def test_a_quarter_of_the_memory_is_filled(monkeypatch, room, cells, expected):
     """In powers of two: 6 cells fit, 4 are taken."""
-    each = bytes_per_cell(config(), 200)
-    monkeypatch.setattr(cell_inference, "_device_memory", lambda: int(4 * room * each))
-    assert choose_batch_size(config(), 200, cells) == expected
+    each = batch_sizes.bytes_per_cell(config(), 200)
+    monkeypatch.setattr(batch_sizes, "_device_memory", lambda: int(4 * room * each))
+    assert batch_sizes.choose(config(), 200, cells) == expected
 
 
 @pytest.mark.parametrize("path", [{}, {"num_layers": 0}, {"attention": "exact"}])
@@ -45,7 +45,21 @@ def test_a_cell_takes_what_the_compiler_says_or_less(path):
 
     compiled = jax.jit(cells_of).lower(*init, batch).compile()
     taken = compiled.memory_analysis().temp_size_in_bytes / cells
-    assert taken < bytes_per_cell(shape, tokens) < 10 * taken
+    assert taken < batch_sizes.bytes_per_cell(shape, tokens) < 10 * taken
+
+
+def test_a_gradient_leaves_room_for_fewer(monkeypatch):
+    """Two layers are kept, and there and back: a quarter."""
+    each = batch_sizes.bytes_per_cell(config(), 200)
+    monkeypatch.setattr(batch_sizes, "_device_memory", lambda: 4 * 64 * each)
+    assert batch_sizes.choose(config(), 200, 999) == 64
+    assert batch_sizes.choose(config(), 200, 999, with_gradient=True) == 16
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_number_that_cannot_be(size):
+    with pytest.raises(InputError, match=f"batch_size: is {size}"):
+        batch_sizes.check(size)
 
 
 def test_memory_of_the_process_is_within_that_of_the_machine():
