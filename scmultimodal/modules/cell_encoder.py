@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Integer, Real
+from jaxtyping import Bool, Float, Int, Integer
 
-from scmultimodal.modules import embeddings, peak_encoder, performer
+from scmultimodal.modules import embeddings, peak_encoder, performer, token_arrays
 from scmultimodal.ops import exact_attention
 from scmultimodal.schemas.batches import (
     ATAC_PATHS,
@@ -158,11 +158,11 @@ class CellEncoder(hk.Module):
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
-        cells = mean_over_tokens(tokens, nonzero)
+        cells = token_arrays.mean_over_tokens(tokens, nonzero)
         if peaks is not None:
             some = functools.reduce(jnp.logical_or, present.values())
             open_ = peak_encoder.has_peaks(batch.peaks)
-            cells = average_present(
+            cells = token_arrays.average_present(
                 [cells[:, None], peaks.cells[:, None]], [some, open_]
             )[:, 0]
         return CellEncoding(tokens=tokens, cells=cells)
@@ -196,25 +196,41 @@ class CellEncoder(hk.Module):
         encoded: peak_encoder.PeakEncoding,
         peaks: PeakTokens,
     ) -> Rows:
-        """A layer of softmax attention from genes to the peaks that are open."""
+        """Tokens of cells with open peaks have attended to them."""
+        crossed = self._attend("peak_cross", tokens, encoded.tokens, peaks.mask)
+        open_ = peak_encoder.has_peaks(peaks)[:, None, None]
+        return jnp.where(open_, crossed, tokens)
+
+    @hk.transparent
+    def _attend(
+        self,
+        name: str,
+        rows: Float[Array, "cells tokens dim"],
+        context: Float[Array, "cells keys dim"],
+        mask: Bool[Array, "cells keys"] | None,
+        at: Int[Array, "cells chosen"] | None = None,
+    ) -> Rows:
+        """A layer of softmax attention to the tokens of another path."""
         config = dataclasses.replace(self.config.path, attention="exact")
-        layer = performer.PerformerLayer(config, name="peak_cross")
-        crossed = exact_attention.layer(
+        layer = performer.PerformerLayer(config, name=name)
+        return exact_attention.layer(
             layer()[0],
-            tokens,
-            peaks.mask,
-            context=encoded.tokens,
+            rows,
+            mask,
+            at=at,
+            context=context,
             approximate_gelu=config.approximate_gelu,
             precision=config.dtype,
         )
-        return jnp.where(peak_encoder.has_peaks(peaks)[:, None, None], crossed, tokens)
 
     @hk.transparent
     def _join(
         self, outputs: Mapping[str, Rows], present: Mapping[str, Present]
     ) -> Float[Array, "cells rows dim"]:
         if self.config.joint != "concatenate":
-            return average_present(list(outputs.values()), list(present.values()))
+            return token_arrays.average_present(
+                list(outputs.values()), list(present.values())
+            )
         dim, mapped = self.config.path.dim, []
         for modality, rows in outputs.items():
             shown = jnp.where(present[modality][:, None, None], rows, 0)
@@ -230,21 +246,11 @@ class CellEncoder(hk.Module):
         at: Int[Array, "cells chosen"] | None,
     ) -> dict[str, Rows]:
         """A layer of softmax attention from each path to the other."""
-        config, found = self.config.path, {}
+        found = {}
         both = functools.reduce(jnp.logical_and, present.values())[:, None, None]
         for modality, own in outputs.items():
             (other,) = (rows for m, rows in outputs.items() if m != modality)
-            exact = dataclasses.replace(config, attention="exact")
-            layer = performer.PerformerLayer(exact, name=f"{modality}_cross")
-            crossed = exact_attention.layer(
-                layer()[0],
-                own,
-                token_mask,
-                at=at,
-                context=other,
-                approximate_gelu=config.approximate_gelu,
-                precision=config.dtype,
-            )
+            crossed = self._attend(f"{modality}_cross", own, other, token_mask, at)
             if at is not None:
                 own = jnp.take_along_axis(own, at[..., None], 1)
             found[modality] = jnp.where(both, crossed, own)
@@ -320,39 +326,6 @@ class CellEncoder(hk.Module):
         total = jnp.where(seen, values, 0).sum(1, dtype=jnp.float32)
         linear = hk.Linear(self.config.path.dim, name=f"{name}_depth")
         return tokens + linear(jnp.log1p(total)[:, None, None])
-
-
-def average_present(
-    outputs: list[Float[Array, "cells tokens dim"]],
-    present: list[Bool[Array, " cells"]],
-) -> Float[Array, "cells tokens dim"]:
-    """Token-wise mean over the modalities a cell has; zero where it has none."""
-    weights = jnp.stack(present).astype(outputs[0].dtype)
-    weights /= jnp.maximum(weights.sum(0), 1)
-    return sum(o * w[:, None, None] for o, w in zip(outputs, weights, strict=True))
-
-
-def mean_over_tokens(
-    tokens: Float[Array, "cells tokens dim"], where: Bool[Array, "cells tokens"]
-) -> Float[Array, "cells dim"]:
-    """Mean over the chosen tokens; zero where none is chosen."""
-    weights = where / jnp.maximum(where.sum(-1, keepdims=True), 1)
-    return jnp.einsum("btd,bt->bd", tokens, weights.astype(tokens.dtype))
-
-
-def scatter_to_genes(
-    values: Real[Array, "cells tokens *channels"],
-    gene_ids: Int[Array, "cells tokens"],
-    token_mask: Bool[Array, "cells tokens"] | None,
-    num_genes: int,
-) -> Real[Array, "cells genes *channels"]:
-    """Puts each token's value at its gene; genes without a token are zero."""
-    if token_mask is not None:
-        mask = token_mask.reshape(token_mask.shape + (1,) * (values.ndim - 2))
-        values = jnp.where(mask, values, 0)
-    cells = jnp.arange(values.shape[0])[:, None]
-    empty = jnp.zeros((values.shape[0], num_genes, *values.shape[2:]), values.dtype)
-    return empty.at[cells, gene_ids].add(values)
 
 
 def build_approximation_errors(config: CellEncoderConfig) -> hk.TransformedWithState:

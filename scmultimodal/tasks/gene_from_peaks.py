@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Integer
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import cell_encoder, token_arrays
 from scmultimodal.modules.heads import gene_query, peak_query
 from scmultimodal.ops import losses, masking, metrics, queries
 from scmultimodal.ops.queries import HiddenPeaks, Queries
@@ -269,14 +269,14 @@ def _dense_rna(
     known = jnp.ones((batch.row.shape[0], encoder.num_genes), bool)
     values, mask = batch.rna, batch.token_mask
     if batch.gene_ids is not None:
-        values = cell_encoder.scatter_to_genes(
+        values = token_arrays.scatter_to_genes(
             values, batch.gene_ids, mask, encoder.num_genes
         )
     # A token of all genes that is none was not measured; else what is none is silent.
     if mask is not None and encoder.tokens == "all":
         known = mask
         if batch.gene_ids is not None:
-            known = cell_encoder.scatter_to_genes(
+            known = token_arrays.scatter_to_genes(
                 mask.astype(jnp.uint8), batch.gene_ids, None, encoder.num_genes
             ).astype(bool)
     return values, known & batch.rna_present[:, None]

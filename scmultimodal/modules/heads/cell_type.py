@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Real
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import token_arrays
 from scmultimodal.ops import masking
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.modality import MODALITIES
@@ -107,7 +107,7 @@ class CellTypeHead(hk.Module):
         elif dials is not None and (dials.tokens_fade or not self.config.silent_genes):
             hidden *= _there(batch, dials)
         if batch.token_mask is not None:
-            hidden = cell_encoder.scatter_to_genes(
+            hidden = token_arrays.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
             )
         for i, width in enumerate(self.config.hidden):
@@ -137,7 +137,7 @@ def skipped(
             continue
         values = _dialled(values.astype(jnp.float32), modality, dials)
         if batch.gene_ids is not None:
-            values = cell_encoder.scatter_to_genes(
+            values = token_arrays.scatter_to_genes(
                 values, batch.gene_ids, batch.token_mask, num_genes
             )
         elif batch.token_mask is not None:
