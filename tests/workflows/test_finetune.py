@@ -150,12 +150,12 @@ def test_cells_without_a_label_are_taught_too(store):
     obs.iloc[unknown, obs.columns.get_loc("label")] = np.nan
     partly = dataclasses.replace(store, obs=obs)
     assert (partly.labels[unknown] < 0).all()
-    config = FinetuneConfig(self_training=True)
-    cells, labels = finetune._shown(partly, Regime.MULTIOME, config)
+    config, encoder = FinetuneConfig(self_training=True), builders.encoder_config()
+    cells, labels = finetune._shown(partly, Regime.MULTIOME, config, encoder)
     np.testing.assert_array_equal(cells, np.sort(train))
     assert (labels[cells] >= 0).all()
     assert (labels[unknown] == store.labels[unknown]).mean() > 0.8
-    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig())
+    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig(), encoder)
     assert set(plain) == set(train) - set(unknown)
 
 
