@@ -116,6 +116,16 @@ class Page:
         self.mouse("Released", x, y, **held)
         self.frame()
 
+    def tap(self, x: float, y: float) -> None:
+        """Touches a place with a finger for an instant."""
+        self.ask(
+            "Input.dispatchTouchEvent",
+            type="touchStart",
+            touchPoints=[{"x": x, "y": y}],
+        )
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.frame()
+
     def middle(self, selector: str) -> tuple[float, float]:
         """Where the middle of an element is, once it has been scrolled to."""
         x, y = self.value(

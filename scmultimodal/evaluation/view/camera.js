@@ -45,7 +45,10 @@ function listen(target, { pan, zoom, reset, hover, leave, tap }) {
     if (last && moved < 5) tap(now.x, now.y, event.pointerType);
   });
   target.addEventListener("pointercancel", (event) => held.delete(event.pointerId));
-  target.addEventListener("pointerleave", () => held.size || leave());
+  target.addEventListener("pointerleave", ({ pointerType }) => {
+    // A finger leaves after every tap: what it tapped stays.
+    if (pointerType !== "touch" && !held.size) leave();
+  });
 
   target.addEventListener("wheel", (event) => {
     event.preventDefault();

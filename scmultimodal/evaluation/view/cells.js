@@ -1,7 +1,6 @@
 // The map of cells: what is shown of them, and how one moves about.
 
 const NEAR = 12; // Pixels within which a cell is found.
-const MOST_NAMED = 60;
 
 class Cells {
   constructor(root, map) {
@@ -9,6 +8,7 @@ class Cells {
     this.fields = map.fields;
     this.hidden = map.fields.map(() => new Set());
     this.coloured = { field: 0 };
+    this.isOpen = false;
     this.highlighted = -1;
     this.found = -1;
     this.pinned = false;
@@ -27,6 +27,7 @@ class Cells {
     this.colours = new Uint32Array(this.map.count);
     await this.lie(0);
     await this.colourBy({ field: 0 });
+    this.isOpen = true;
     new ResizeObserver(() => this.resized()).observe(this.stage);
   }
 
@@ -127,8 +128,7 @@ class Cells {
   // Brings some cells into view.
   lookAt(cells) {
     const box = boxOf(cells.map((i) => this.x[i]), cells.map((i) => this.y[i]));
-    const room = 0.6;
-    const scale = room * Math.min(this.width / Math.max(box.right - box.left, 1e-9),
+    const scale = 0.6 * Math.min(this.width / Math.max(box.right - box.left, 1e-9),
       this.height / Math.max(box.top - box.bottom, 1e-9));
     this.scale = Math.min(scale, this.whole * 12);
     this.left = this.width / 2 - this.scale * (box.left + box.right) / 2;
@@ -146,15 +146,10 @@ class Cells {
   // What is shown.
 
   async colourBy(wanted) {
-    this.coloured = wanted;
-    this.highlighted = -1;
-    if (wanted.gene !== undefined) {
-      const { bytes } = this.level();
-      this.shades = await readArray(bytes);
-    } else if (this.field().kind === "number") {
-      this.shades = toShades(this.field());
-    }
-    if (this.coloured !== wanted) return; // Another was asked for meanwhile.
+    this.wantedColours = wanted;
+    const shades = await this.shadesOf(wanted);
+    if (this.wantedColours !== wanted) return; // Another was asked for meanwhile.
+    Object.assign(this, { coloured: wanted, shades, highlighted: -1 });
     this.recolour();
     this.side.show();
     this.tell();
@@ -164,9 +159,16 @@ class Cells {
     return this.fields[this.coloured.field];
   }
 
-  level() {
-    const gene = this.map.genes[this.coloured.gene];
-    return gene.levels[this.coloured.modality] ?? Object.values(gene.levels)[0];
+  level({ gene, modality } = this.coloured) {
+    const { levels } = this.map.genes[gene];
+    return levels[modality] ?? Object.values(levels)[0];
+  }
+
+  // A byte for each cell; of classes none.
+  shadesOf(wanted) {
+    if (wanted.gene !== undefined) return readArray(this.level(wanted).bytes);
+    const field = this.fields[wanted.field];
+    return field.kind === "number" ? toShades(field) : null;
   }
 
   byNumber() {
@@ -181,6 +183,7 @@ class Cells {
       hidden.clear();
       if (!alone) all.filter((c) => c !== category).forEach((c) => hidden.add(c));
     } else if (!hidden.delete(category)) hidden.add(category);
+    this.highlighted = -1;
     this.hide();
   }
 
@@ -193,10 +196,10 @@ class Cells {
     this.visible.fill(1);
     this.hidden.forEach((hidden, number) => {
       if (!hidden.size) return;
-      const { data, classes } = this.fields[number];
-      const gone = Uint8Array.from({ length: classes.length + 1 }, (_, c) => hidden.has(c));
-      for (let i = 0; i < data.length; i++) if (gone[data[i]]) this.visible[i] = 0;
+      const { data } = this.fields[number];
+      for (let i = 0; i < data.length; i++) if (hidden.has(data[i])) this.visible[i] = 0;
     });
+    if (this.found >= 0 && !this.visible[this.found]) this.pin(-1);
     this.recolour();
     this.side.show();
   }
@@ -207,49 +210,22 @@ class Cells {
     this.recolour();
   }
 
+  retheme() {
+    if (!this.isOpen) return;
+    this.recolour();
+    this.side.show();
+  }
+
   recolour() {
-    if (this.byNumber()) this.colourNumbers();
-    else this.colourClasses();
+    if (this.byNumber()) paintNumbers(this);
+    else paintClasses(this);
     this.redraw();
-  }
-
-  colourNumbers() {
-    const ramp = Uint32Array.from({ length: 256 }, (_, byte) => packed(shadeOf(byte)));
-    if (this.coloured.gene === undefined) ramp[0] = packed(unknown());
-    const { shades, shuffled, visible, colours } = this;
-    const ends = new Uint32Array(257);
-    this.count = 0;
-    for (let i = 0; i < shades.length; i++) {
-      colours[i] = ramp[shades[i]];
-      if (visible[i]) {
-        ends[shades[i] + 1]++;
-        this.count++;
-      }
-    }
-    for (let byte = 1; byte < 257; byte++) ends[byte] += ends[byte - 1];
-    for (const i of shuffled) if (visible[i]) this.order[ends[shades[i]]++] = i;
-  }
-
-  colourClasses() {
-    const { data, classes } = this.field();
-    const { shuffled, visible, colours, highlighted } = this;
-    const paints = Uint32Array.from({ length: classes.length + 1 }, (_, c) =>
-      packed(highlighted >= 0 && c !== highlighted ? faded()
-        : c ? colourOf(c - 1) : unknown()));
-    for (let i = 0; i < data.length; i++) colours[i] = paints[data[i]];
-    this.count = 0;
-    for (const above of highlighted >= 0 ? [false, true] : [null]) {
-      for (const i of shuffled) {
-        if (!visible[i]) continue;
-        if (above === null || above === (data[i] === highlighted)) this.order[this.count++] = i;
-      }
-    }
   }
 
   // Drawing.
 
   draw() {
-    if (!this.width || !this.colours) return;
+    if (!this.width || !this.isOpen) return;
     const start = performance.now();
     const { factor } = this;
     this.points.draw({
@@ -274,14 +250,7 @@ class Cells {
     }
     if (this.found < 0) return;
     const [x, y] = this.screen(this.found);
-    context.beginPath();
-    context.arc(x, y, this.radius() / this.factor + 3, 0, 7);
-    context.lineWidth = 3.5;
-    context.strokeStyle = ground();
-    context.stroke();
-    context.lineWidth = 1.75;
-    context.strokeStyle = inkOn(ground());
-    context.stroke();
+    drawRing(context, x, y, this.radius() / this.factor + 3);
     this.placeTip(x, y);
   }
 
@@ -289,6 +258,7 @@ class Cells {
 
   hover(x, y, middle = false) {
     if (this.pinned && !middle) return;
+    this.pinned = false;
     const reach = (middle ? 60 : NEAR) / this.scale;
     const [dataX, dataY] = [(x - this.left) / this.scale, (this.top - y) / this.scale];
     this.find(this.grid.nearest(dataX, dataY, reach, this.visible));
@@ -317,32 +287,7 @@ class Cells {
 
   tell() {
     this.tip.hidden = this.found < 0;
-    if (this.found >= 0) this.tip.replaceChildren(...this.describe(this.found));
-  }
-
-  describe(i) {
-    const { gene } = this.coloured;
-    const shown = this.fields.filter((field, number) =>
-      field.told || (gene === undefined && number === this.coloured.field));
-    const rows = shown.map((field) => [field.name, this.valueOf(field, i)]);
-    if (gene !== undefined) {
-      const value = this.shades[i] / 255 * this.level().top;
-      rows.unshift([this.map.genes[gene].symbol, short(value)]);
-    }
-    const list = rows.flatMap(([name, value]) =>
-      [element("dt", {}, name), element("dd", {}, value)]);
-    return [element("b", {}, this.ids[i]), element("dl", {}, ...list)];
-  }
-
-  // Of a type that was predicted, with how sure it is.
-  valueOf({ kind, data, classes, sure, low, high }, i) {
-    if (kind === "number") {
-      return low === 0 && high === 1 && data[i] >= 0 ? percent(data[i]) : short(data[i]);
-    }
-    if (!data[i]) return "–";
-    const word = classes[data[i] - 1];
-    const confidence = sure && this.fields.find(({ name }) => name === sure).data[i];
-    return confidence >= 0 && sure ? `${word}, ${percent(confidence)}` : word;
+    if (this.found >= 0) this.tip.replaceChildren(...describe(this, this.found));
   }
 
   placeTip(x, y) {
@@ -352,40 +297,4 @@ class Cells {
     const top = Math.min(Math.max(4, y - box.height / 2), this.height - box.height - 4);
     this.tip.style.transform = `translate(${left}px, ${Math.max(4, top)}px)`;
   }
-}
-
-function boxOf(x, y) {
-  let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
-  for (let i = 0; i < x.length; i++) {
-    left = Math.min(left, x[i]);
-    right = Math.max(right, x[i]);
-    bottom = Math.min(bottom, y[i]);
-    top = Math.max(top, y[i]);
-  }
-  return x.length ? { left, right, bottom, top } : { left: 0, right: 1, bottom: 0, top: 1 };
-}
-
-// An order in which no class covers another, the same each time.
-function shuffle(count) {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  let state = 2463534242;
-  for (let i = count - 1; i > 0; i--) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    const j = (state >>> 0) % (i + 1);
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
-}
-
-// Numbers as 1 to 255, and 0 where there is none.
-function toShades({ data, low, high }) {
-  const by = high > low ? 254 / (high - low) : 0;
-  return Uint8Array.from(data, (value) =>
-    Number.isNaN(value) ? 0 : 1 + Math.round((value - low) * by));
-}
-
-function shadeOf(byte) {
-  return byte ? onRamp((byte - 1) / 254) : zero();
 }

@@ -43,7 +43,9 @@ function packed(colour) {
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
+// Black or white, whichever is told from the colour better: 4.5 to 1 at least.
 function inkOn(colour) {
-  const [red, green, blue] = channels(colour);
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#222222" : "#FFFFFF";
+  const [red, green, blue] = channels(colour).map((value) =>
+    (value > 10 ? ((value / 255 + 0.055) / 1.055) ** 2.4 : value / 255 / 12.92));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#FFFFFF";
 }

@@ -60,9 +60,10 @@ class Confusion {
     }, name)));
     const right = classes.reduce((sum, _, c) => sum + model.counts[c][c], 0);
     const all = model.counts.flat().reduce((sum, count) => sum + count, 0);
+    const share = all ? `, ${percent(right / all)}` : "";
     return element("figure", {},
       element("figcaption", { class: "row" }, select,
-        element("span", {}, `${whole(right)} of ${whole(all)} right, ${percent(right / all)}`)),
+        element("span", {}, `${whole(right)} of ${whole(all)} right${share}`)),
       element("div", { class: "scroll" }, this.picture(classes, model)));
   }
 

@@ -1,6 +1,6 @@
 // Learning curves: a panel for each metric, values where one points.
 
-const PANEL = { width: 460, height: 230, left: 52, right: 12, top: 10, bottom: 26 };
+const PANEL = { height: 230, left: 52, right: 26, top: 10, bottom: 26 };
 
 class Curves {
   constructor(root, groups) {
@@ -10,8 +10,16 @@ class Curves {
 
   group({ name, metrics, trainings }) {
     const panels = element("div", { class: "panels" });
+    let width = 460;
     const show = () => panels.replaceChildren(
-      ...metrics.map((metric) => this.panel(metric, trainings)));
+      ...metrics.map((metric) => this.panel(metric, trainings, width)));
+    // As wide as their column: letters have one size on every screen.
+    new ResizeObserver(() => {
+      const wanted = panels.firstElementChild?.clientWidth;
+      if (!wanted || wanted === width) return;
+      width = wanted;
+      show();
+    }).observe(panels);
     const legend = element("div", { class: "chips wide" }, ...trainings.map(
       (training, place) => {
         const swatch = element("i", {});
@@ -35,20 +43,24 @@ class Curves {
     return element("section", { class: "curves" }, element("h3", {}, name), legend, panels);
   }
 
-  panel(metric, trainings) {
+  panel(metric, trainings, width) {
     const shown = trainings.flatMap((training, place) => training.hidden ? []
       : training.series.filter((series) => series.metric === metric.name)
         .map((series) => ({ ...series, name: training.name, colour: colourOf(place) })));
-    const readout = element("p", { class: "readout" });
+    const readout = element("p", { class: "readout", role: "status" });
     const title = element("h4", {}, metric.title);
     if (!shown.length) return element("figure", {}, title, readout);
-    const frame = axesOf(shown);
+    if (!shown.some(({ values }) => values.some((value) => value !== null))) {
+      readout.textContent = "no finite value";
+      return element("figure", {}, title, readout);
+    }
+    const frame = axesOf(shown, width);
     const cross = drawing("line", {
       class: "cross", y1: PANEL.top, y2: PANEL.height - PANEL.bottom, visibility: "hidden",
     });
     const dots = drawing("g", {});
     const svg = drawing("svg", {
-      viewBox: `0 0 ${PANEL.width} ${PANEL.height}`, tabindex: 0, role: "application",
+      viewBox: `0 0 ${width} ${PANEL.height}`, tabindex: 0, role: "application",
       "aria-label": `${metric.title} by step; arrow keys move`,
     }, ...axisMarks(frame), ...shown.flatMap((series) => line(series, frame, metric)),
     cross, dots);
@@ -73,12 +85,14 @@ class Curves {
       }
       readout.replaceChildren(element("b", {}, `step ${whole(step)}`), ...said);
     };
-    svg.addEventListener("pointermove", (event) => {
+    const pointed = (event) => {
       const box = svg.getBoundingClientRect();
-      const wanted = frame.step((event.clientX - box.left) / box.width * PANEL.width);
+      const wanted = frame.step((event.clientX - box.left) / box.width * width);
       at = nearestOf(steps, wanted);
       point(steps[at]);
-    });
+    };
+    svg.addEventListener("pointermove", pointed);
+    svg.addEventListener("pointerdown", pointed);
     svg.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by) return;
@@ -90,16 +104,16 @@ class Curves {
   }
 }
 
-function axesOf(shown) {
+function axesOf(shown, width) {
   const values = shown.flatMap((series) => series.values).filter((v) => v !== null);
   const steps = shown.flatMap((series) => series.steps);
   const [first, last] = [Math.min(0, ...steps.slice(0, 1)), Math.max(1, maxOf(steps))];
   let [low, high] = [minOf(values), maxOf(values)];
   const room = 0.06 * (high - low) || Math.abs(high) * 0.1 || 1;
   [low, high] = [low - room, high + room];
-  const { width, height, left, right, top, bottom } = PANEL;
+  const { height, left, right, top, bottom } = PANEL;
   return {
-    first, last, low, high,
+    width, first, last, low, high,
     x: (step) => left + (width - left - right) * (step - first) / (last - first),
     y: (value) => height - bottom - (height - top - bottom) * (value - low) / (high - low),
     step: (x) => first + (x - left) / (width - left - right) * (last - first),
@@ -109,13 +123,13 @@ function axesOf(shown) {
 const minOf = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 const maxOf = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 
-function axisMarks({ x, y, first, last, low, high }) {
-  const { width, height, left, right, bottom } = PANEL;
+function axisMarks({ x, y, width, first, last, low, high }) {
+  const { height, left, right, bottom } = PANEL;
   const across = ticks(low, high, 4).flatMap((value) => [
     drawing("line", { class: "rule", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
     drawing("text", { class: "y", x: left - 6, y: y(value) + 3.5 }, short(value)),
   ]);
-  const along = ticks(first, last, 5).map((step) =>
+  const along = ticks(first, last, Math.min(5, width / 90)).map((step) =>
     drawing("text", { class: "x", x: x(step), y: height - bottom + 16 }, whole(step)));
   return [...across, ...along];
 }

@@ -52,3 +52,15 @@ class Grid {
     return found;
   }
 }
+
+// The rectangle that holds all points.
+function boxOf(x, y) {
+  let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < x.length; i++) {
+    left = Math.min(left, x[i]);
+    right = Math.max(right, x[i]);
+    bottom = Math.min(bottom, y[i]);
+    top = Math.max(top, y[i]);
+  }
+  return x.length ? { left, right, bottom, top } : { left: 0, right: 1, bottom: 0, top: 1 };
+}

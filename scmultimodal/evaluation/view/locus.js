@@ -4,8 +4,6 @@ const TRACK = { height: 34, gap: 7, left: 168, right: 14, truth: 4 };
 const NARROW = { height: 30, gap: 22, left: 4, right: 4, truth: 4 }; // Names above.
 const AXIS = 24;
 const GENE_ROW = 26;
-const BLOCK = 32; // Bases of which maximum and sum are kept.
-const LEVELS = 250; // A byte of a track; above it nothing is known.
 
 class Locus {
   constructor(root, loci) {
@@ -118,15 +116,23 @@ class Locus {
   go(text) {
     const wanted = text.trim().toLowerCase();
     const gene = this.locus.genes.find(({ symbol }) => symbol.toLowerCase() === wanted);
-    const [low, high] = wanted.replace(/^[^:]*:/, "").replaceAll(",", "").split("-");
-    const [from, to] = gene ? [gene.start, gene.end] : [Number(low), Number(high ?? low)];
-    if (!wanted || !Number.isFinite(from) || !Number.isFinite(to) || to < from) {
+    const [from, to] = gene ? [gene.start, gene.end] : this.basesOf(wanted);
+    const { start, end } = this.locus;
+    if (!(from <= to && from < end && to >= start)) {
       this.readout.textContent = `There is no ${text} here.`;
       return;
     }
-    const { start, end } = this.locus;
     const size = Math.min(end - start, Math.max(60, 1.2 * (to - from)));
     this.look((from + to) / 2 - size / 2, size);
+  }
+
+  // "chr2:1,000-2,000", "1000-2000" or "1000"; nothing of another chromosome.
+  basesOf(wanted) {
+    const found = wanted.match(/^(?:(.+):)?([\d,]+)(?:-([\d,]+))?$/);
+    if (!found) return [];
+    const [, chrom = this.locus.chrom, low, high = low] = found;
+    if (chrom.toLowerCase() !== this.locus.chrom.toLowerCase()) return [];
+    return [low, high].map((word) => Number(word.replaceAll(",", "")));
   }
 
   point(x) {
@@ -208,11 +214,12 @@ class Locus {
     const count = Math.max(2, (this.width - this.track.left) / 130);
     for (const base of ticks(this.from, this.to, count)) {
       const x = this.x(base);
-      if (x > this.width - 40) continue;
+      const half = context.measureText(whole(base)).width / 2;
       context.fillStyle = faint;
       context.fillRect(x, top, 1, 5);
       context.fillStyle = ink;
-      context.fillText(whole(base), Math.max(x, this.track.left + 34), top + 7);
+      const middle = Math.min(Math.max(x, half), this.width - half);
+      context.fillText(whole(base), middle, top + 7);
     }
   }
 
@@ -273,57 +280,4 @@ class Locus {
     this.readout.replaceChildren(
       element("b", {}, `${this.locus.chrom}:${whole(base)}`), ...said);
   }
-}
-
-// Maximum, sum and number of the known bases of each block.
-function blocksOf(bytes) {
-  const count = Math.ceil(bytes.length / BLOCK);
-  const blocks = {
-    most: new Uint8Array(count), sum: new Uint16Array(count), known: new Uint8Array(count),
-  };
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] > LEVELS) continue;
-    const block = i / BLOCK | 0;
-    if (bytes[i] > blocks.most[block]) blocks.most[block] = bytes[i];
-    blocks.sum[block] += bytes[i];
-    blocks.known[block]++;
-  }
-  return blocks;
-}
-
-// Mean and maximum of the known bases from one to before another.
-function over(bytes, { most, sum, known }, from, to) {
-  let [highest, total, count] = [0, 0, 0];
-  const add = (i) => {
-    if (bytes[i] > LEVELS) return;
-    if (bytes[i] > highest) highest = bytes[i];
-    total += bytes[i];
-    count++;
-  };
-  let i = from;
-  for (; i < to && i % BLOCK; i++) add(i);
-  for (; i + BLOCK <= to; i += BLOCK) {
-    const block = i / BLOCK;
-    if (most[block] > highest) highest = most[block];
-    total += sum[block];
-    count += known[block];
-  }
-  for (; i < to; i++) add(i);
-  return { mean: count ? total / count : 0, most: highest };
-}
-
-// The genes in view, in rows in which neither they nor their names touch.
-function rowsOf(genes, from, to, width) {
-  const letter = 7 * (to - from) / Math.max(1, width);
-  const rows = [];
-  for (const gene of genes) {
-    if (gene.end <= from || gene.start >= to) continue;
-    const first = Math.max(gene.start, from);
-    const last = Math.max(gene.end, first + letter * (gene.symbol.length + 3));
-    let row = rows.find((genesOfRow) => genesOfRow.last < first);
-    if (!row) rows.push(row = []);
-    row.push(gene);
-    row.last = last;
-  }
-  return rows;
 }

@@ -31,6 +31,7 @@ async function turnTo(name) {
     one.tabIndex = isChosen ? 0 : -1;
     document.getElementById(one.dataset.panel).hidden = !isChosen;
   }
+  tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   document.body.dataset.panel = tab.dataset.panel;
   const mount = document.querySelector(`#${tab.dataset.panel} .mount`);
   if (!mount || mount.dataset.built) return;
@@ -68,8 +69,7 @@ const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 function setTheme(name) {
   theme = name;
   document.documentElement.dataset.theme = name;
-  views.cells?.recolour?.();
-  views.cells?.side.show();
+  views.cells?.retheme();
   views.genome?.redraw();
   views.confusion?.show();
   document.dispatchEvent(new Event("theme"));
@@ -82,4 +82,5 @@ setTheme(prefersDark.matches ? "dark" : "light");
 
 for (const table of document.querySelectorAll("table")) makeSortable(table);
 window.view = views;
+window.addEventListener("hashchange", () => turnTo(location.hash.slice(1)));
 turnTo(location.hash.slice(1));

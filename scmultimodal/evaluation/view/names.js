@@ -1,5 +1,7 @@
 // The names of classes on the map, where most of their cells are.
 
+const MOST_NAMED = 60;
+
 function drawNames(context, cells) {
   const field = cells.field();
   field.middles ??= middlesOf(field, cells);

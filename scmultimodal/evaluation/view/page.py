@@ -16,8 +16,9 @@ from scmultimodal.evaluation.view.content import CellMap, Locus
 from scmultimodal.evaluation.view.packing import Arrays, facts_as_html
 
 SCRIPTS = (
-    *("arrays", "dom", "colours", "points", "grid", "camera", "cells", "names", "side"),
-    *("search", "confusion", "curves", "locus", "tables", "main"),
+    *("arrays", "dom", "colours", "points", "grid", "camera", "paint", "tip"),
+    *("cells", "names", "side", "search", "confusion", "curves", "tracks", "locus"),
+    *("tables", "main"),
 )
 """The modules, in their order: they share one scope."""
 

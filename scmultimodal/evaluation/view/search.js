@@ -93,6 +93,10 @@ class Search {
   }
 
   move(by) {
+    if (this.list.hidden) {
+      this.look();
+      return;
+    }
     const count = this.found.length;
     if (count) this.chosen = (this.chosen + by + count) % count;
     this.point();
@@ -115,7 +119,9 @@ class Search {
   }
 
   close() {
+    this.found = [];
     this.list.hidden = true;
     this.input.setAttribute("aria-expanded", "false");
+    this.point();
   }
 }

@@ -48,10 +48,21 @@ class Side {
     }
     this.select.value = isGene ? "gene" : coloured.field;
     this.namesLabel.hidden = this.cells.byNumber() || !this.cells.field().named;
+    const kept = this.legend.contains(document.activeElement)
+      ? document.activeElement.dataset : null;
     this.legend.replaceChildren(...(this.cells.byNumber() ? this.scale() : this.classes()));
+    if (kept) this.focusAgain(kept);
     for (const button of this.genes.querySelectorAll("button")) {
       button.setAttribute("aria-pressed", Number(button.dataset.gene) === coloured.gene);
     }
+  }
+
+  // The button that stands where one with the focus was drawn anew; or the first.
+  focusAgain({ category, what }) {
+    const buttons = [...this.legend.querySelectorAll("button")];
+    const same = buttons.find(({ dataset }) =>
+      dataset.category === category && dataset.what === what);
+    (same ?? buttons[0])?.focus();
   }
 
   // A button for each class that some cell has.
@@ -62,14 +73,8 @@ class Side {
     const counts = new Uint32Array(classes.length + 1);
     for (const code of data) counts[code]++;
     const order = [...classes.keys()].map((c) => c + 1).concat(0);
-    const kept = this.legend.contains(document.activeElement)
-      ? document.activeElement.dataset : null;
     const list = element("ul", {}, ...order.filter((c) => counts[c]).map((c) =>
       this.entry(c, c ? classes[c - 1] : "not known", counts[c], hidden.has(c))));
-    if (kept) {
-      queueMicrotask(() => list.querySelector(
-        `[data-category="${kept.category}"][data-what="${kept.what}"]`)?.focus());
-    }
     const some = cells.hidden.some((set) => set.size);
     return [list, some ? this.allButton() : null].filter(Boolean);
   }
@@ -80,7 +85,12 @@ class Side {
     swatch.style.background = category ? colourOf(category - 1) : unknown();
     const light = () => cells.highlight(isHidden ? -1 : category);
     const dark = () => cells.highlight(-1);
-    const events = { onmouseenter: light, onmouseleave: dark, onfocus: light, onblur: dark };
+    const events = { // A finger neither hovers nor leaves.
+      onpointerenter: ({ pointerType }) => pointerType === "touch" || light(),
+      onpointerleave: dark,
+      onfocus: ({ target }) => target.matches(":focus-visible") && light(),
+      onblur: dark,
+    };
     return element("li", { class: isHidden ? "off" : null },
       element("button", {
         type: "button", class: "class", "aria-pressed": String(!isHidden), title: name,
@@ -96,7 +106,9 @@ class Side {
 
   allButton() {
     const onclick = () => this.cells.showAll();
-    return element("button", { type: "button", class: "all", onclick }, "Show all cells");
+    return element("button", {
+      type: "button", class: "all", "data-what": "all", onclick,
+    }, "Show all cells");
   }
 
   // How the numbers that colours stand for are spread.
@@ -140,7 +152,7 @@ class Side {
     const names = Object.keys(levels);
     const chosen = names.includes(modality) ? modality : names[0];
     const buttons = names.map((name) => element("button", {
-      type: "button", "aria-pressed": String(name === chosen),
+      type: "button", "aria-pressed": String(name === chosen), "data-what": name,
       onclick: () => cells.colourBy({ gene, modality: name }),
     }, name.toUpperCase()));
     const about = id === symbol ? [of] : [id, of];

@@ -1,93 +1,15 @@
 """The page, clicked through in a headless Chromium."""
 
-import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 
 from scmultimodal.evaluation.view import page
-from scmultimodal.evaluation.view.page import Panel
-from tests import browser, view_pages
+from tests import view_pages
+from tests.view_browser import NAMES, opened, pixel, point_at, turn_to
 
 pytestmark = pytest.mark.docs
-
-NAMES = ("Ast", "Mic</script>", "Endo")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if browser.find() is None:
-        pytest.fail("there is no Chromium: make test-docs installs it")
-    with browser.opened(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """20 cells in a row, of three classes, and one of every other part."""
-    return page.write_page(
-        tmp_path_factory.mktemp("page") / "view.html",
-        title="Run",
-        subtitle="cells",
-        cells=view_pages.cells(20, classes=NAMES),
-        loci=[view_pages.locus()],
-        confusions=[view_pages.confusion()],
-        curves=[view_pages.curves()],
-        panels=[Panel(name="run", title="Run", body="<table></table>")],
-    )
-
-
-@pytest.fixture
-def seen(chromium, path):
-    """The page, opened anew; it may complain of nothing and ask for nothing."""
-    with opened(chromium, path):
-        yield chromium
-
-
-@contextlib.contextmanager
-def opened(chromium, path, **size):
-    chromium.complaints.clear()
-    chromium.requests.clear()
-    chromium.open(path, **size)
-    built(chromium, "cells")
-    yield
-    assert chromium.complaints == []
-    assert [r for r in chromium.requests if not r.startswith("data:")] == [
-        path.resolve().as_uri()
-    ]
-
-
-def built(chromium, name):
-    chromium.wait(f"document.querySelector('#{name} .mount').dataset.built === 'whole'")
-    chromium.frame()
-
-
-def turn_to(chromium, name):
-    chromium.click(f"[data-panel={name}][role=tab]")
-    built(chromium, name)
-
-
-def point_at(chromium, cell):
-    """Moves the mouse to a cell: its place on the screen."""
-    left, top = chromium.value(
-        "(() => { const b = view.cells.overlay.getBoundingClientRect();"
-        f"const [x, y] = view.cells.screen({cell});"
-        "return [b.left + x, b.top + y]; })()"
-    )
-    chromium.mouse("Moved", left, top)
-    chromium.frame()
-    return left, top
-
-
-def pixel(chromium, x, y):
-    """Colour that is drawn at a place of the window."""
-    return chromium.value(
-        "(() => { const c = document.querySelector('.plane');"
-        "const b = c.getBoundingClientRect();"
-        f"return [...c.getContext('2d').getImageData({x} - b.left, {y} - b.top, 1, 1)"
-        ".data.slice(0, 3)]; })()"
-    )
 
 
 def test_the_page_has_what_was_given(seen):
