@@ -25,6 +25,7 @@ STUDIES = (
     "cell_model.cell_type",
     "cell_model.token_modes",
     "cell_model.attention_error",
+    "cell_model.peaks",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",

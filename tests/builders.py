@@ -31,10 +31,13 @@ from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
+from scmultimodal.modules.peak_encoder import PeakEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import (
+    AtacPath,
     CellBatch,
+    PeakTokens,
     RegionBatch,
     SegmentationBatch,
     TokenBatch,
@@ -56,6 +59,7 @@ from scmultimodal.weights.genome_model import (
 )
 from scmultimodal.workflows import genome_inference, prepare, pretrain, trained
 from scmultimodal.workflows.alignment import AlignedCells
+from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
 
 
@@ -200,6 +204,43 @@ def cell_batch(
     )
 
 
+def peak_tokens(
+    *, num_cells: int = 6, num_peaks: int = 30, width: int = 9, seed: int = 0
+) -> PeakTokens:
+    """Open peaks of three chromosomes; the last cell has none, the first is full."""
+    rng = np.random.default_rng(seed)
+    ids = np.sort(np.argsort(rng.random((num_cells, num_peaks)), 1)[:, :width], 1)
+    lengths = rng.integers(1, width + 1, num_cells)
+    lengths[0], lengths[-1] = width, 0
+    mask = np.arange(width) < lengths[:, None]
+    ids = np.where(mask, ids, 0).astype(np.int32)
+    return PeakTokens(
+        ids=ids,
+        chroms=np.where(mask, ids % 3, 0).astype(np.int32),
+        positions=np.where(mask, 10_000 * ids, 0).astype(np.int32),
+        mask=mask,
+    )
+
+
+def peak_batch(*, num_peaks: int = 30, **fields: Any) -> CellBatch:
+    """As `cell_batch`, with open peaks too; the last cell has no ATAC."""
+    batch = cell_batch(**fields)
+    peaks = peak_tokens(num_cells=len(batch.row), num_peaks=num_peaks)
+    has = batch.atac_present & (np.arange(len(batch.row)) < len(batch.row) - 1)
+    if batch.atac is not None:
+        batch.atac[~has] = 0
+    return batch.replace(peaks=peaks, atac_present=has)
+
+
+def peak_encoder_config(
+    num_genes: int = 12, atac_path: AtacPath = "peak", num_peaks: int = 30, **more: Any
+) -> CellEncoderConfig:
+    """A cell encoder with a path of peaks."""
+    encoder = encoder_config(num_genes)
+    peaks = PeakEncoderConfig(num_peaks=num_peaks, num_chroms=3, path=encoder.path)
+    return dataclasses.replace(encoder, atac_path=atac_path, peaks=peaks, **more)
+
+
 def encoder_config(num_genes: int = 12, **path: Any) -> CellEncoderConfig:
     """A cell encoder small enough for a test."""
     shape = {"dim": 8, "num_layers": 2, "num_heads": 2, "key_size": 4} | path
@@ -267,6 +308,33 @@ def counts_store_of(data: MuData, path: Path) -> Store:
     genes = datasets.simulated_genes(data)
     provenance = {"name": "simulated", "simulated": True}
     return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def peak_store(path: Path, *, num_cells: int = 200, num_genes: int = 40) -> Store:
+    """As `simulated_store`, with counts for bins, and with the peaks themselves."""
+    data = simulated_cells(num_cells=num_cells, num_genes=num_genes)
+    config = prepare.PrepareConfig(
+        label="cell_type",
+        batch="batch",
+        recipe=RecipeConfig(target_sum=None, strategy="counts"),
+        peak_tokens="consensus",
+    )
+    genes = datasets.simulated_genes(data)
+    provenance = {"name": "simulated", "simulated": True}
+    return prepare.run(data, genes, config, path, provenance=provenance)
+
+
+def peak_pretraining(**fields: Any) -> PretrainConfig:
+    """A pre-training by peaks alone: one narrow layer, CLS, genes as the target."""
+    config = small_pretraining(tokens="nonzero")
+    numbers = {
+        "mask_weight": 0.0,
+        "atac_path": "peak",
+        "peaks": PeakPathConfig(path=config.path),
+        "gene_from_peaks": GeneFromPeaksOptions(weight=1.0, num_queries=16),
+        "batch_size": 32,
+    }
+    return dataclasses.replace(config, **(numbers | fields))
 
 
 def random_cell_model(

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -106,17 +106,23 @@ def prepare(
     *,
     seed: int,
     vocabulary: GeneVocabulary | None = None,
+    peak_tokens: Literal["consensus", "tiles"] | None = None,
 ) -> Store:
     """The cells of a study as a prepared dataset, split by the seed.
 
-    With the vocabulary of a model its genes, medians and recipe are used.
+    With the vocabulary of a model its genes, medians and recipe are used; with
+    `peak_tokens` the peaks are kept too (`PrepareConfig`).
     """
     cells = load(config, seed=seed)
     return workflow.run(
         cells.data,
         cells.genes,
         workflow.PrepareConfig(
-            recipe=recipe, label=config.label, batch=config.batch, seed=seed
+            recipe=recipe,
+            label=config.label,
+            batch=config.batch,
+            peak_tokens=peak_tokens,
+            seed=seed,
         ),
         out,
         provenance={"name": cells.name, "simulated": cells.simulated},

@@ -8,24 +8,17 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Integer, UInt8
 
 from scmultimodal.data import gather
+from scmultimodal.data.buckets import default_buckets
+from scmultimodal.data.peak_tokens import PeakTokenConfig, PeakTokenizer
 from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.data.sampling import FILLER, WHOLE, Share
 from scmultimodal.data.sources import CellSource, nonzero_genes, token_lengths
-from scmultimodal.schemas.batches import CellBatch, Tokens
+from scmultimodal.schemas.batches import AtacPath, CellBatch, PeakTokens, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 
 FeatureOrder = Literal["fixed", "per_cell", "dynamic"]
 Cells = Int[np.ndarray, " cells"]
-
-
-def default_buckets(num_genes: int) -> tuple[int, ...]:
-    """Returns 64, 128, 192, 256, 384, 512, 768, … and the number of genes."""
-    sizes = [64]
-    while sizes[-1] < num_genes:
-        octave = 2 ** (sizes[-1].bit_length() - 1)
-        sizes.append(max(128, octave * 2 if sizes[-1] > octave else octave * 3 // 2))
-    return (*(size for size in sizes if size < num_genes), num_genes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +37,11 @@ class BatchBuilder:
         feature_order: order of the tokens where they are all genes. `fixed` is the
             vocabulary's, `per_cell` is random and kept for each cell, `dynamic` is
             random at each step.
-        seed: seed of the random orders.
+        seed: seed of the random orders, and of the peaks that are drawn.
+        atac_path: "peak" shows the open peaks of cells in place of the genes' ATAC
+            values, "both" beside them.
+        peaks: how many; not read where `atac_path` is "gene".
+        batches: code of each cell's batch, −1 where unknown, for tasks that ask.
     """
 
     source: CellSource
@@ -53,8 +50,14 @@ class BatchBuilder:
     buckets: tuple[int, ...] | None = None
     feature_order: FeatureOrder = "fixed"
     seed: int = 0
+    atac_path: AtacPath = "gene"
+    peaks: PeakTokenConfig = dataclasses.field(default_factory=PeakTokenConfig)
+    batches: Int[np.ndarray, " cells"] | None = None
 
     def __post_init__(self):
+        if self.atac_path != "gene" and self.source.peaks is None:
+            problem = f"keep no peaks, and atac_path is {self.atac_path!r}"
+            raise InputError("cells", problem, "Prepare them with --peak-tokens")
         if self.tokens != "all" and self.feature_order != "fixed":
             problem = f"is {self.feature_order!r} with the tokens of non-zero genes"
             raise InputError("feature_order", problem, "Use tokens='all' or 'fixed'")
@@ -99,23 +102,31 @@ class BatchBuilder:
         if not shown:
             held = ", ".join(self.source.modalities)
             raise InputError("batch", f"the cells have no {regime}", f"Show {held}")
-        if self.tokens == "all":
-            tokens = self._all_genes(shown, cells, step)
+        by_gene = [modality for modality in shown if self._has_genes(modality)]
+        if not by_gene:
+            tokens = _Tokens(values={}, gene_ids=None, mask=None)
+        elif self.tokens == "all":
+            tokens = self._all_genes(by_gene, cells, step)
         else:
             whole = len(cells) == len(cell_indices)
             length = None if whole else self._longest(cell_indices, regime)
-            tokens = self._nonzero_genes(shown, cells, length)
+            tokens = self._nonzero_genes(by_gene, cells, length)
+        atac_present = self._present(Modality.ATAC, shown, cells, real)
         return CellBatch(
             rna=tokens.values.get(Modality.RNA),
             atac=tokens.values.get(Modality.ATAC),
             rna_present=self._present(Modality.RNA, shown, cells, real),
-            atac_present=self._present(Modality.ATAC, shown, cells, real),
+            atac_present=atac_present,
             gene_ids=tokens.gene_ids,
             token_mask=tokens.mask,
             cell_mask=real,
             row=np.arange(len(cell_indices), dtype=np.int32)[rows],
             label=self._labels(cells, real) if with_labels else None,
             cell_index=cells.astype(np.int32),
+            peaks=self._peaks(cell_indices, cells, atac_present, step)
+            if Modality.ATAC in shown
+            else None,
+            batch_code=self._batch_codes(cells, real),
         )
 
     @functools.cached_property
@@ -135,13 +146,50 @@ class BatchBuilder:
 
     def lengths(self, regime: Regime) -> Int[np.ndarray, " cells"]:
         """Returns the tokens of every cell of the source; computed once."""
+        genes = self._gene_lengths(regime)
+        if self._tokenizer is None or Modality.ATAC not in regime.modalities:
+            return genes
+        return genes + self._tokenizer.lengths
+
+    def _gene_lengths(self, regime: Regime) -> Int[np.ndarray, " cells"]:
+        """How many genes of every cell are tokens."""
         if regime not in self._lengths:
-            self._lengths[regime] = token_lengths(self.source, regime)
+            by_gene = [m for m in regime.modalities if self._has_genes(m)]
+            self._lengths[regime] = token_lengths(self.source, by_gene)
         return self._lengths[regime]
 
     def _longest(self, cells: Integer[np.ndarray, " batch"], regime: Regime) -> int:
         real = cells[cells != FILLER]
-        return int(self.lengths(regime)[real].max(initial=0))
+        return int(self._gene_lengths(regime)[real].max(initial=0))
+
+    def _has_genes(self, modality: Modality) -> bool:
+        """Whether a modality is shown as values of genes."""
+        return modality is not Modality.ATAC or self.atac_path != "peak"
+
+    @functools.cached_property
+    def _tokenizer(self) -> PeakTokenizer | None:
+        if self.atac_path == "gene" or self.source.peaks is None:
+            return None
+        return PeakTokenizer(self.source.peaks, self.peaks, seed=self.seed)
+
+    def _peaks(
+        self,
+        batch: Integer[np.ndarray, " batch"],
+        cells: Cells,
+        present: Bool[np.ndarray, " cells"],
+        step: int,
+    ) -> PeakTokens | None:
+        if self._tokenizer is None:
+            return None
+        longest = int(self._tokenizer.lengths[batch[batch != FILLER]].max(initial=0))
+        return self._tokenizer.build(cells, present, longest=longest, step=step)
+
+    def _batch_codes(
+        self, cells: Cells, real: Bool[np.ndarray, " cells"]
+    ) -> Int32[np.ndarray, " cells"] | None:
+        if self.batches is None:
+            return None
+        return np.where(real, self.batches[cells], -1).astype(np.int32)
 
     def _all_genes(self, shown: list[Modality], cells: Cells, step: int) -> "_Tokens":
         values = {m: self.source.dense(m, cells) for m in shown}

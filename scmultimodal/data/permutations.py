@@ -20,6 +20,7 @@ class Stream(enum.IntEnum):
     BATCH_ORDER = 1
     FEATURE_ORDER = 2
     SPLIT = 3
+    PEAKS = 4
 
 
 def permutation(

@@ -12,11 +12,12 @@ from jaxtyping import Bool, Int, Int64, Integer, UInt8
 
 from scmultimodal.data import gather
 from scmultimodal.data.gather import Entries
+from scmultimodal.data.peak_tokens import PeakRows
 from scmultimodal.data.shards import ShardedMatrix
 from scmultimodal.data.store import Store
 from scmultimodal.ops.csr import Csr, canonical
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
+from scmultimodal.schemas.modality import MODALITIES, Modality
 
 _BLOCK = 8_192
 """Cells whose union of genes is counted at once."""
@@ -39,6 +40,11 @@ class CellSource(Protocol):
     @property
     def labels(self) -> Int[np.ndarray, " cells"] | None:
         """Class of each cell, −1 where unknown; None where there are no labels."""
+        ...
+
+    @property
+    def peaks(self) -> PeakRows | None:
+        """The peaks of all cells; None where they are not kept."""
         ...
 
     def present(self, modality: str) -> Bool[np.ndarray, " cells"]:
@@ -104,6 +110,14 @@ class StoreSource:
             return self.taught
         return self.store.labels if self.store.label_names else None
 
+    @property
+    def peaks(self) -> PeakRows | None:
+        """The peaks of the store."""
+        vocabulary = self.store.peaks
+        if vocabulary is None:
+            return None
+        return PeakRows(matrix=self.store.peak_matrix(), vocabulary=vocabulary)
+
     def present(self, modality: str) -> Bool[np.ndarray, " cells"]:
         """Returns which cells have a modality."""
         return self.store.present(modality)
@@ -139,6 +153,7 @@ class ArraySource:
     """Bins in memory, for inference."""
 
     labels: Int[np.ndarray, " cells"] | None
+    peaks: PeakRows | None
 
     def __init__(
         self,
@@ -148,6 +163,7 @@ class ArraySource:
         rna_present: Bool[np.ndarray, " cells"] | None = None,
         atac_present: Bool[np.ndarray, " cells"] | None = None,
         labels: Int[np.ndarray, " cells"] | None = None,
+        peaks: PeakRows | None = None,
     ):
         """Takes bins as they are; the matrices are not changed.
 
@@ -157,6 +173,7 @@ class ArraySource:
             rna_present: which cells have RNA; all where it is None and `rna` is not.
             atac_present: which cells have ATAC.
             labels: class of each cell, −1 where unknown.
+            peaks: of the same cells.
 
         Raises:
             InputError: no matrix, shapes that differ, or bins of an absent cell.
@@ -172,7 +189,10 @@ class ArraySource:
             problem = f"have shapes {sorted(shapes)}"
             raise InputError("bins", problem, "Give one shape [cells, genes]")
         self.num_cells, self.num_genes = shapes.pop()
-        self.labels = labels
+        self.labels, self.peaks = labels, peaks
+        if peaks is not None and len(peaks.matrix.lengths) != self.num_cells:
+            problem = f"of {len(peaks.matrix.lengths)} cells for {self.num_cells}"
+            raise InputError("peaks", problem, "Give the peaks of the same cells")
         self._present = {}
         for modality, present in zip(
             MODALITIES, (rna_present, atac_present), strict=True
@@ -225,11 +245,11 @@ def nonzero_genes(
     return found[0] if len(found) == 1 else gather.union(*found)
 
 
-def token_lengths(source: CellSource, regime: Regime) -> Int64[np.ndarray, " cells"]:
-    """Returns how many genes of each cell are non-zero in what a regime shows."""
-    shown = [
-        modality for modality in regime.modalities if modality in source.modalities
-    ]
+def token_lengths(
+    source: CellSource, modalities: Sequence[Modality]
+) -> Int64[np.ndarray, " cells"]:
+    """Returns how many genes of each cell are non-zero in some of these modalities."""
+    shown = [modality for modality in modalities if modality in source.modalities]
     if not shown:
         return np.zeros(source.num_cells, np.int64)
     if len(shown) == 1:

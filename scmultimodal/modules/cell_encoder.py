@@ -1,4 +1,7 @@
-"""The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3)."""
+"""The dual-path cell encoder: RNA and ATAC Performers, outputs averaged (SPEC 2.3).
+
+ATAC may also come by the open peaks themselves: a third path, see `peak_encoder`.
+"""
 
 import dataclasses
 import functools
@@ -10,15 +13,25 @@ import haiku as hk
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Integer
 
-from scmultimodal.modules import embeddings, performer
+from scmultimodal.modules import embeddings, peak_encoder, performer, token_arrays
 from scmultimodal.ops import exact_attention
-from scmultimodal.schemas.batches import TOKENS, Array, CellBatch, Tokens
+from scmultimodal.schemas.batches import (
+    ATAC_PATHS,
+    TOKENS,
+    Array,
+    AtacPath,
+    CellBatch,
+    PeakTokens,
+    Tokens,
+)
 from scmultimodal.schemas.modality import MODALITIES
 
 Rows = Float[Array, "cells rows dim"]
 Present = Bool[Array, " cells"]
 Joint = Literal["mean", "concatenate", "cross_attention"]
 JOINTS = typing.get_args(Joint)
+PeakJoint = Literal["mean", "cross_attention"]
+PEAK_JOINTS = typing.get_args(PeakJoint)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,11 @@ class CellEncoderConfig:
         depth: tells every token how much the encoder sees of its cell: the logarithm
             of the sum of its values (scFoundation's source depth, Hao et al. 2024,
             doi:10.1038/s41592-024-02305-7).
+        atac_path: whether ATAC is encoded by values of genes, by open peaks, or both.
+        peaks: shape of the path of open peaks, where there is one; as wide as `path`.
+        peak_joint: how genes and peaks become one. The cell's vector is always the
+            mean of the genes' and the peaks', where it has both; by "cross_attention"
+            the genes' tokens have attended to the peaks' before.
     """
 
     num_genes: int
@@ -47,6 +65,9 @@ class CellEncoderConfig:
     )
     joint: Joint = "mean"
     depth: bool = False
+    atac_path: AtacPath = "gene"
+    peaks: peak_encoder.PeakEncoderConfig | None = None
+    peak_joint: PeakJoint = "mean"
 
     def __post_init__(self):
         for field in ("num_genes", "num_bins"):
@@ -54,17 +75,30 @@ class CellEncoderConfig:
                 raise ValueError(
                     f"{field} must be positive, got {getattr(self, field)}"
                 )
-        if self.tokens not in TOKENS:
-            raise ValueError(
-                f"tokens must be one of {', '.join(TOKENS)}, got {self.tokens!r}"
-            )
-        if self.joint not in JOINTS:
-            raise ValueError(
-                f"joint must be one of {', '.join(JOINTS)}, got {self.joint!r}"
-            )
+        for field, choices in (
+            ("tokens", TOKENS),
+            ("joint", JOINTS),
+            ("atac_path", ATAC_PATHS),
+            ("peak_joint", PEAK_JOINTS),
+        ):
+            if getattr(self, field) not in choices:
+                raise ValueError(
+                    f"{field} must be one of {', '.join(choices)}, "
+                    f"got {getattr(self, field)!r}"
+                )
         if self.tokens == "static_zeros" and self.path.attention == "exact":
             raise ValueError(
                 "tokens must be all or nonzero with exact attention, got static_zeros"
+            )
+        if (self.peaks is None) != (self.atac_path == "gene"):
+            raise ValueError(
+                f"peaks must be given where atac_path is peak or both, and only there; "
+                f"atac_path is {self.atac_path!r}"
+            )
+        if self.peaks is not None and self.peaks.path.dim != self.path.dim:
+            raise ValueError(
+                f"peaks.path.dim must be that of path, {self.path.dim}, "
+                f"got {self.peaks.path.dim}"
             )
 
     @property
@@ -76,11 +110,13 @@ class CellEncoderConfig:
 class CellEncoding(NamedTuple):
     """What the encoder says of a batch of cells."""
 
-    tokens: Float[Array, "cells rows dim"]
-    """The joint embedding of each token that is asked for: what the heads read."""
+    tokens: Float[Array, "cells rows dim"] | None
+    """The joint embedding of each gene's token that is asked for: what the heads read;
+    None where no gene is shown, peaks alone."""
     cells: Float[Array, "cells dim"] | None
-    """Mean over the genes that are non-zero in a present modality (SPEC 5); None where
-    some tokens alone are asked for."""
+    """Mean over the genes that are non-zero in a present modality (SPEC 5), and where
+    peaks are shown the mean of that and of theirs; None where some tokens alone are
+    asked for."""
 
 
 class CellEncoder(hk.Module):
@@ -102,8 +138,12 @@ class CellEncoder(hk.Module):
         paths = {
             modality: (values, getattr(batch, f"{modality}_present"))
             for modality in MODALITIES
-            if (values := getattr(batch, modality)) is not None
+            if (values := self._values(modality, batch)) is not None
         }
+        peaks = self._peaks(batch, needed=at is None)
+        if not paths:
+            assert peaks is not None, "a batch shows genes or peaks"
+            return CellEncoding(tokens=None, cells=peaks.cells)
         crossed = self.config.joint == "cross_attention" and len(paths) > 1
         wanted = None if crossed else at
         outputs = {m: self._path(m, v, batch, wanted) for m, (v, _) in paths.items()}
@@ -111,19 +151,86 @@ class CellEncoder(hk.Module):
         if crossed:
             outputs = self._cross(outputs, present, batch.token_mask, at)
         tokens = self._join(outputs, present)
+        if peaks is not None and self.config.peak_joint == "cross_attention":
+            tokens = self._attend_to_peaks(tokens, peaks, batch.peaks)
         if at is not None:
             return CellEncoding(tokens=tokens, cells=None)
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
-        return CellEncoding(tokens=tokens, cells=mean_over_tokens(tokens, nonzero))
+        cells = token_arrays.mean_over_tokens(tokens, nonzero)
+        if peaks is not None:
+            some = functools.reduce(jnp.logical_or, present.values())
+            open_ = peak_encoder.has_peaks(batch.peaks)
+            cells = token_arrays.average_present(
+                [cells[:, None], peaks.cells[:, None]], [some, open_]
+            )[:, 0]
+        return CellEncoding(tokens=tokens, cells=cells)
+
+    @hk.transparent
+    def _values(
+        self, modality: str, batch: CellBatch
+    ) -> Integer[Array, "cells tokens"] | None:
+        """The values of genes that are encoded."""
+        if modality == "atac" and self.config.atac_path == "peak":
+            return None
+        return getattr(batch, modality)
+
+    @hk.transparent
+    def _peaks(
+        self, batch: CellBatch, *, needed: bool
+    ) -> peak_encoder.PeakEncoding | None:
+        """Of the open peaks, where they are shown and something depends on them."""
+        crossed = self.config.peak_joint == "cross_attention"
+        if self.config.peaks is None or batch.peaks is None:
+            return None
+        if not (needed or crossed):
+            return None
+        encoder = peak_encoder.PeakEncoder(self.config.peaks)
+        return encoder(batch.peaks, with_tokens=crossed)
+
+    @hk.transparent
+    def _attend_to_peaks(
+        self,
+        tokens: Rows,
+        encoded: peak_encoder.PeakEncoding,
+        peaks: PeakTokens,
+    ) -> Rows:
+        """Tokens of cells with open peaks have attended to them."""
+        crossed = self._attend("peak_cross", tokens, encoded.tokens, peaks.mask)
+        open_ = peak_encoder.has_peaks(peaks)[:, None, None]
+        return jnp.where(open_, crossed, tokens)
+
+    @hk.transparent
+    def _attend(
+        self,
+        name: str,
+        rows: Float[Array, "cells tokens dim"],
+        context: Float[Array, "cells keys dim"],
+        mask: Bool[Array, "cells keys"] | None,
+        at: Int[Array, "cells chosen"] | None = None,
+    ) -> Rows:
+        """A layer of softmax attention to the tokens of another path."""
+        config = dataclasses.replace(self.config.path, attention="exact")
+        layer = performer.PerformerLayer(config, name=name)
+        return exact_attention.layer(
+            layer()[0],
+            rows,
+            mask,
+            at=at,
+            context=context,
+            approximate_gelu=config.approximate_gelu,
+            precision=config.dtype,
+        )
 
     @hk.transparent
     def _join(
         self, outputs: Mapping[str, Rows], present: Mapping[str, Present]
     ) -> Float[Array, "cells rows dim"]:
         if self.config.joint != "concatenate":
-            return average_present(list(outputs.values()), list(present.values()))
+            return token_arrays.average_present(
+                list(outputs.values()), list(present.values())
+            )
         dim, mapped = self.config.path.dim, []
         for modality, rows in outputs.items():
             shown = jnp.where(present[modality][:, None, None], rows, 0)
@@ -139,21 +246,11 @@ class CellEncoder(hk.Module):
         at: Int[Array, "cells chosen"] | None,
     ) -> dict[str, Rows]:
         """A layer of softmax attention from each path to the other."""
-        config, found = self.config.path, {}
+        found = {}
         both = functools.reduce(jnp.logical_and, present.values())[:, None, None]
         for modality, own in outputs.items():
             (other,) = (rows for m, rows in outputs.items() if m != modality)
-            exact = dataclasses.replace(config, attention="exact")
-            layer = performer.PerformerLayer(exact, name=f"{modality}_cross")
-            crossed = exact_attention.layer(
-                layer()[0],
-                own,
-                token_mask,
-                at=at,
-                context=other,
-                approximate_gelu=config.approximate_gelu,
-                precision=config.dtype,
-            )
+            crossed = self._attend(f"{modality}_cross", own, other, token_mask, at)
             if at is not None:
                 own = jnp.take_along_axis(own, at[..., None], 1)
             found[modality] = jnp.where(both, crossed, own)
@@ -170,7 +267,7 @@ class CellEncoder(hk.Module):
         """
         config, errors = self.config, {}
         for modality in MODALITIES:
-            values = getattr(batch, modality)
+            values = self._values(modality, batch)
             if values is None:
                 continue
             present = getattr(batch, f"{modality}_present")
@@ -229,39 +326,6 @@ class CellEncoder(hk.Module):
         total = jnp.where(seen, values, 0).sum(1, dtype=jnp.float32)
         linear = hk.Linear(self.config.path.dim, name=f"{name}_depth")
         return tokens + linear(jnp.log1p(total)[:, None, None])
-
-
-def average_present(
-    outputs: list[Float[Array, "cells tokens dim"]],
-    present: list[Bool[Array, " cells"]],
-) -> Float[Array, "cells tokens dim"]:
-    """Token-wise mean over the modalities a cell has; zero where it has none."""
-    weights = jnp.stack(present).astype(outputs[0].dtype)
-    weights /= jnp.maximum(weights.sum(0), 1)
-    return sum(o * w[:, None, None] for o, w in zip(outputs, weights, strict=True))
-
-
-def mean_over_tokens(
-    tokens: Float[Array, "cells tokens dim"], where: Bool[Array, "cells tokens"]
-) -> Float[Array, "cells dim"]:
-    """Mean over the chosen tokens; zero where none is chosen."""
-    weights = where / jnp.maximum(where.sum(-1, keepdims=True), 1)
-    return jnp.einsum("btd,bt->bd", tokens, weights.astype(tokens.dtype))
-
-
-def scatter_to_genes(
-    values: Float[Array, "cells tokens *channels"],
-    gene_ids: Int[Array, "cells tokens"],
-    token_mask: Bool[Array, "cells tokens"] | None,
-    num_genes: int,
-) -> Float[Array, "cells genes *channels"]:
-    """Puts each token's value at its gene; genes without a token are zero."""
-    if token_mask is not None:
-        mask = token_mask.reshape(token_mask.shape + (1,) * (values.ndim - 2))
-        values = jnp.where(mask, values, 0)
-    cells = jnp.arange(values.shape[0])[:, None]
-    empty = jnp.zeros((values.shape[0], num_genes, *values.shape[2:]), values.dtype)
-    return empty.at[cells, gene_ids].add(values)
 
 
 def build_approximation_errors(config: CellEncoderConfig) -> hk.TransformedWithState:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 
 from scmultimodal.modules import cell_encoder, nucleotide_transformer
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
-from scmultimodal.modules.heads import accessibility, cell_type, counts, segmentation
+from scmultimodal.modules.heads import accessibility, cell_vector, counts, segmentation
 from scmultimodal.modules.heads.accessibility import ScorerConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.modules.heads.counts import CountDecoderConfig
@@ -20,8 +20,8 @@ from scmultimodal.schemas.batches import Array, CellBatch
 class CellOutputs(NamedTuple):
     """What a cell model says of a batch; None of what it has no head for."""
 
-    tokens: Float[Array, "cells tokens dim"]
-    """The joint embedding of each token."""
+    tokens: Float[Array, "cells tokens dim"] | None
+    """The joint embedding of each token; None where peaks alone are shown."""
     cells: Float[Array, "cells dim"]
     """A vector for each cell."""
     logits: Float[Array, "cells classes"] | None
@@ -57,8 +57,9 @@ def build_cell_forward(
         encoding = cell_encoder.CellEncoder(encoder)(batch)
         logits = log_shares = None
         if head is not None:
-            types = cell_type.CellTypeHead(head, encoder.num_genes)
-            logits = types(encoding.tokens, batch, is_training=is_training)
+            logits = cell_vector.logits_of(
+                head, encoder, encoding, batch, is_training=is_training
+            )
         if decoder is not None:
             shown = [m for m in ("rna", "atac") if getattr(batch, m) is not None]
             told = counts.CountDecoder(decoder, encoder.num_genes)

@@ -17,10 +17,10 @@ from scmultimodal.schemas.batches import Array
 def layer(
     parameters: favor.LayerParameters,
     x: Float[Array, "cells tokens dim"],
-    token_mask: Bool[Array, "cells tokens"] | None = None,
+    token_mask: Bool[Array, "cells keys"] | None = None,
     *,
     at: Int[Array, "cells chosen"] | None = None,
-    context: Float[Array, "cells tokens dim"] | None = None,
+    context: Float[Array, "cells keys dim"] | None = None,
     chunk: int = 128,
     approximate_gelu: bool = True,
     precision: Precision = "float32",
@@ -30,16 +30,17 @@ def layer(
     Args:
         parameters: of this layer.
         x: residual stream.
-        token_mask: True at real tokens.
+        token_mask: True at real tokens of what is attended to.
         at: the tokens whose rows are wanted; None wants every row.
         context: what is attended to; None attends to `x` itself.
         chunk: queries worked on at a time.
         approximate_gelu: tanh approximation of GELU instead of erf.
         precision: what products are computed in.
     """
+    seen = x if context is None else context
     if token_mask is None:
-        token_mask = jnp.ones(x.shape[:2], bool)
-    normed = favor.attention_norm(parameters, x if context is None else context)
+        token_mask = jnp.ones(seen.shape[:2], bool)
+    normed = favor.attention_norm(parameters, seen)
     keys = product("btD,Dhd->bhtd", normed, parameters.key, precision)
     values = product("btD,Dhd->bhtd", normed, parameters.value, precision)
     allowed = token_mask[:, None, None]

@@ -4,7 +4,7 @@
 |--------------|------------------------------------------------------------------|
 | cells        | cells of a batch or of a dataset                                  |
 | genes        | features of the vocabulary, in its order (RNA and gene-level ATAC)|
-| peaks        | ATAC peaks of one dataset                                         |
+| peaks        | ATAC peaks of one dataset; of a batch, those open in a cell       |
 | tokens       | positions of the encoder's input: genes, a cell's non-zero ones,  |
 |              | or 6-mers of DNA                                                  |
 | dim          | width of the residual stream                                      |

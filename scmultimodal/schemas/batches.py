@@ -20,6 +20,27 @@ Tokens = Literal["all", "nonzero", "static_zeros"]
 shown; or the same, beside silent genes that all cells share (`ops.static_zeros`)."""
 TOKENS = typing.get_args(Tokens)
 
+AtacPath = Literal["gene", "peak", "both"]
+"""What ATAC is encoded by: values of genes, the open peaks themselves, or both."""
+ATAC_PATHS = typing.get_args(AtacPath)
+
+
+@chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
+class PeakTokens:
+    """The open peaks of cells, each cell filled up to one width.
+
+    Attributes:
+        ids: position of each peak in the peak vocabulary, ascending; 0 at padding.
+        chroms: its chromosome, as a position in the vocabulary's; 0 at padding.
+        positions: its middle in bp; 0 at padding.
+        mask: True at real tokens. A cell without ATAC has none.
+    """
+
+    ids: Int[Array, "cells peaks"]
+    chroms: Int[Array, "cells peaks"]
+    positions: Int[Array, "cells peaks"]
+    mask: Bool[Array, "cells peaks"]
+
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)
 class CellBatch:
@@ -38,6 +59,8 @@ class CellBatch:
             it, so that they do not depend on how the batch is split over devices.
         label: class of each cell, −1 where unknown; None where a batch has no labels.
         cell_index: position of each cell in its dataset (−1 at filling rows).
+        peaks: the open peaks of each cell; None where they are not shown.
+        batch_code: of each cell, −1 where unknown; None where no task asks for it.
     """
 
     rna: Integer[Array, "cells tokens"] | None
@@ -50,6 +73,8 @@ class CellBatch:
     row: Int[Array, " cells"]
     label: Int[Array, " cells"] | None
     cell_index: Int[Array, " cells"]
+    peaks: PeakTokens | None = None
+    batch_code: Int[Array, " cells"] | None = None
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)

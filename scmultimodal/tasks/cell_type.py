@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from scmultimodal.modules import cell_encoder
-from scmultimodal.modules.heads import cell_type
+from scmultimodal.modules.heads import cell_type, cell_vector
 from scmultimodal.ops import losses, masking, metrics
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.modality import MODALITIES
@@ -22,7 +22,8 @@ class CellTypeConfig:
     Attributes:
         encoder: shape of the cell encoder.
         head: shape of the cell-type head.
-        token_dropout: in training, the share of the non-zero values set to zero.
+        token_dropout: in training, the share of the non-zero values set to zero, and of
+            the open peaks hidden.
         thinning: in training, the share of single counts taken away; values are to be
             counts.
         cell_vector_weight: weight of a second cross-entropy, of a linear map of the
@@ -59,8 +60,9 @@ class CellTypeClassification:
         """Logits of the head, and of the cell's vector where it learns too."""
         config = self.config
         encoding = cell_encoder.CellEncoder(config.encoder)(batch)
-        head = cell_type.CellTypeHead(config.head, config.encoder.num_genes)
-        logits = head(encoding.tokens, batch, is_training=is_training)
+        logits = cell_vector.logits_of(
+            config.head, config.encoder, encoding, batch, is_training=is_training
+        )
         if not config.cell_vector_weight:
             return logits, None
         linear = hk.Linear(config.head.num_classes, name="cell_vector_head")
@@ -114,12 +116,18 @@ class CellTypeClassification:
         return loss, (state, {"accuracy": accuracy})
 
     def _drop_tokens(self, rng: jax.Array, batch: CellBatch) -> CellBatch:
-        """Hides tokens from both paths; a hidden token is no key, value or feature."""
+        """Hides tokens from all paths; a hidden token is no key, value or feature."""
         kept_share = 1 - self.config.token_dropout
-        num_tokens = next(
+        if (peaks := batch.peaks) is not None:
+            key = jax.random.fold_in(rng, 1)
+            kept = masking.draw(key, batch.row, peaks.ids.shape[1], kept_share)
+            batch = batch.replace(peaks=peaks.replace(mask=peaks.mask & kept))
+        widths = [
             v.shape[1] for m in MODALITIES if (v := getattr(batch, m)) is not None
-        )
-        kept = masking.draw(rng, batch.row, num_tokens, kept_share)
+        ]
+        if not widths:
+            return batch
+        kept = masking.draw(rng, batch.row, widths[0], kept_share)
         if batch.token_mask is not None:
             return batch.replace(token_mask=batch.token_mask & kept)
         values = {

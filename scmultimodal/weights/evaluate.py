@@ -47,16 +47,20 @@ COMPUTABLE = {
     "model.feature_order": ["fixed"],
     "model.encoder.tokens": ["all", "nonzero"],
     "model.encoder.joint": ["mean", "concatenate"],
+    "model.encoder.atac_path": ["gene"],
     "model.encoder.path.attention": ["favor", "exact"],
     "model.encoder.path.dtype": ["float32", "bfloat16"],
 }
 """Settings of which this file knows some values, by where they are in config.json."""
 FIELDS = {
-    "model": "encoder head decoder classes modalities feature_order buckets provenance",
-    "model.encoder": "num_genes num_bins tokens path joint depth",
+    "model": "encoder head decoder classes modalities feature_order buckets "
+    "peak_tokens provenance",
+    "model.encoder": "num_genes num_bins tokens path joint depth atac_path peaks "
+    "peak_joint",
     "model.encoder.path": "dim num_layers num_heads key_size num_features "
     "feed_forward_multiplier attention redraw_every chunk approximate_gelu dtype",
-    "model.head": "num_classes hidden dropout silent_genes by_value skip",
+    "model.head": "num_classes hidden dropout silent_genes by_value skip root_skip "
+    "reads",
 }
 """Every setting that this file knows, or may overlook."""
 

@@ -2,8 +2,10 @@
 
 config.json            what the model is, and the sha256 of the files beside it
 vocabulary.json        genes, their places, medians, and how counts become bins
+peaks.json             the peaks that it reads as tokens, where it does
 model.safetensors      "params/<module>/<name>" and "state/<module>/<name>"
-reference.safetensors  bins of a few cells and what the model made of them
+reference.safetensors  bins of a few cells, their open peaks where it reads them, and
+                       what the model made of them
 """
 
 import dataclasses
@@ -14,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from scmultimodal.data import peak_vocabulary
+from scmultimodal.data.peak_tokens import PeakTokenConfig
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
@@ -42,6 +47,7 @@ class ModelConfig:
         modalities: the paths that were trained.
         feature_order: order of the genes where tokens are all genes.
         buckets: numbers of tokens that a batch may be padded to.
+        peak_tokens: how many open peaks of a cell are shown, where any are.
         provenance: data, revision and versions; for people.
     """
 
@@ -52,6 +58,7 @@ class ModelConfig:
     modalities: tuple[str, ...] = ("rna", "atac")
     feature_order: str = "fixed"
     buckets: tuple[int, ...] | None = None
+    peak_tokens: PeakTokenConfig | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -70,9 +77,11 @@ class StoredModel:
     Attributes:
         config: what it is.
         vocabulary: its genes and how counts become bins.
+        peaks: those that it reads as tokens; None where it reads none.
         params: {module: {name: array}}.
         network_state: the same, for what was not learned.
-        reference: "rna" and "atac" bins [cells, genes], and outputs by name.
+        reference: "rna" and "atac" bins [cells, genes], "peaks" [cells, peaks], 1 where
+            open, and outputs by name.
     """
 
     config: ModelConfig
@@ -80,6 +89,7 @@ class StoredModel:
     params: Tree
     network_state: Tree
     reference: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    peaks: PeakVocabulary | None = None
 
 
 def save(
@@ -113,6 +123,8 @@ def save(
         )
         folders.write_tensors(new / REFERENCE, model.reference)
         model.vocabulary.save(new)
+        if model.peaks is not None:
+            model.peaks.save(new)
     return folder
 
 
@@ -126,11 +138,11 @@ def load(folder: str | os.PathLike) -> StoredModel:
         InputError: a file that is missing, damaged or of another version.
     """
     folder = find(folder)
+    files = [TENSORS, REFERENCE, VOCABULARY]
+    if (folder / peak_vocabulary.FILE_NAME).exists():
+        files.append(peak_vocabulary.FILE_NAME)
     fields = folders.open_checked(
-        folder,
-        format=FORMAT,
-        version=FORMAT_VERSION,
-        files=(TENSORS, REFERENCE, VOCABULARY),
+        folder, format=FORMAT, version=FORMAT_VERSION, files=files
     )
     source = str(folder / "config.json")
     config = configs.from_json(ModelConfig, fields, source=source)
@@ -142,10 +154,19 @@ def load(folder: str | os.PathLike) -> StoredModel:
             f"{config.encoder.num_genes} in its encoder",
             folders.REMEDY,
         )
+    peaks = PeakVocabulary.load(folder) if config.encoder.peaks else None
+    if peaks is not None and peaks.num_peaks != config.encoder.peaks.num_peaks:
+        raise InputError(
+            folder,
+            f"has {peaks.num_peaks} peaks in its vocabulary and "
+            f"{config.encoder.peaks.num_peaks} in its encoder",
+            folders.REMEDY,
+        )
     tensors = folders.read_tensors(folder / TENSORS)
     return StoredModel(
         config=config,
         vocabulary=vocabulary,
+        peaks=peaks,
         params=folders.unflatten("params", tensors),
         network_state=folders.unflatten("state", tensors),
         reference=folders.read_tensors(folder / REFERENCE),

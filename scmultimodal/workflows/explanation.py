@@ -11,7 +11,7 @@ import tqdm
 from jaxtyping import Float, Float32, Int, Int64
 
 from scmultimodal.data.sources import ArraySource
-from scmultimodal.modules import cell_encoder, value_dials
+from scmultimodal.modules import token_arrays, value_dials
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
@@ -245,7 +245,7 @@ def _by_gene(
 ) -> Float[Array, "cells genes"]:
     if batch.gene_ids is None:
         return values if batch.token_mask is None else values * batch.token_mask
-    return cell_encoder.scatter_to_genes(
+    return token_arrays.scatter_to_genes(
         values, batch.gene_ids, batch.token_mask, num_genes
     )
 

@@ -1,7 +1,7 @@
 """Cell-type fine-tuning of a pre-trained model, or training from scratch."""
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +13,19 @@ from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation import few_shot, naive_bayes
+from scmultimodal.evaluation import few_shot, naive_bayes, paired
+from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import loop
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
-from scmultimodal.workflows import provenance, trained
+from scmultimodal.workflows import peak_path, provenance, trained
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,11 @@ class FinetuneConfig:
         thinning: share of a cell's single counts hidden in training; needs bins that
             are counts.
         by_value: the head weighs what a token says by its value.
-        skip: adds a linear map of the value bins to the logits.
+        skip: adds a linear map of the value bins to the logits, and of the open peaks.
         naive_bayes: that map begins as so much of naive Bayes' log-likelihoods.
+        paired: of a model that reads peaks, a further linear map of them begins as so
+            much of what they tell of types by the RNA of training cells that have
+            both (`evaluation.paired`).
         cell_vector_weight: of a second loss, that the cell's vector alone tells types.
         labels_per_type: training cells of each type whose label is shown; None shows
             all.
@@ -69,6 +73,7 @@ class FinetuneConfig:
     by_value: bool = False
     skip: bool = False
     naive_bayes: float = 0.0
+    paired: float = 0.0
     cell_vector_weight: float = 0.0
     labels_per_type: int | None = None
     self_training: bool = False
@@ -90,6 +95,8 @@ class FinetuneConfig:
         """Raises InputError for values out of range."""
         if not 0 <= self.thinning < 1:
             raise InputError("thinning", f"is {self.thinning}", "Give 0 up to below 1")
+        if self.paired < 0:
+            raise InputError("paired", f"is {self.paired}", "Give 0 or more")
         for name in ("layer_decay", "head_rate"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise InputError(name, f"is {value}", "Give a share above 0, up to 1")
@@ -120,6 +127,8 @@ def run(
         out: folder for metrics, checkpoints and `model/`.
         from_scratch: begins with a fresh trunk: the control of pre-training.
     """
+    peak_path.check_peaks(store, start)
+    _check_paired(start, config, regime)
     task = CellTypeClassification(
         CellTypeConfig(
             encoder=start.config.encoder,
@@ -130,6 +139,8 @@ def run(
                 silent_genes=config.silent_genes,
                 by_value=config.by_value,
                 skip=config.skip,
+                root_skip=bool(config.paired),
+                reads="tokens" if start.config.encoder.peaks is None else "vector",
             ),
             token_dropout=config.token_dropout,
             thinning=config.thinning,
@@ -137,7 +148,7 @@ def run(
         )
     )
     _check_thinning(store, config)
-    cells, labels = _shown(store, regime, config)
+    cells, labels = _shown(store, regime, config, start.config.encoder)
     builder = trained.builder_for(StoreSource(store, labels), start.config)
     sampler = EpochSampler(
         cells,
@@ -153,12 +164,17 @@ def run(
         network_state = trained.take_trunk(network_state, start.network_state)
     if config.naive_bayes:
         params = _with_naive_bayes(
-            params, store, regime, cells, labels, config.naive_bayes
+            params,
+            _read_counts(store, regime, cells, start.config.encoder),
+            labels[cells],
+            len(store.label_names),
+            config.naive_bayes,
         )
+    if config.paired:
+        params = _with_paired(params, store, cells, labels, config)
     steps = max(config.epochs * sampler.batches_per_epoch, config.min_steps)
     every = max(steps // config.epochs, sampler.batches_per_epoch)
-    layers = start.config.encoder.path.num_layers
-    optimizer = _optimizer(config, steps, layers)
+    optimizer = _optimizer(config, steps, start.config.encoder, regime.modalities)
     result = loop.fit(
         task,
         train_batches=lambda step, share: builder.build(
@@ -183,6 +199,7 @@ def run(
             "regime": regime,
             "from_scratch": from_scratch,
             "vocabulary": store.vocabulary.digest(),
+            **({} if start.peaks is None else {"peaks": start.peaks.digest()}),
         },
         running=config.running,
         describe=f"fine-tune {regime}{' from scratch' if from_scratch else ''}",
@@ -259,7 +276,7 @@ def _choose(store: Store, cells: np.ndarray, per_type: int | None) -> np.ndarray
 
 
 def _shown(
-    store: Store, regime: Regime, config: FinetuneConfig
+    store: Store, regime: Regime, config: FinetuneConfig, encoder: CellEncoderConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """The cells to train on, and the label that each cell of the store is to have."""
     cells = cells_of(store, "train", regime, without=config.without_types)
@@ -267,7 +284,8 @@ def _shown(
     if not config.self_training:
         return known, store.labels
     cells = _with_unlabelled(store, regime, cells)
-    joint = sparse.hstack([store.rows(m, cells) for m in regime.modalities], "csr")
+    read = _read_counts(store, regime, cells, encoder)
+    joint = sparse.hstack(list(read.values()), "csr")
     shown = np.where(np.isin(cells, known), store.labels[cells], -1)
     model = naive_bayes.fit_em(joint, shown, len(store.label_names))
     labels = store.labels.copy()
@@ -283,41 +301,118 @@ def _with_unlabelled(store: Store, regime: Regime, cells: np.ndarray) -> np.ndar
     return np.sort(np.concatenate([cells, others[np.all(has, axis=0)]]))
 
 
-def _with_naive_bayes(
-    params: export.Tree,
+def _read_counts(
     store: Store,
     regime: Regime,
     cells: np.ndarray,
+    encoder: CellEncoderConfig,
+) -> dict[str, sparse.csr_matrix]:
+    """What a classifier reads of cells, by the name of its part of the skip."""
+    found = {m.value: m for m in regime.modalities}
+    if encoder.atac_path == "peak":
+        found.pop("atac", None)
+    counts = {name: store.rows(modality, cells) for name, modality in found.items()}
+    if encoder.peaks is not None and "atac" in regime.modalities:
+        counts["peak"] = store.peak_matrix().rows(cells, "bins")
+    return counts
+
+
+def _with_naive_bayes(
+    params: export.Tree,
+    counts: Mapping[str, sparse.csr_matrix],
     labels: np.ndarray,
+    num_classes: int,
     share: float,
 ) -> export.Tree:
     """Begins the skip as a share of what multinomial naive Bayes says of the bins."""
     head = dict(params["cell_type_head"])
-    for modality in regime.modalities:
-        log_likelihoods = naive_bayes.log_likelihoods(
-            store.rows(modality, cells), labels[cells], len(store.label_names)
-        )
-        head[f"{modality}_skip"] = np.float32(share) * log_likelihoods
+    for name, values in counts.items():
+        log_likelihoods = naive_bayes.log_likelihoods(values, labels, num_classes)
+        head[f"{name}_skip"] = np.float32(share) * log_likelihoods
     return {**params, "cell_type_head": head}
 
 
-def _optimizer(config: FinetuneConfig, steps: int, layers: int) -> OptimizerConfig:
+def _check_paired(
+    start: export.StoredModel, config: FinetuneConfig, regime: Regime
+) -> None:
+    if config.paired and (start.peaks is None or regime is Regime.RNA):
+        raise InputError(
+            "paired",
+            f"is {config.paired}, and the classifier reads no peaks",
+            "Give 0, or a model with --atac-path peak and cells with ATAC",
+        )
+
+
+def _with_paired(
+    params: export.Tree,
+    store: Store,
+    cells: np.ndarray,
+    labels: np.ndarray,
+    config: FinetuneConfig,
+) -> export.Tree:
+    """Begins a map of the peaks as what cells with both modalities teach about them."""
+    both = cells[
+        store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
+    ]
+    if not (labels[both] >= 0).any():
+        raise InputError(
+            store.path,
+            f"has no labelled training cell with both, and paired is {config.paired}",
+            "Give --paired 0, or more cells",
+        )
+    weights = paired.peak_weights(
+        store.peak_matrix().rows(both, "bins"),
+        store.rows(Modality.RNA, both, "counts"),
+        labels[both],
+        len(store.label_names),
+        paired.PairedConfig(seed=config.seed),
+    )
+    head = dict(params["cell_type_head"])
+    head["peak_root_skip"] = np.float32(config.paired) * weights
+    return {**params, "cell_type_head": head}
+
+
+def _optimizer(
+    config: FinetuneConfig,
+    steps: int,
+    encoder: CellEncoderConfig,
+    modalities: Collection[str],
+) -> OptimizerConfig:
     optimizer = shorten_warmup(config.optimizer, steps)
     rates: list[tuple[str, float]] = []
     if config.frozen:
         rates = [(r"cell_encoder/.*", 0.0)]
-    elif config.layer_decay != 1 and layers:
-        decays = [config.layer_decay**depth for depth in range(layers + 1)]
-        rates = [
-            (rf"cell_encoder/.*layer_{layer}/.*", decays[layers - 1 - layer])
-            for layer in range(layers)
-        ]
-        rates += [(r"cell_encoder/.*_(embedding|depth).*", decays[layers])]
+    elif config.layer_decay != 1:
+        rates = _decayed(config.layer_decay, encoder, modalities)
     if config.head_rate != 1:
         rates += [(r"cell_type_head/.*", config.head_rate)]
     if not rates:
         return optimizer
     return dataclasses.replace(optimizer, rates=(*rates, (r".*", 1.0)))
+
+
+def _decayed(
+    decay: float, encoder: CellEncoderConfig, modalities: Collection[str]
+) -> list[tuple[str, float]]:
+    """Rates of the layers of each path, the top one's whole, and of what is below.
+
+    A regex that decides nothing is refused: those of paths that are not there are not.
+    """
+    paths = [("cell_encoder/", r"cell_encoder/.*_(embedding|depth).*", encoder.path)]
+    if encoder.peaks is not None:
+        if encoder.atac_path == "peak" and "rna" not in modalities:
+            paths = []
+        own = "cell_encoder/peak_encoder/"
+        paths.insert(0, (own, rf"{own}(peak|chrom|dna).*", encoder.peaks.path))
+    rates: list[tuple[str, float]] = []
+    for within, embeddings, path in paths:
+        top = path.num_layers - 1
+        rates += [
+            (rf"{within}.*layer_{layer}/.*", decay ** (top - layer))
+            for layer in range(path.num_layers)
+        ]
+        rates += [(embeddings, decay**path.num_layers)] if path.num_layers else []
+    return rates
 
 
 def _validation(

@@ -9,6 +9,8 @@ still be set.
 import dataclasses
 from typing import Literal
 
+from scmultimodal.data.peak_tokens import PeakTokenConfig
+from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.fragments import CountChoice
@@ -16,6 +18,7 @@ from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.cell_types import CellTypesConfig
 from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from scmultimodal.workflows.prepare_config import PrepareConfig
 from scmultimodal.workflows.pretrain import PretrainConfig
 
@@ -107,6 +110,63 @@ ALIGNED = dataclasses.replace(
 )
 """RNA and ATAC of a cell in one place: labels go from one modality to the other, and
 each is told from the other; mostly one is hidden whole."""
+
+PEAKS = Preset(
+    pretrain=dataclasses.replace(
+        BEST.pretrain,
+        atac_path="peak",
+        peaks=PeakPathConfig(
+            path=BEST.pretrain.path,
+            pool="mean",
+            tokens=PeakTokenConfig(buckets=(64, 128, 192, 256, 512)),
+        ),
+        count_weight=0.0,
+        gene_from_peaks=GeneFromPeaksOptions(
+            weight=1.0,
+            head=GeneQueryConfig(style="inner_product"),
+            num_queries=None,
+            peak_dropout=0.3,
+            loadings=30,
+        ),
+        mixing={Regime.MULTIOME: 1.0},
+        steps=400,
+        optimizer=OptimizerConfig(
+            learning_rate=1e-2, warmup_steps=30, weight_decay=1e-2
+        ),
+    ),
+    finetune=FinetuneConfig(
+        hidden=(64,),
+        token_dropout=0.5,
+        skip=True,
+        naive_bayes=0.3,
+        paired=1.0,
+        epochs=3,
+        batch_size=128,
+        optimizer=OptimizerConfig(
+            learning_rate=1e-4, warmup_steps=30, weight_decay=1e-2
+        ),
+    ),
+    recipe=BEST.recipe,
+)
+"""Open peaks as tokens, for the study `cell_model.peaks`: no attention; expression told
+from peaks; a map of peaks past the trunk that begins as naive Bayes and paired RNA."""
+
+EPIFOUNDATION = dataclasses.replace(
+    PEAKS,
+    pretrain=PretrainConfig(
+        path=PerformerConfig(dim=512, num_heads=8),
+        atac_path="peak",
+        peaks=PeakPathConfig(path=PerformerConfig(dim=512, num_heads=8)),
+        mask_weight=0.0,
+        gene_from_peaks=GeneFromPeaksOptions(weight=1.0, cell_type_weight=0.0),
+        mixing={Regime.MULTIOME: 1.0},
+        batch_size=160,
+        optimizer=OptimizerConfig(learning_rate=1e-4, warmup_steps=500),
+    ),
+    finetune=FinetuneConfig(hidden=(512, 512), token_dropout=0.2),
+)
+"""EpiFoundation's sizes: 6 layers × 512, 8 heads, CLS, batches of 8 × 20. It has no
+dropout of activations, which this Performer lacks."""
 
 PRESETS: dict[PresetName, Preset] = {
     "small": SMALL,

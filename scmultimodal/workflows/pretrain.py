@@ -21,17 +21,18 @@ from scmultimodal.data.sampling import (
 )
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
-from scmultimodal.modules.cell_encoder import CellEncoderConfig, Joint
+from scmultimodal.modules.cell_encoder import CellEncoderConfig, Joint, PeakJoint
 from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.batches import CellBatch, Tokens
+from scmultimodal.schemas.batches import AtacPath, CellBatch, Tokens
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.batch_adversary import BatchAdversary, BatchAdversaryConfig
 from scmultimodal.tasks.combined import Combined
 from scmultimodal.tasks.contrastive import Contrastive, ContrastiveConfig
 from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
+from scmultimodal.tasks.gene_from_peaks import GeneFromPeaks
 from scmultimodal.tasks.masked_reconstruction import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
@@ -41,7 +42,8 @@ from scmultimodal.training import loop, parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
-from scmultimodal.workflows import dry_run, provenance, trained
+from scmultimodal.workflows import dry_run, peak_path, provenance, trained
+from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 
 _PROFILE_CELLS = 10_000
 
@@ -73,6 +75,11 @@ class PretrainConfig:
         adversary: strength of a gradient that keeps a cell's batch (`obs["batch"]`) out
             of its vector; 0 lets it be.
         decoder: what tells counts from the cell's vector.
+        atac_path: whether ATAC is encoded by values of genes, by the open peaks
+            themselves, or by both.
+        peaks: the path of peaks, where there is one.
+        peak_joint: how genes and peaks become one; see `CellEncoderConfig`.
+        gene_from_peaks: telling expression from peaks; its weight, and what is asked.
         mixing: "round_robin" over RNA-only, ATAC-only and multiome batches, or the
             weights of those that there are to be; a modality that is in none of them
             has no path in the model.
@@ -104,6 +111,12 @@ class PretrainConfig:
     temperature: float = 0.1
     adversary: float = 0.0
     decoder: CountDecoderConfig = dataclasses.field(default_factory=CountDecoderConfig)
+    atac_path: AtacPath = "gene"
+    peaks: PeakPathConfig = dataclasses.field(default_factory=PeakPathConfig)
+    peak_joint: PeakJoint = "mean"
+    gene_from_peaks: GeneFromPeaksOptions = dataclasses.field(
+        default_factory=GeneFromPeaksOptions
+    )
     mixing: Literal["round_robin"] | Mapping[Regime, float] = "round_robin"
     dataset_weights: Mapping[str, float] | None = None
     batch_size: int = 256
@@ -121,12 +134,36 @@ class PretrainConfig:
         """Raises InputError where nothing is to be learned."""
         names = ("mask_weight", "count_weight", "contrastive_weight")
         weights = {name: getattr(self, name) for name in names}
+        weights["gene_from_peaks.weight"] = self.gene_from_peaks.weight
         if min(weights.values()) < 0 or not any(weights.values()):
             raise InputError(
                 "weights", f"are {weights}", "Give one above 0, and none below"
             )
         if self.adversary < 0:
             raise InputError("adversary", f"is {self.adversary}", "Give 0 or more")
+        if self.gene_from_peaks.weight and self.atac_path == "gene":
+            raise InputError(
+                "gene_from_peaks.weight",
+                f"is {self.gene_from_peaks.weight}, and atac_path is 'gene'",
+                "Give --atac-path peak or both",
+            )
+        if self.adversary and self.gene_from_peaks.cell_type_weight:
+            raise InputError(
+                "adversary",
+                "takes the place of the types that gene_from_peaks.cell_type_weight "
+                "asks for",
+                "Give one of them 0",
+            )
+
+    @property
+    def sees_peaks_alone(self) -> bool:
+        """Whether no objective shows the encoder a gene."""
+        return not (self.mask_weight or self.count_weight or self.contrastive_weight)
+
+    @property
+    def with_labels(self) -> bool:
+        """Whether some objective asks for the labels of cells."""
+        return bool(self.adversary or self.gene_from_peaks.cell_type_weight)
 
 
 def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
@@ -177,6 +214,7 @@ def untrained(store: Store, config: PretrainConfig) -> export.StoredModel:
         vocabulary=store.vocabulary,
         params=params,
         network_state=network_state,
+        peaks=peak_path.known_peaks(store, encoder_config(store, config)),
     )
 
 
@@ -189,6 +227,7 @@ def _model_config(
         modalities=tuple(m.value for m in _modalities(store, config)),
         feature_order=config.feature_order,
         buckets=config.buckets,
+        peak_tokens=None if config.atac_path == "gene" else config.peaks.tokens,
         provenance=provenance.of_model(store, **facts),
     )
 
@@ -208,7 +247,7 @@ def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
         np.resize(chosen, config.batch_size),
         regime,
         share=parallel.share_of_host(),
-        with_labels=bool(config.adversary),
+        with_labels=config.with_labels,
     )
     paths = np.mean([len(regime.modalities) for regime in cells])
     return dry_run.plan(
@@ -232,6 +271,7 @@ def make_task(store: Store, config: PretrainConfig) -> Task:
         "masked": (masked_bins, config.mask_weight),
         "counts": (_count_splitting, config.count_weight),
         "contrastive": (_contrastive, config.contrastive_weight),
+        "gene_from_peaks": (gene_from_peaks, config.gene_from_peaks.weight),
     }
     asked = {n: (make, weight) for n, (make, weight) in makers.items() if weight}
     tasks = {n: (make(store, config), weight) for n, (make, weight) in asked.items()}
@@ -307,8 +347,18 @@ def masked_bins(store: Store, config: PretrainConfig) -> MaskedReconstruction:
     )
 
 
+def gene_from_peaks(store: Store, config: PretrainConfig) -> GeneFromPeaks:
+    """EpiFoundation's objective; see `peak_path.task`."""
+    options = config.gene_from_peaks
+    num_batches = int(_batches(store).max()) + 1 if options.tell_batch else None
+    return peak_path.task(
+        store, encoder_config(store, config), options, num_batches=num_batches
+    )
+
+
 def encoder_config(store: Store, config: PretrainConfig) -> CellEncoderConfig:
     """Shape of the trunk, for the vocabulary of a dataset."""
+    by_gene = config.atac_path == "gene"
     return CellEncoderConfig(
         num_genes=store.num_genes,
         num_bins=store.vocabulary.recipe["num_bins"],
@@ -316,6 +366,9 @@ def encoder_config(store: Store, config: PretrainConfig) -> CellEncoderConfig:
         path=config.path,
         joint=config.joint,
         depth=config.depth,
+        atac_path=config.atac_path,
+        peaks=None if by_gene else peak_path.encoder_config(store, config.peaks),
+        peak_joint=config.peak_joint,
     )
 
 
@@ -328,6 +381,9 @@ def make_builder(store: Store, config: PretrainConfig) -> BatchBuilder:
         feature_order=config.feature_order,
         buckets=config.buckets,
         seed=config.seed,
+        atac_path=config.atac_path,
+        peaks=config.peaks.tokens,
+        batches=_batches(store) if config.gene_from_peaks.tell_batch else None,
     )
 
 
@@ -348,6 +404,8 @@ def _mixed(
 ) -> dict[Regime, np.ndarray]:
     """The cells of each kind of batch that the mixing names."""
     cells = regimes_of(store, split)
+    if config.sees_peaks_alone:
+        cells.pop(Regime.RNA, None)
     if config.mixing != "round_robin":
         cells = {r: chosen for r, chosen in cells.items() if r in config.mixing}
     return cells
@@ -367,6 +425,8 @@ def _to_train_on(store: Store, config: PretrainConfig) -> dict[Regime, np.ndarra
 def _modalities(store: Store, config: PretrainConfig) -> tuple[Modality, ...]:
     """Those that some kind of batch shows."""
     shown = {m for regime in _to_train_on(store, config) for m in regime.modalities}
+    if config.sees_peaks_alone:
+        shown &= {Modality.ATAC}
     return tuple(m for m in store.modalities if m in shown)
 
 
@@ -385,7 +445,7 @@ def mixed_batches(
         regime, turn = pattern.plan(step)
         cells = samplers[regime].batch(turn)
         return builder.build(
-            cells, regime, step=step, share=share, with_labels=bool(config.adversary)
+            cells, regime, step=step, share=share, with_labels=config.with_labels
         )
 
     return batch
@@ -438,6 +498,8 @@ def initial(
     params, state = jax.jit(task.init)(jax.random.PRNGKey(config.seed), batch)
     if config.count_weight:
         params = _with_mean_profile(params, store, modalities, cells)
+    if config.gene_from_peaks.weight and config.gene_from_peaks.loadings:
+        params = peak_path.with_loadings(params, store, config.gene_from_peaks)
     return params, state
 
 
@@ -447,6 +509,8 @@ def _with_mean_profile(
     """Begins the decoder at the mean of training cells: it learns what differs."""
     params = dict(params)
     for modality in modalities:
+        if f"count_decoder/{modality}_genes" not in params:  # ATAC, by peaks alone.
+            continue
         has = cells[store.present(modality)[cells]][:_PROFILE_CELLS]
         sums = np.asarray(store.rows(modality, has).sum(0, dtype=np.float64)).ravel()
         name = f"count_decoder/{modality}_genes"
@@ -465,7 +529,7 @@ def _validation(
             lengths = builder.lengths(regime)
             for rows in sequential_batches(chosen, config.batch_size, lengths=lengths):
                 yield builder.build(
-                    rows, regime, share=share, with_labels=bool(config.adversary)
+                    rows, regime, share=share, with_labels=config.with_labels
                 )
 
     return batches if cells else None

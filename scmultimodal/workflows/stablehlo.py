@@ -39,7 +39,8 @@ def of_cells(model: export.StoredModel) -> dict[str, bytes]:
     `token_mask`, bool [cells, tokens]. `annotate` gives logits.
 
     Raises:
-        InputError: a setting by which a cell depends on its place in the data.
+        InputError: a setting by which a cell depends on its place in the data, or a
+            trunk that reads open peaks.
     """
     config = model.config
     if config.feature_order != "fixed":
@@ -47,6 +48,12 @@ def of_cells(model: export.StoredModel) -> dict[str, bytes]:
             "model",
             f"shows genes in an order that is {config.feature_order!r}",
             "Export a model that was trained with feature_order 'fixed'",
+        )
+    if config.encoder.atac_path != "gene":
+        raise InputError(
+            "model",
+            f"reads open peaks (atac_path {config.encoder.atac_path!r})",
+            "Export a model of gene-level ATAC; for this one there is no program yet",
         )
     path = dataclasses.replace(config.encoder.path, chunk=TOKENS_AT_ONCE)
     shape = dataclasses.replace(config.encoder, path=path)

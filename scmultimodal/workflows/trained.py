@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from scipy import sparse
 
 from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.peak_tokens import PeakRows, PeakTokenConfig
+from scmultimodal.data.shards import ShardedMatrix
 from scmultimodal.data.sources import ArraySource, CellSource
 from scmultimodal.data.store import Store
 from scmultimodal.modules import cell_encoder
@@ -20,9 +22,10 @@ from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
 from scmultimodal.training import hosts
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference
+from scmultimodal.workflows import inference, peak_path
 
 REFERENCE_CELLS = 4
+PEAKS = "peaks"
 
 Tree = export.Tree
 
@@ -35,6 +38,8 @@ def builder_for(source: CellSource, config: export.ModelConfig) -> BatchBuilder:
         tokens=config.encoder.tokens,
         buckets=config.buckets,
         feature_order=config.feature_order,
+        atac_path=config.encoder.atac_path,
+        peaks=config.peak_tokens or PeakTokenConfig(),
     )
 
 
@@ -132,6 +137,7 @@ def save(
         params=params,
         network_state=network_state,
         reference=bins,
+        peaks=peak_path.known_peaks(store, config.encoder),
     )
     model = dataclasses.replace(model, reference=bins | outputs(model, bins))
     if hosts.is_main():
@@ -142,10 +148,16 @@ def save(
 def outputs(
     model: export.StoredModel, reference: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What a model makes of the bins in a reference: embedding, and logits."""
+    """What a model makes of the cells in a reference: embedding, and logits."""
     bins = {m: reference.get(m) for m in ("rna", "atac")}
+    peaks = None
+    if model.peaks is not None:
+        opened = sparse.csr_matrix(reference[PEAKS])
+        matrix = ShardedMatrix.in_memory(PEAKS, opened)
+        peaks = PeakRows(matrix=matrix, vocabulary=model.peaks)
     source = ArraySource(
-        **{m: None if b is None else sparse.csr_matrix(b) for m, b in bins.items()}
+        **{m: None if b is None else sparse.csr_matrix(b) for m, b in bins.items()},
+        peaks=peaks,
     )
     builder = builder_for(source, model.config)
     regime, cells = regime_of(source.modalities), np.arange(source.num_cells)
@@ -163,4 +175,7 @@ def _reference_input(store: Store, config: export.ModelConfig) -> dict[str, np.n
     for modality in config.modalities:
         cells = cells[store.present(modality)[cells]]
     cells = cells[:REFERENCE_CELLS]
-    return {m: store.rows(m, cells).toarray() for m in config.modalities}
+    found = {m: store.rows(m, cells).toarray() for m in config.modalities}
+    if config.encoder.peaks is not None:
+        found[PEAKS] = store.peak_matrix().dense(cells)
+    return found

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from scmultimodal.data.loading import BatchBuilder, default_buckets
+from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import Share
 from scmultimodal.data.sources import ArraySource, StoreSource, token_lengths
 from scmultimodal.data.store import write_store
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.modality import MODALITIES, Regime
 from tests import builders
 
 NUM_CELLS, NUM_GENES = 60, 40
@@ -245,24 +245,15 @@ def test_the_structure_depends_on_the_source_not_on_the_cells(from_store, bins):
 def test_token_lengths_equal_a_loop(from_store, from_arrays, bins, regime):
     expected = [len(expected_tokens(bins, c, regime)) for c in range(NUM_CELLS)]
     for source in (from_store, from_arrays):
-        assert token_lengths(source, regime).tolist() == expected
+        assert token_lengths(source, regime.modalities).tolist() == expected
         builder = BatchBuilder(source, NUM_GENES)
         assert builder.lengths(regime).tolist() == expected
 
 
 def test_token_lengths_are_the_same_in_small_blocks(from_store, monkeypatch):
-    whole = token_lengths(from_store, Regime.MULTIOME)
+    whole = token_lengths(from_store, MODALITIES)
     monkeypatch.setattr("scmultimodal.data.sources._BLOCK", 7)
-    assert np.array_equal(token_lengths(from_store, Regime.MULTIOME), whole)
-
-
-def test_default_buckets():
-    assert default_buckets(1_677) == (
-        *(64, 128, 192, 256, 384, 512, 768, 1024, 1536),
-        1_677,
-    )
-    assert default_buckets(40) == (40,)
-    assert default_buckets(128) == (64, 128)
+    assert np.array_equal(token_lengths(from_store, MODALITIES), whole)
 
 
 def test_buckets_above_the_number_of_genes_are_kept(from_store):

@@ -213,6 +213,7 @@ def test_all_that_has_a_default_is_in_the_golden():
     kinds = {name.partition(".")[0] for name in job_defaults.defaults()}
     assert kinds == {
         *("CountDecoderConfig", "FinetuneConfig", "OptimizerConfig"),
-        *("PeakAggregation", "PerformerConfig", "PretrainConfig"),
+        *("GeneFromPeaksOptions", "GeneQueryConfig", "PeakAggregation"),
+        *("PeakPathConfig", "PeakTokenConfig", "PerformerConfig", "PretrainConfig"),
         *("RecipeConfig", "RunningConfig"),
     }

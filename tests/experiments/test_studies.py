@@ -223,6 +223,35 @@ def test_tokens_are_compared_by_scores_and_cost(tmp_path, capsys):
     assert "is not read by this study" in capsys.readouterr().err
 
 
+def test_the_peaks_study_has_epifoundations_sizes():
+    study = parsed("cell_model.peaks", "--preset=study").pretrain
+    path = study.peaks.path
+    shape = path.dim, path.num_layers, path.num_heads, path.key_size
+    assert shape == (512, 6, 8, 64)
+    assert (study.peaks.tokens.most, study.batch_size) == (8_192, 8 * 20)
+    small = parsed("cell_model.peaks", "--seeds", "0", "4")
+    assert small.seeds == (0, 4)
+    assert small.pretrain.gene_from_peaks.weight == 1
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("few_cells")
+def test_peaks_are_compared_with_what_is_simple(tmp_path, capsys):
+    out = tmp_path / "run"
+    run = ["cell_model.peaks", "--out", str(out), "--data.dataset", "simulated"]
+    tiny = (
+        "--pretrain.steps 3 --pretrain.batch-size 16 --finetune.epochs 1 "
+        "--pretrain.gene-from-peaks.loadings 5 --no-gene-level"
+    )
+    assert train.main([*run, *tiny.split()]) == 0
+    rows = json.loads((out / "summary.json").read_text())["scores"]
+    models = {row["model"] for row in rows}
+    assert {"peaks", "peaks_from_scratch", "peaks_naive_bayes"} <= models
+    assert "| atac | peaks |" in capsys.readouterr().out
+    assert train.main([*run, *tiny.split(), "--pretrain.seed", "2"]) == 2
+    assert "give --seeds" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_a_study_without_a_traceback(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt("stopped after step 2 of 3")

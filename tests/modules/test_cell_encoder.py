@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import cell_encoder, token_arrays
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.ops import exact_attention, favor
 from tests import builders
@@ -343,7 +343,7 @@ def test_scatter_puts_tokens_at_their_genes_and_zeros_between():
     ids = np.array([[2, 0, 3], [1, 0, 0]])
     mask = np.array([[True, True, True], [True, False, False]])
     values = np.float32([[5, 6, 7], [8, 9, 9]])
-    scatter = jax.jit(cell_encoder.scatter_to_genes, static_argnums=3)
+    scatter = jax.jit(token_arrays.scatter_to_genes, static_argnums=3)
     dense = np.asarray(scatter(values, ids, mask, 4))
     np.testing.assert_array_equal(dense, [[6, 0, 5, 7], [0, 8, 0, 0]])
     wide = scatter(np.stack([values, -values], -1), ids, mask, 4)

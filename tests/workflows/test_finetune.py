@@ -125,14 +125,16 @@ def test_few_cells_are_shown_more_often(store, tmp_path):
 def test_rates_by_layer(store):
     """From the top layer down to the embeddings, then what is above."""
     config = FinetuneConfig(layer_decay=0.5, head_rate=0.1)
-    rates = finetune._optimizer(config, 100, 2).rates
+    two, none = (builders.encoder_config(num_layers=n) for n in (2, 0))
+    rates = finetune._optimizer(config, 100, two, ("rna",)).rates
     assert [rate for _, rate in rates] == [0.5, 1.0, 0.25, 0.1, 1.0]
-    none = finetune._optimizer(FinetuneConfig(layer_decay=0.5), 100, 0).rates
-    assert none == FinetuneConfig().optimizer.rates
+    without = FinetuneConfig(layer_decay=0.5)
+    rates = finetune._optimizer(without, 100, none, ("rna",)).rates
+    assert rates == FinetuneConfig().optimizer.rates
     start = pretrain.untrained(store, builders.small_pretraining())
     head = {"cell_type_head/logits": {"w": np.zeros((2, 2))}}
     build_optimizer(
-        finetune._optimizer(config, 100, start.config.encoder.path.num_layers),
+        finetune._optimizer(config, 100, start.config.encoder, ("rna",)),
         {**start.params, **head},
         100,
     )
@@ -148,12 +150,12 @@ def test_cells_without_a_label_are_taught_too(store):
     obs.iloc[unknown, obs.columns.get_loc("label")] = np.nan
     partly = dataclasses.replace(store, obs=obs)
     assert (partly.labels[unknown] < 0).all()
-    config = FinetuneConfig(self_training=True)
-    cells, labels = finetune._shown(partly, Regime.MULTIOME, config)
+    config, encoder = FinetuneConfig(self_training=True), builders.encoder_config()
+    cells, labels = finetune._shown(partly, Regime.MULTIOME, config, encoder)
     np.testing.assert_array_equal(cells, np.sort(train))
     assert (labels[cells] >= 0).all()
     assert (labels[unknown] == store.labels[unknown]).mean() > 0.8
-    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig())
+    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig(), encoder)
     assert set(plain) == set(train) - set(unknown)
 
 

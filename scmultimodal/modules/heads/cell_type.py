@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Real
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import token_arrays
 from scmultimodal.ops import masking
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.schemas.modality import MODALITIES
@@ -29,8 +29,12 @@ class CellTypeHeadConfig:
         by_value: multiplies what a token says by its value bin, the larger one where
             both modalities show the gene, so that the MLP sees counts and not presence
             alone.
-        skip: adds a linear map of the value bins to the logits, past the trunk. Not
-            the study's: there the head sees the trunk's output alone.
+        skip: adds a linear map of the value bins to the logits, past the trunk; of what
+            peaks are open, where they are shown. Not the study's: there the head sees
+            the trunk's output alone.
+        root_skip: adds another, of the open peaks over the root of their number.
+        reads: the "tokens" of genes, or the cell's "vector", which is all there is of
+            peaks (`heads.cell_vector`).
     """
 
     num_classes: int
@@ -39,12 +43,18 @@ class CellTypeHeadConfig:
     silent_genes: bool = True
     by_value: bool = False
     skip: bool = False
+    root_skip: bool = False
+    reads: Literal["tokens", "vector"] = "tokens"
 
     def __post_init__(self):
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.reads == "vector" and self.by_value:
+            raise ValueError("by_value must be false where the vector is read")
+        if self.reads == "tokens" and self.root_skip:
+            raise ValueError("root_skip must be false where tokens are read")
 
 
 class Dials(NamedTuple):
@@ -97,7 +107,7 @@ class CellTypeHead(hk.Module):
         elif dials is not None and (dials.tokens_fade or not self.config.silent_genes):
             hidden *= _there(batch, dials)
         if batch.token_mask is not None:
-            hidden = cell_encoder.scatter_to_genes(
+            hidden = token_arrays.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
             )
         for i, width in enumerate(self.config.hidden):
@@ -109,27 +119,32 @@ class CellTypeHead(hk.Module):
         logits = hk.Linear(self.config.num_classes, name="logits")(hidden)
         if not self.config.skip:
             return logits
-        return logits + self._skipped(batch, dials)
+        added = skipped(self.config.num_classes, self.num_genes, batch, dials)
+        return logits if added is None else logits + added
 
-    @hk.transparent
-    def _skipped(
-        self, batch: CellBatch, dials: Dials | None
-    ) -> Float[Array, "cells classes"]:
-        """A linear map of the bins of each modality, with a weight for each gene."""
-        shape, logits = (self.num_genes, self.config.num_classes), []
-        for modality in MODALITIES:
-            if (values := getattr(batch, modality)) is None:
-                continue
-            values = _dialled(values.astype(jnp.float32), modality, dials)
-            if batch.gene_ids is not None:
-                values = cell_encoder.scatter_to_genes(
-                    values, batch.gene_ids, batch.token_mask, self.num_genes
-                )
-            elif batch.token_mask is not None:
-                values = jnp.where(batch.token_mask, values, 0)
-            weights = hk.get_parameter(f"{modality}_skip", shape, init=jnp.zeros)
-            logits.append(values @ weights)
-        return functools.reduce(jnp.add, logits)
+
+def skipped(
+    num_classes: int, num_genes: int, batch: CellBatch, dials: Dials | None
+) -> Float[Array, "cells classes"] | None:
+    """A linear map of the bins of each modality, with a weight for each gene.
+
+    None of a batch that shows no gene. To be called by the head, whose parameters the
+    weights are.
+    """
+    shape, logits = (num_genes, num_classes), []
+    for modality in MODALITIES:
+        if (values := getattr(batch, modality)) is None:
+            continue
+        values = _dialled(values.astype(jnp.float32), modality, dials)
+        if batch.gene_ids is not None:
+            values = token_arrays.scatter_to_genes(
+                values, batch.gene_ids, batch.token_mask, num_genes
+            )
+        elif batch.token_mask is not None:
+            values = jnp.where(batch.token_mask, values, 0)
+        weights = hk.get_parameter(f"{modality}_skip", shape, init=jnp.zeros)
+        logits.append(values @ weights)
+    return functools.reduce(jnp.add, logits) if logits else None
 
 
 def _shown(batch: CellBatch) -> Bool[Array, "cells tokens"]:

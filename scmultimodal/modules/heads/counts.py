@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import token_arrays
 from scmultimodal.modules.cell_encoder import CellEncoding
 from scmultimodal.schemas.batches import Array, CellBatch
 
@@ -75,6 +75,6 @@ class CountDecoder(hk.Module):
         own = hk.Linear(1, w_init=jnp.zeros, name=f"{modality}_tokens")(tokens)[..., 0]
         if batch.gene_ids is None:
             return own if batch.token_mask is None else own * batch.token_mask
-        return cell_encoder.scatter_to_genes(
+        return token_arrays.scatter_to_genes(
             own, batch.gene_ids, batch.token_mask, self.num_genes
         )
