@@ -121,7 +121,12 @@ class CountSplitting:
         *,
         is_training: bool,
     ) -> task.LossOutput:
-        """See `Task.loss`. Metrics: nats for an unseen count of each modality."""
+        """See `Task.loss`. Nothing is asked of a batch that shows peaks alone.
+
+        Metrics: nats for an unseen count of each modality.
+        """
+        if batch.rna is None and batch.atac is None:
+            return task.nothing_asked(network_state)
         visible, held = self.split(rng, batch)
         key = jax.random.fold_in(rng, 1) if is_training else None
         log_shares, state = self._forward.apply(params, network_state, key, visible)

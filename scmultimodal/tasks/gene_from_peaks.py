@@ -180,7 +180,7 @@ class GeneFromPeaks:
         Genes that are drawn are as often expressed as silent.
         """
         if batch.peaks is None:
-            return (jnp.zeros(()), jnp.zeros(())), (network_state, {})
+            return task.nothing_asked(network_state)
         visible, asked = self.ask(rng, batch)
         key = jax.random.fold_in(rng, 2) if is_training else None
         if is_training and self.config.peak_dropout:

@@ -114,7 +114,12 @@ class MaskedReconstruction:
         *,
         is_training: bool,
     ) -> task.LossOutput:
-        """See `Task.loss`. Metrics: loss and accuracy of each modality."""
+        """See `Task.loss`. Nothing is asked of a batch that shows peaks alone.
+
+        Metrics: loss and accuracy of each modality.
+        """
+        if batch.rna is None and batch.atac is None:
+            return task.nothing_asked(network_state)
         visible, masked = self.mask(rng, batch)
         at = {
             modality: masking.positions(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from scmultimodal.schemas.batches import Array, WeightedSum
 
@@ -12,6 +13,12 @@ Params = Mapping[str, Mapping[str, Array]]
 
 LossOutput = tuple[WeightedSum, tuple[Params, dict[str, WeightedSum]]]
 """Loss as (Σ, weight), then (network state, metrics as (Σ, weight) each)."""
+
+
+def nothing_asked(network_state: Params) -> LossOutput:
+    """What a task that is one of several says of a batch that shows it nothing."""
+    zero = jnp.zeros(())
+    return (zero, zero), (network_state, {})
 
 
 @runtime_checkable
