@@ -31,7 +31,7 @@ from typing import Any
 
 import tyro
 
-from experiments.bench import pictures, random_cells, report, turns
+from experiments.bench import kept, pictures, random_cells, report, turns
 from experiments.bench.report import Players
 from experiments.bench.turns import Player
 from scmultimodal.data import atomic
@@ -77,6 +77,7 @@ class Config:
         turns: epochs of each contestant, after one that warms up.
         minutes: no turn is begun that would end later; the first always is.
         out: folder of the results, and of the files in between.
+        keep: also keeps the table for README and site (`bench.kept`).
     """
 
     cells: int = 50_000
@@ -86,6 +87,7 @@ class Config:
     turns: int = 9
     minutes: float = 5
     out: Path = Path("build/bench")
+    keep: bool = False
 
     def __post_init__(self):
         if not 1 <= self.batch <= self.cells <= 65_536:
@@ -116,6 +118,8 @@ def main(config: Config) -> dict[str, Any]:
     panels = {"random cells per second": speeds}
     pictures.bars(panels, config.out / "loading.png", pattern="{:,.0f}")
     print(words)
+    if config.keep:
+        kept.keep("loading", words)
     return results
 
 

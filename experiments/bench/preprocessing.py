@@ -25,7 +25,7 @@ import scipy.sparse as sp
 import tyro
 from anndata import AnnData
 
-from experiments.bench import pictures, report
+from experiments.bench import kept, pictures, report
 from scmultimodal.data import atomic
 from scmultimodal.singlecell import products, recipe
 
@@ -51,6 +51,7 @@ class Config:
         links_per_peak: genes that a peak serves, on average.
         turns: of each, after one that warms up.
         out: folder of the results.
+        keep: also keeps the table for README and site (`bench.kept`).
     """
 
     cells: int = 10_000
@@ -60,6 +61,7 @@ class Config:
     links_per_peak: float = 2.0
     turns: int = 15
     out: Path = Path("build/bench")
+    keep: bool = False
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -95,6 +97,8 @@ def main(config: Config) -> dict[str, Any]:
     panels = {"milliseconds": {NAMES[n]: s * 1e3 for n, s in medians.items()}}
     pictures.bars(panels, config.out / "preprocessing.png", pattern="{:,.0f}")
     print(words)
+    if config.keep:
+        kept.keep("preprocessing", words)
     return results
 
 

@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 
 import tyro
 
-from experiments.bench import pictures, report, turns
+from experiments.bench import kept, pictures, report, turns
 from experiments.bench.shape import Shape
 from experiments.bench.turns import Player
 
@@ -67,6 +67,7 @@ class Config:
         turns: of each contestant, after one that warms up.
         threads: of torch on a CPU; None tries half of the cores and all.
         out: folder of the results.
+        keep: also keeps the table for README and site (`bench.kept`).
     """
 
     shape: tyro.conf.OmitArgPrefixes[Shape] = dataclasses.field(default_factory=Shape)
@@ -74,6 +75,7 @@ class Config:
     turns: int = 3
     threads: int | None = None
     out: Path = Path("build/bench")
+    keep: bool = False
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -85,6 +87,8 @@ def main(config: Config) -> dict[str, Any]:
         axes[axis] = summarise(lines)
         print(f"\n{markdown(axis, lines)}\n")
         print(f"Wrote {draw(axis, lines, config.out / f'sweep_{axis}.png')}")
+        if config.keep:
+            kept.keep(f"sweep_{axis}", markdown(axis, lines))
         # After each: what was measured for an hour is not lost to the last axis.
         report.write(config.out / "sweeps.json", results)
     return results

@@ -31,7 +31,7 @@ from typing import Any
 
 import tyro
 
-from experiments.bench import pictures, report, turns
+from experiments.bench import kept, pictures, report, turns
 from experiments.bench.report import Players
 from experiments.bench.shape import Shape, step_flop
 from experiments.bench.turns import Player
@@ -51,6 +51,7 @@ class Config:
         threads: of torch on a CPU; None tries half of the cores and all.
         product_width: of the square matrices that the machine's rate is taken from.
         out: folder of the results.
+        keep: also keeps the table for README and site (`bench.kept`).
     """
 
     shape: tyro.conf.OmitArgPrefixes[Shape] = dataclasses.field(default_factory=Shape)
@@ -59,6 +60,7 @@ class Config:
     threads: int | None = None
     product_width: int = 2048
     out: Path = Path("build/bench")
+    keep: bool = False
 
     def __post_init__(self):
         if self.turns < 1:
@@ -78,6 +80,8 @@ def main(config: Config) -> dict[str, Any]:
     results |= {"config": config, "turns": taken, **report.circumstances()}
     report.write(config.out / "training_step.json", results)
     print(f"Wrote {draw(players, config.out / 'training_step.png')}")
+    if config.keep:
+        kept.keep("training_step", markdown(players))
     return results
 
 
