@@ -429,6 +429,7 @@ class CellModel:
             inputs.from_data(data, "data", layer=layer),
             self._stored.vocabulary,
             self.modalities,
+            peaks=self._stored.peaks,
             counts=counts,
             progress=progress,
         )

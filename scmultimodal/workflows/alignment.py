@@ -13,6 +13,9 @@ import scipy.sparse as sp
 import tqdm
 from jaxtyping import Int
 
+from scmultimodal.data.peak_tokens import PeakRows
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
+from scmultimodal.data.shards import ShardedMatrix
 from scmultimodal.data.sources import ArraySource
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.schemas.errors import InputError
@@ -43,6 +46,7 @@ class AlignedCells:
         vocabulary: GeneVocabulary,
         modalities: Sequence[str] = MODALITIES,
         *,
+        peaks: PeakVocabulary | None = None,
         counts: CountChoice = "auto",
         progress: bool = False,
     ):
@@ -52,14 +56,17 @@ class AlignedCells:
             dataset: the cells.
             vocabulary: of the model.
             modalities: that the model knows.
+            peaks: that the model reads as tokens; a peak of the data is the one of them
+                that it shares most with, as `prepare --peak-tokens` has it.
             counts: what the ATAC counts count; "auto" reads it off their histogram.
             progress: shows a bar while it does.
 
         Raises:
-            InputError: they share no modality or too few genes, or data break a rule.
+            InputError: they share no modality, too few genes, or none of the peaks,
+                or data break a rule.
         """
         self.names, self._row = dataset.obs.index, dataset.row
-        self._vocabulary = vocabulary
+        self._vocabulary, self._known_peaks = vocabulary, peaks
         self.modalities = _shared(dataset, modalities)
         self.regime = trained.regime_of(self.modalities)
         genes = vocabulary.to_frame()
@@ -76,12 +83,18 @@ class AlignedCells:
             aggregation = prepare.recipe_config(vocabulary).aggregation
             atac = dataset.counts[Modality.ATAC]
             places = prepare_plan.place_peaks(atac, None)
-            peaks = prepare_plan.align_atac(atac, places, genes, aggregation)
-            serving = np.bincount(peaks.links.indices, minlength=len(genes))
+            served = prepare_plan.align_atac(atac, places, genes, aggregation)
+            serving = np.bincount(served.links.indices, minlength=len(genes))
             self.coverage["atac"] = serving
-            _report_peaks(serving, aggregation.bands_bp[-1])
+            alignment = served.alignment
+            if peaks is None:
+                _report_peaks(serving, aggregation.bands_bp[-1])
+            else:
+                matched = prepare_plan.match_peaks(atac, places, peaks)
+                _report_tokens(matched)
+                alignment = dataclasses.replace(alignment, peaks=matched)
             self._alignments[Modality.ATAC] = _halved(
-                peaks.alignment, counts, known=dataset.counted, progress=progress
+                alignment, counts, known=dataset.counted, progress=progress
             )
 
     @property
@@ -103,8 +116,19 @@ class AlignedCells:
         return ArraySource(
             bins.get(Modality.RNA),
             bins.get(Modality.ATAC),
+            peaks=self._peaks(some),
             **{f"{m}_present": self._row[m][some] >= 0 for m in bins},
         )
+
+    def _peaks(self, some: slice) -> PeakRows | None:
+        """The open peaks of some cells, where the model reads them."""
+        alignment = self._alignments.get(Modality.ATAC)
+        if self._known_peaks is None or alignment is None:
+            return None
+        opened = self._products(Modality.ATAC, some, alignment.peaks)
+        opened.data = np.ones(opened.nnz, np.uint8)
+        matrix = ShardedMatrix.in_memory("peaks", opened)
+        return PeakRows(matrix=matrix, vocabulary=self._known_peaks)
 
     def counts(self, modality: Modality, some: slice) -> sp.csr_matrix:
         """Counts of some cells: int32 [cells, genes], ATAC in units of the vocabulary.
@@ -112,13 +136,19 @@ class AlignedCells:
         Raises:
             InputError: a value is no count, or the file is damaged there.
         """
+        return self._products(modality, some, self._alignments[modality].weights)
+
+    def _products(
+        self, modality: Modality, some: slice, weights: sp.csr_matrix
+    ) -> sp.csr_matrix:
+        """Counts of some cells, their features summed up by weights."""
         alignment, parts = self._alignments[modality], []
         for start in range(some.start, some.stop, ROWS_AT_ONCE):
             part = slice(start, min(start + ROWS_AT_ONCE, some.stop))
             raw = prepare_shards.read_rows(
                 alignment, self._row[modality][part], self.names[part]
             )
-            parts.append(products.multiply(raw, alignment.weights))
+            parts.append(products.multiply(raw, weights))
         return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
 
 
@@ -142,6 +172,17 @@ def _report_peaks(serving: Int[np.ndarray, " genes"], reach_bp: int) -> None:
             f"only {found:,} of the model's {len(serving):,} genes have a peak within "
             f"{reach_bp // 1_000} kb; the others are taken as closed. Are the peaks of "
             "the model's assembly?",
+            stacklevel=2,
+        )
+
+
+def _report_tokens(matched: sp.csr_matrix) -> None:
+    """Warns where most peaks of the data are none that the model reads."""
+    if matched.nnz < LITTLE * matched.shape[0]:
+        warnings.warn(
+            f"only {matched.nnz:,} of {matched.shape[0]:,} peaks overlap one of the "
+            f"{matched.shape[1]:,} that the model reads; the others are left out. Are "
+            "they of the model's assembly?",
             stacklevel=2,
         )
 

@@ -230,6 +230,7 @@ def _opened(
             dataset,
             model.vocabulary,
             model.config.modalities,
+            peaks=model.peaks,
             counts=source.counts,
             progress=True,
         )

@@ -1,0 +1,77 @@
+"""A model that reads open peaks says of a user's cells what it says of its own."""
+
+import numpy as np
+import pytest
+
+from scmultimodal.models import CellModel
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Regime
+from scmultimodal.workflows import finetune, judge, pretrain
+from scmultimodal.workflows.finetune import FinetuneConfig
+from tests import builders
+
+CELLS = 120
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return builders.peak_store(tmp_path_factory.mktemp("peaks") / "data")
+
+
+@pytest.fixture(scope="module")
+def model(store, tmp_path_factory):
+    start = pretrain.untrained(store, builders.peak_pretraining())
+    config = FinetuneConfig(epochs=1, batch_size=32, hidden=(8,))
+    out = tmp_path_factory.mktemp("tuned")
+    return finetune.run(store, start, config, Regime.ATAC, out)
+
+
+@pytest.fixture
+def atac(store):
+    """The cells of the store as a user has them."""
+    cells = builders.simulated_cells(num_cells=200, num_genes=40)
+    assert list(cells.obs_names) == list(store.obs.index)
+    return cells["atac"].copy()
+
+
+def shifted(data, bp):
+    """The same cells, their peaks called by another experiment."""
+    data = data.copy()
+    data.var["start"] += bp
+    data.var["end"] += bp
+    places = zip(data.var["chrom"], data.var["start"], data.var["end"], strict=True)
+    data.var_names = [f"{chrom}:{start}-{end}" for chrom, start, end in places]
+    return data
+
+
+def test_vectors_and_types_are_those_of_the_prepared_cells(store, model, atac):
+    every = np.arange(store.num_cells)
+    expected = judge.embed(store, model, Regime.ATAC, every)
+    ours = CellModel(model)
+    np.testing.assert_allclose(ours.embed(atac), expected, atol=1e-5)
+    logits = judge.predict(store, model, Regime.ATAC, every)
+    names = np.array(model.config.classes)[logits.argmax(1)]
+    assert ours.annotate(atac)["scmm_cell_type"].tolist() == names.tolist()
+    order = np.random.default_rng(0).permutation(store.num_cells)
+    turned = atac[order].copy()[:, atac.var_names[::-1]].copy()
+    np.testing.assert_allclose(ours.embed(turned), expected[order], atol=1e-5)
+
+
+def test_peaks_of_another_name_are_found_by_overlap(model, atac):
+    ours = CellModel(model)
+    moved = shifted(atac, 20)
+    assert not set(moved.var_names) & set(atac.var_names)
+    np.testing.assert_allclose(ours.embed(moved), ours.embed(atac), atol=1e-5)
+
+
+def test_peaks_of_nowhere_near_are_refused_and_few_are_told(model, atac):
+    ours = CellModel(model)
+    with pytest.raises(InputError, match=r"none of its .* peaks overlaps"):
+        ours.embed(shifted(atac, 50_000_000))
+    few = atac.copy()
+    away = np.arange(few.n_vars) % 4 > 0
+    few.var["start"] += 50_000_000 * away
+    few.var["end"] += 50_000_000 * away
+    few = shifted(few, 0)
+    with pytest.warns(UserWarning, match=r"overlap one of the .* that the model reads"):
+        ours.embed(few)
