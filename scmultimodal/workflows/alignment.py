@@ -38,6 +38,8 @@ class AlignedCells:
         coverage: what the data have of the model's genes, indexed by gene_id: `symbol`;
             `rna`, whether they measured its expression; `atac`, how many of their peaks
             serve it. Columns are those of the modalities.
+        peaks_kept: how many peaks of the data are ones that the model reads, and how
+            many they have; None where it reads none.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class AlignedCells:
         self.regime = trained.regime_of(self.modalities)
         genes = vocabulary.to_frame()
         self.coverage = genes.set_index("gene_id")[["symbol"]]
+        self.peaks_kept: tuple[int, int] | None = None
         self._alignments: dict[Modality, Alignment] = {}
         if Modality.RNA in self.modalities:
             rna = dataset.counts[Modality.RNA]
@@ -91,6 +94,7 @@ class AlignedCells:
                 _report_peaks(serving, aggregation.bands_bp[-1])
             else:
                 matched = prepare_plan.match_peaks(atac, places, peaks)
+                self.peaks_kept = matched.nnz, matched.shape[0]
                 _report_tokens(matched)
                 alignment = dataclasses.replace(alignment, peaks=matched)
             self._alignments[Modality.ATAC] = _halved(

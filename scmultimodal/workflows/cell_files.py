@@ -77,6 +77,8 @@ class Written:
         found: how many of them the data have, by modality.
         seconds: that it took, compiling included.
         peak_mb: the most memory that the process has had.
+        peaks: of those of the data, how many the model reads, and all; None where it
+            reads genes.
         types: cells of each type, the most frequent first, where types were asked for.
     """
 
@@ -86,6 +88,7 @@ class Written:
     found: dict[str, int]
     seconds: float
     peak_mb: float
+    peaks: tuple[int, int] | None = None
     types: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def format_table(self) -> str:
@@ -96,6 +99,9 @@ class Written:
             f"{m:<4} genes   {n:>9,} of the model's {self.genes:,} {have[m]}"
             for m, n in self.found.items()
         ]
+        if self.peaks is not None:
+            kept, every = self.peaks
+            lines.append(f"peaks        {kept:>9,} of {every:,} are ones it reads")
         lines += [f"{name:<12} {count:>9,}" for name, count in self.types.items()]
         rate = self.cells / max(self.seconds, 1e-9)
         lines += [
@@ -191,6 +197,7 @@ class _Cells:
             },
             seconds=round(time.monotonic() - self.start, 3),
             peak_mb=round(memory.peak() / 2**20, 1),
+            peaks=self.aligned.peaks_kept,
             types={} if types is None else dict(types),
         )
 

@@ -1,16 +1,17 @@
 """A model that reads open peaks says of a user's cells what it says of its own."""
 
+import anndata
 import numpy as np
 import pytest
 
+from scmultimodal import cli
 from scmultimodal.models import CellModel
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
+from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, judge, pretrain
 from scmultimodal.workflows.finetune import FinetuneConfig
 from tests import builders
-
-CELLS = 120
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,21 @@ def test_peaks_of_another_name_are_found_by_overlap(model, atac):
     moved = shifted(atac, 20)
     assert not set(moved.var_names) & set(atac.var_names)
     np.testing.assert_allclose(ours.embed(moved), ours.embed(atac), atol=1e-5)
+
+
+def test_a_file_is_embedded_and_the_share_of_its_peaks_told(
+    model, atac, tmp_path, capsys
+):
+    export.save(model, tmp_path / "model")
+    half = atac[:, : atac.n_vars // 2].copy()
+    shifted(half, 20).write_h5ad(tmp_path / "half.h5ad")
+    paths = {name: str(tmp_path / name) for name in ("model", "half.h5ad", "v.h5ad")}
+    command = ["embed", "--model", paths["model"], "--data", paths["half.h5ad"]]
+    assert cli.main([*command, "--out", paths["v.h5ad"]]) == 0
+    told = f"peaks        {half.n_vars:>9,} of {half.n_vars:,} are ones it reads"
+    assert told in capsys.readouterr().out.splitlines()
+    written = anndata.read_h5ad(tmp_path / "v.h5ad").obsm["X_scmm"]
+    np.testing.assert_allclose(written, CellModel(model).embed(half), atol=1e-5)
 
 
 def test_peaks_of_nowhere_near_are_refused_and_few_are_told(model, atac):
