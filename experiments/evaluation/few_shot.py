@@ -24,7 +24,7 @@ from experiments.evaluation.tables import Entry, Section
 from experiments.evaluation.variants import vary
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, classification, few_shot, naive_bayes
-from scmultimodal.evaluation.features import log1p_at_median_depth
+from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime

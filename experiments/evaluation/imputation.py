@@ -21,7 +21,8 @@ from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import imputation, naive_bayes
-from scmultimodal.evaluation.features import log1p_at_median_depth, svd_components
+from scmultimodal.evaluation.depth import log1p_at_median_depth
+from scmultimodal.evaluation.features import svd_components
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, inference, judge, trained

@@ -23,7 +23,7 @@ from experiments.evaluation.variants import vary
 from scmultimodal.data.sources import ArraySource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import perturbation as links
-from scmultimodal.evaluation.features import log1p_at_median_depth
+from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, judge, perturbation, pretrain

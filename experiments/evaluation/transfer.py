@@ -20,7 +20,8 @@ from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import SCORES, Entry, Section
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import alignment, baselines, classification
-from scmultimodal.evaluation.features import log1p_at_median_depth, svd_components
+from scmultimodal.evaluation.depth import log1p_at_median_depth
+from scmultimodal.evaluation.features import svd_components
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime

@@ -21,7 +21,7 @@ from experiments.evaluation.jobs import Job, NothingToJudgeError
 from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, calibration
-from scmultimodal.evaluation.features import log1p_at_median_depth
+from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.workflows import finetune, judge, pretrain

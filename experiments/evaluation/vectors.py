@@ -12,7 +12,8 @@ from experiments.evaluation import jobs
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from scmultimodal.data.store import Store
-from scmultimodal.evaluation.features import log1p_at_median_depth, svd_components
+from scmultimodal.evaluation.depth import log1p_at_median_depth
+from scmultimodal.evaluation.features import svd_components
 from scmultimodal.weights import export
 from scmultimodal.workflows import judge
 from scmultimodal.workflows.presets import Preset

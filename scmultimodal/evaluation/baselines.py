@@ -17,13 +17,8 @@ from scipy import sparse
 
 from scmultimodal.evaluation import classification, extra
 from scmultimodal.evaluation.classification import ClassificationScores
-from scmultimodal.evaluation.features import (
-    Features,
-    Sparse,
-    log1p_at_median_depth,
-    svd_components,
-    tf_idf,
-)
+from scmultimodal.evaluation.depth import Sparse, log1p_at_median_depth
+from scmultimodal.evaluation.features import Features, svd_components, tf_idf
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.evaluation.tuning import Trial, search, stratified_subsample

@@ -2,48 +2,17 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import sparse
 
 from scmultimodal.evaluation import extra
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.evaluation.depth import Sparse
 
 with extra.required():
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-Sparse = sparse.csr_matrix | sparse.csr_array
-"""[cells, features], by rows."""
-
 Features = np.ndarray | Sparse
 """[cells, features], dense or sparse."""
-
-
-def log1p_at_median_depth(counts: Sparse, train: Int[np.ndarray, " train"]) -> Sparse:
-    """Scales each cell to the median depth of the training cells, then log1p.
-
-    Args:
-        counts: [cells, features], non-negative. An empty cell stays empty.
-        train: rows of the training cells; those with counts give the median.
-
-    Returns:
-        float32 matrix of the same shape and kind.
-
-    Raises:
-        InputError: a value is negative or not finite, or no training cell has counts.
-    """
-    if not np.all(np.isfinite(counts.data)) or np.any(counts.data < 0):
-        raise InputError(
-            "counts", "a value is negative or not finite", "Pass raw counts"
-        )
-    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
-    depths = depth[train][depth[train] > 0]
-    if not depths.size:
-        raise InputError("counts", "no training cell has counts", "Check the split")
-    scale = np.median(depths) / np.where(depth > 0, depth, 1)
-    features = counts.astype(np.float64, copy=True)
-    features.data = np.log1p(features.data * np.repeat(scale, np.diff(counts.indptr)))
-    return features.astype(np.float32)
 
 
 def tf_idf(counts: Sparse, train: Int[np.ndarray, " train"]) -> Sparse:

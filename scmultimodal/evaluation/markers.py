@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Integer
 from scipy import sparse
 
-from scmultimodal.evaluation.features import Sparse
+from scmultimodal.evaluation.depth import Sparse
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,7 @@ from scipy.sparse import linalg
 
 from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.evaluation import extra
-
-Rows = sparse.csr_matrix | sparse.csr_array
-"""[cells, features], by rows."""
+from scmultimodal.evaluation.depth import Sparse, log1p_at_median_depth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,8 @@ class PairedConfig:
 
 
 def peak_weights(
-    peaks: Rows,
-    rna: Rows,
+    peaks: Sparse,
+    rna: Sparse,
     labels: Integer[np.ndarray, " cells"],
     num_classes: int,
     config: PairedConfig,
@@ -63,21 +61,21 @@ def peak_weights(
     others = np.empty_like(told)
     for part in range(config.folds):
         out = fold == part
-        found = ridge(opened[~out], told[~out], config.ridge)
+        found = _ridge(opened[~out], told[~out], config.ridge)
         others[out] = opened[out] @ found
     of_types = _logistic(others, labels, num_classes, config.inverse_penalty)
-    whole = ridge(opened, told, config.ridge) @ of_types
+    whole = _ridge(opened, told, config.ridge) @ of_types
     return (rarity[:, None] * whole).astype(np.float32)
 
 
-def components(counts: Rows, number: int) -> Float[np.ndarray, "cells components"]:
+def components(counts: Sparse, number: int) -> Float[np.ndarray, "cells components"]:
     """Principal components of log counts at the median depth; see `loadings`."""
     values, vectors = _at_median_depth(counts), loadings(counts, number)
     mean = np.asarray(values.mean(0)).ravel()
     return np.asarray(values @ vectors) - mean @ vectors
 
 
-def loadings(counts: Rows, number: int) -> Float[np.ndarray, "genes components"]:
+def loadings(counts: Sparse, number: int) -> Float[np.ndarray, "genes components"]:
     """What principal components of log counts are made of, the largest first.
 
     Args:
@@ -98,45 +96,23 @@ def loadings(counts: Rows, number: int) -> Float[np.ndarray, "genes components"]
     return vectors * np.where(vectors.sum(0) < 0, -1, 1)
 
 
-def _at_median_depth(counts: Rows) -> sparse.csr_matrix:
-    depth = np.asarray(counts.sum(1), np.float64).ravel()
-    scale = np.median(depth) / np.maximum(depth, 1)
-    scaled = sparse.diags(scale) @ sparse.csr_matrix(counts, dtype=np.float64)
-    return scaled.tocsr().log1p()
+def _at_median_depth(counts: Sparse) -> Sparse:
+    every = np.arange(counts.shape[0])
+    return log1p_at_median_depth(counts, every, dtype=np.float64)
 
 
-def ridge(
-    features: Rows,
-    targets: Float[np.ndarray, "cells targets"],
-    penalty: float,
-    *,
-    steps: int = 40,
+def _ridge(
+    features: Sparse, targets: Float[np.ndarray, "cells targets"], penalty: float
 ) -> Float[np.ndarray, "features targets"]:
-    """Ridge regression without an offset by conjugate gradients, all targets at once.
+    """Without an offset: no open peak, no RNA."""
+    with extra.required():
+        from sklearn.linear_model import Ridge
 
-    Args:
-        features: of cells; only products with it are taken.
-        targets: to tell.
-        penalty: of the squared weights.
-        steps: at most; it stops where nothing is left to gain.
-    """
-    weights = np.zeros((features.shape[1], targets.shape[1]))
-    residual = np.asarray(features.T @ targets)
-    direction, size = residual.copy(), (residual**2).sum(0)
-    first = size.copy()
-    for _ in range(steps):
-        if (size <= 1e-10 * first).all():
-            break
-        image = np.asarray(features.T @ (features @ direction)) + penalty * direction
-        length = size / np.maximum((direction * image).sum(0), 1e-300)
-        weights += length * direction
-        residual -= length * image
-        size, before = (residual**2).sum(0), size
-        direction = residual + size / np.maximum(before, 1e-300) * direction
-    return weights
+    model = Ridge(penalty, fit_intercept=False, solver="sparse_cg", tol=1e-5)
+    return model.fit(features, targets).coef_.T
 
 
-def _weighed(peaks: Rows) -> tuple[Rows, Float[np.ndarray, " peaks"]]:
+def _weighed(peaks: Sparse) -> tuple[Sparse, Float[np.ndarray, " peaks"]]:
     """Open peaks by rarity over √(open peaks of the cell), and that rarity."""
     opened = sparse.csr_matrix(peaks != 0, dtype=np.float64)
     cells = np.asarray(opened.sum(0)).ravel()

@@ -10,7 +10,7 @@ from scipy import sparse, special
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import baselines, classification
-from scmultimodal.evaluation.features import Sparse
+from scmultimodal.evaluation.depth import Sparse
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas.modality import Modality, Regime

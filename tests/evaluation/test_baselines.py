@@ -9,7 +9,8 @@ from sklearn.naive_bayes import MultinomialNB
 
 from scmultimodal.data import splits
 from scmultimodal.evaluation import baselines, classification
-from scmultimodal.evaluation.features import log1p_at_median_depth, tf_idf
+from scmultimodal.evaluation.depth import log1p_at_median_depth
+from scmultimodal.evaluation.features import tf_idf
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas.errors import InputError
 from tests import builders

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scmultimodal.evaluation import features
+from scmultimodal.evaluation import depth, features
 from scmultimodal.schemas.errors import InputError
 
 
 def test_log1p_at_median_depth_by_hand():
     counts = sparse.csr_matrix([[1, 1, 0], [4, 0, 4], [0, 0, 0], [0, 10, 0]])
     # Depths 2, 8, 0, 10; of the training cells with counts 2 and 8: median 5.
-    scaled = features.log1p_at_median_depth(counts, np.array([0, 1, 2])).toarray()
+    scaled = depth.log1p_at_median_depth(counts, np.array([0, 1, 2])).toarray()
     expected = np.log1p([[2.5, 2.5, 0], [2.5, 0, 2.5], [0, 0, 0], [0, 5, 0]])
     np.testing.assert_allclose(scaled, expected, rtol=1e-6)
     assert counts.toarray()[1].tolist() == [4, 0, 4], "the counts themselves stay"
@@ -21,12 +21,12 @@ def test_log1p_at_median_depth_by_hand():
 def test_what_is_no_count_is_refused(value):
     counts = sparse.csr_matrix(np.array([[1.0, value]]))
     with pytest.raises(InputError, match="negative or not finite"):
-        features.log1p_at_median_depth(counts, np.array([0]))
+        depth.log1p_at_median_depth(counts, np.array([0]))
 
 
 def test_training_cells_without_counts_are_refused():
     with pytest.raises(InputError, match="no training cell has counts"):
-        features.log1p_at_median_depth(sparse.csr_matrix((2, 3)), np.array([0]))
+        depth.log1p_at_median_depth(sparse.csr_matrix((2, 3)), np.array([0]))
 
 
 def test_nothing_is_fitted_on_other_cells():
@@ -36,7 +36,7 @@ def test_nothing_is_fitted_on_other_cells():
     changed[30:] = 100 * (np.arange(12) % 3)
     train = np.arange(30)
     before, after = (
-        features.log1p_at_median_depth(sparse.csr_matrix(c), train)
+        depth.log1p_at_median_depth(sparse.csr_matrix(c), train)
         for c in (counts, changed)
     )
     assert np.array_equal(before[train].toarray(), after[train].toarray())

@@ -15,16 +15,6 @@ def counts(width, seed, most=4):
     return builders.sparse_counts(CELLS, width, seed=seed, most=most)
 
 
-def test_ridge_solves_the_normal_equations():
-    features = sparse.csr_matrix(counts(20, 0).astype(float))
-    targets = np.random.default_rng(1).normal(size=(CELLS, 3))
-    targets[:, 2] = 0
-    found = paired.ridge(features, targets, 5.0)
-    dense = features.toarray()
-    expected = np.linalg.solve(dense.T @ dense + 5 * np.eye(20), dense.T @ targets)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_components_are_the_principal_ones():
     rna = counts(GENES, 2, most=9)
     depth = np.asarray(rna.sum(1)).ravel()
