@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
@@ -86,17 +85,10 @@ def load_start(path: Path | None) -> StoredGenomeModel | None:
 
 def identity(config: DataConfig, start: StoredGenomeModel | None) -> dict[str, Any]:
     """What stands behind the paths that a run is given: a resume wants the same."""
-    found = start_identity(start)
+    found = provenance.of_start(start)
     if config.spans is not None:
         found["spans_files"] = RegionStore.open(config.spans).manifest["files"]
     return found
-
-
-def start_identity(start: StoredGenomeModel | None) -> dict[str, Any]:
-    """The part of it that tells the model that is started from."""
-    if start is None:
-        return {}
-    return {"start_sha256": provenance.digest(*jax.tree.leaves(start.params))}
 
 
 def baselines(

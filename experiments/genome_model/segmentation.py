@@ -79,7 +79,7 @@ def run(study: Study) -> None:
             store = labels.load(study.labels, Path(folder))
             print(dry_run.format_plan(segmentation.plan(store, numbers, start=start)))
         return
-    config = configs.to_json(study) | data.start_identity(start)
+    config = configs.to_json(study) | provenance.of_start(start)
     config |= labels.identity(study.labels)
     del config["dry_run"]
     provenance.check_config(study.out, config, resume=numbers.resume == "auto")

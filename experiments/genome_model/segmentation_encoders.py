@@ -113,7 +113,7 @@ def run(study: Study) -> None:
 
     start = data.load_start(study.start)
     _refuse_what_would_leak(study)
-    config = configs.to_json(study) | data.start_identity(start) | _identity(study)
+    config = configs.to_json(study) | provenance.of_start(start) | _identity(study)
     provenance.check_config(study.out, config, resume=True)
     store = labels.load(study.labels, study.out / "labels")
     provenance.write_config(study.out, config)

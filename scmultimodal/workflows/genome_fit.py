@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from scmultimodal.data.element_store import ElementStore
 from scmultimodal.data.region_store import RegionStore
 from scmultimodal.schemas import configs
@@ -59,11 +57,9 @@ def _begin(
     """Keeps what the run depends on, or finds that it is the run in the folder."""
     written: dict[str, Any] = {
         **data,
+        **provenance.of_start(start),
         "data_files": store.manifest["files"],
         "training": configs.to_json(config),
     }
-    if start is not None:
-        leaves = jax.tree.leaves(start.params)
-        written["start_sha256"] = provenance.digest(*leaves)
     provenance.check_config(out, written, resume=config.resume == "auto")
     provenance.write_config(out, written)

@@ -24,6 +24,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.training import hosts
+from scmultimodal.weights.genome_model import StoredGenomeModel
 
 PACKAGES = ("jax", "dm-haiku", "optax", "numpy", "scipy", "anndata")
 RUN = ("command", "started", "environment")
@@ -96,6 +97,13 @@ def check_split(store: Store, model: Mapping[str, Any], *, remedy: str) -> None:
     if model.get(key) == here[key] and trained not in (None, here["training_cells"]):
         problem = f"splits {here['data']} in another way than the data of the model"
         raise InputError(store.path, f"{problem}: it may know test cells", remedy)
+
+
+def of_start(start: StoredGenomeModel | None) -> dict[str, Any]:
+    """The model that a run starts from, if any: a resume wants the same."""
+    if start is None:
+        return {}
+    return {"start_sha256": digest(*jax.tree.leaves(start.params))}
 
 
 def _of_names(cells: Iterable[object]) -> str:
