@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from jaxtyping import Float32, Int
 from mudata import MuData
 
 from scmultimodal.data import gene_lookup
+from scmultimodal.models import arguments
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.singlecell import inputs
@@ -30,8 +30,6 @@ from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.cell_inference import Question
 from scmultimodal.workflows.explanation import GeneImportance
 from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
-
-Choice = TypeVar("Choice", Modality, Regime)
 
 
 class CellModel:
@@ -103,17 +101,16 @@ class CellModel:
         from scmultimodal import genome
         from scmultimodal.workflows import cell_types, presets
 
-        if preset not in presets.PRESETS:
-            known = ", ".join(presets.PRESETS)
-            raise InputError("preset", f"is {preset!r}", f"Give one of {known}")
-        shown = None if modality is None else (_one_of(Regime, modality),)
+        arguments.check("preset", preset, presets.PRESETS)
+        if modality is not None:
+            arguments.check("modality", modality, Regime)
         if not isinstance(genes, pd.DataFrame):
             genes = genome.read_genes(genes)
         config = presets.cell_types(
             presets.PRESETS[preset],
             label=label,
             counts=counts,
-            regimes=shown,
+            regimes=None if modality is None else (Regime(modality),),
             frozen=frozen,
             from_scratch=False,
             seed=seed,
@@ -252,16 +249,14 @@ class CellModel:
         Returns:
             X, float32 [cells, genes], is what each gene is expected to have of 10,000
             counts of the cell; `obs` is a copy of the data's, `var` the vocabulary.
-            `scmultimodal impute` writes
-            the same to a file, block by block.
+            `scmultimodal impute` writes the same to a file, block by block.
 
         Raises:
             InputError: the model was not trained to tell counts (`count_weight`), or
                 `embed` would raise.
         """
-        question = cell_inference.expected_counts(
-            self._stored, _one_of(Modality, target, "target")
-        )
+        arguments.check("target", target, Modality)
+        question = cell_inference.expected_counts(self._stored, Modality(target))
         cells = self._align(data, layer, counts, progress)
         return AnnData(
             X=self._answers(cells, question, batch_size, progress),
@@ -311,10 +306,11 @@ class CellModel:
             InputError: genes that the model lacks, arguments that do not fit each
                 other, cells or a model without the modality, or `embed` would raise.
         """
-        where = None if modality is None else _one_of(Modality, modality)
+        if modality is not None:
+            arguments.check("modality", modality, Modality)
         config = PerturbationConfig(
             kind=kind,
-            modality=where,
+            modality=None if modality is None else Modality(modality),
             fold=fold,
             together=together,
             batch_size=batch_size,
@@ -386,9 +382,8 @@ class CellModel:
             InputError: genes or a modality that the model lacks, or k below 1.
         """
         chosen = gene_lookup.positions(self._stored.vocabulary, genes)
-        return explanation.neighbours(
-            self._stored, chosen, _one_of(Modality, modality), k
-        )
+        arguments.check("modality", modality, Modality)
+        return explanation.neighbours(self._stored, chosen, Modality(modality), k)
 
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.
@@ -462,12 +457,3 @@ class CellModel:
                 f"Name them as in model.classes: {', '.join(self.classes[:5])}",
             )
         return types
-
-
-def _one_of(choices: type[Choice], name: str, argument: str = "modality") -> Choice:
-    try:
-        return choices(name)
-    except ValueError:
-        raise InputError(
-            argument, f"is {name!r}", f"Give one of {', '.join(choices)}"
-        ) from None

@@ -5,9 +5,9 @@ import os
 import re
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from scmultimodal.genome.kmers import KmerTokenizer
 from scmultimodal.genome.letters import as_letters
+from scmultimodal.models import arguments
 from scmultimodal.modules.heads.accessibility import ScorerName
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import genome_model
@@ -22,7 +23,6 @@ from scmultimodal.weights import nucleotide_transformer as published
 from scmultimodal.workflows import genome_inference, segmentation_inference
 from scmultimodal.workflows.segmentation_inference import StitchingConfig
 
-Preset = TypeVar("Preset")
 Overflow = Literal["warn", "cut", "raise"]
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -111,10 +111,9 @@ class GenomeModel:
         # With what trains, which a model that is loaded does without.
         from scmultimodal.workflows import genome_fit, genome_presets
 
-        numbers = _preset(genome_presets.GENOME_PRESETS, preset).ranking
-        known = typing.get_args(ScorerName)
-        if head not in known:
-            raise InputError("head", f"is {head!r}", f"Give one of {', '.join(known)}")
+        arguments.check("preset", preset, genome_presets.GENOME_PRESETS)
+        arguments.check("head", head, typing.get_args(ScorerName))
+        numbers = genome_presets.GENOME_PRESETS[preset].ranking
         config = dataclasses.replace(
             numbers,
             scorer=dataclasses.replace(numbers.scorer, name=head),
@@ -154,7 +153,8 @@ class GenomeModel:
         """
         from scmultimodal.workflows import genome_fit, genome_presets
 
-        numbers = _preset(genome_presets.GENOME_PRESETS, preset).segmentation
+        arguments.check("preset", preset, genome_presets.GENOME_PRESETS)
+        numbers = genome_presets.GENOME_PRESETS[preset].segmentation
         config = dataclasses.replace(
             numbers,
             encoder_rate=0.0 if frozen else numbers.encoder_rate,
@@ -279,10 +279,11 @@ class GenomeModel:
                 if known
                 else "The model has one score for all: leave it out",
             )
-        if overflow not in typing.get_args(Overflow):
-            raise InputError(
-                "overflow", f"is {overflow!r}", "Choose warn, cut or raise"
-            )
+        arguments.check("overflow", overflow, typing.get_args(Overflow))
+        if isinstance(sequences, str):
+            raise InputError("sequences", "are one text", "Give a list of texts")
+        for sequence in sequences:
+            _check_text(sequence)
         length = self.config.turner.prepared_tokens
         tokens = self.tokenizer.encode_batch(sequences, length)
         if tokens.cut and overflow != "cut":
@@ -330,6 +331,7 @@ class GenomeModel:
             InputError: the model has no such head, a character is no letter, or a
                 length that it cannot read; says the next that it can.
         """
+        _check_text(sequence)
         self.tokenizer.encode(sequence)  # raises where a character is no letter
         config = StitchingConfig(
             window_bp=window_bp,
@@ -417,10 +419,10 @@ class GenomeModel:
         )
 
 
-def _preset(presets: Mapping[Any, Preset], name: str) -> Preset:
-    if name not in presets:
-        raise InputError("preset", f"is {name!r}", f"Give one of {', '.join(presets)}")
-    return presets[name]
+def _check_text(sequence: object) -> None:
+    if not isinstance(sequence, str):
+        problem = f"is a {type(sequence).__name__}"
+        raise InputError("sequence", problem, "Give letters, as text")
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -1,6 +1,7 @@
 """The genome model as its user meets it: DNA in, vectors and scores out."""
 
 import dataclasses
+import inspect
 import warnings
 
 import haiku as hk
@@ -261,6 +262,16 @@ def test_a_scorer_survives_the_folder(with_scorer, tmp_path):
 def test_what_is_no_dna(with_scorer):
     with pytest.raises(InputError, match="'-' at position 2"):
         with_scorer.score(["ACGT", "AC-T"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("ACGT", "sequences: are one text"), (["ACGT", None], "sequence: is a NoneType")],
+)
+def test_what_is_no_list_of_texts(with_scorer, given, words):
+    score = inspect.unwrap(GenomeModel.score)  # Past jaxtyping's own check.
+    with pytest.raises(InputError, match=words):
+        score(with_scorer, given)
 
 
 @pytest.fixture(scope="module")

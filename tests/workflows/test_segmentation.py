@@ -1,6 +1,7 @@
 """Training in segmentation: learns, starts from a ranking, freezes, resumes, judges."""
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
@@ -113,6 +114,8 @@ def test_a_run_folder_has_all_that_a_user_needs(trained, store):
     assert np.isnan(found).any(axis=1).sum() == 122
     with pytest.raises(InputError, match="is no letter"):
         loaded.segment("ACGT-")
+    with pytest.raises(InputError, match="sequence: is a list"):
+        inspect.unwrap(GenomeModel.segment)(loaded, ["ACGT"])
     with pytest.raises(InputError, match=r"window_bp: is 250 bp, .* the next .* 264"):
         loaded.segment("ACGT", window_bp=250)
 
