@@ -4,7 +4,8 @@ import anndata
 import numpy as np
 import pytest
 
-from scmultimodal import cli
+from scmultimodal import cli, datasets
+from scmultimodal.data.store import Store
 from scmultimodal.models import CellModel
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
@@ -91,3 +92,23 @@ def test_peaks_of_nowhere_near_are_refused_and_few_are_told(model, atac):
     few = shifted(few, 0)
     with pytest.warns(UserWarning, match=r"overlap one of the .* that the model reads"):
         ours.embed(few)
+
+
+@pytest.mark.parametrize("by", ["--peak-tokens", "--vocabulary"])
+def test_other_cells_are_prepared_for_a_model(by, store, model, atac, tmp_path):
+    """By the model's folder: further training wants its very peaks."""
+    export.save(model, tmp_path / "model")
+    shifted(atac, 20).write_h5ad(tmp_path / "cells.h5ad")
+    genes = datasets.simulated_genes(builders.simulated_cells(num_genes=40))
+    genes.to_csv(tmp_path / "genes.tsv", sep="\t", index=False)
+    command = ["prepare", "--atac", str(tmp_path / "cells.h5ad"), by]
+    command += [str(tmp_path / "model"), "--genes", str(tmp_path / "genes.tsv")]
+    assert cli.main([*command, "--out", str(tmp_path / "data")]) == 0
+    made = Store.open(tmp_path / "data")
+    assert made.peaks is not None
+    assert made.peaks.digest() == model.peaks.digest()
+    rows = store.obs.index.get_indexer(made.obs.index)
+    ours, known = (
+        s.peak_matrix().rows(np.arange(s.num_cells), "bins") for s in (made, store)
+    )
+    assert (ours != known[rows]).nnz == 0
