@@ -11,7 +11,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.weights import export
 from scmultimodal.workflows import finetune, judge, pretrain
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from tests import builders
 
 
