@@ -224,6 +224,9 @@ def _model_config(
     return export.ModelConfig(
         encoder=encoder_config(store, config),
         decoder=config.decoder if config.count_weight else None,
+        gene_query=gene_from_peaks(store, config).config.head
+        if config.gene_from_peaks.weight
+        else None,
         modalities=tuple(m.value for m in _modalities(store, config)),
         feature_order=config.feature_order,
         buckets=config.buckets,
