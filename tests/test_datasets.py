@@ -188,3 +188,54 @@ def test_every_size_can_be_had():
         num_cells=1, num_genes=1, num_cell_types=3, num_batches=2, dispersion=0.0
     )
     assert mdata.shape == (1, 1 + 3 + 1)
+
+
+@pytest.mark.parametrize("size", [(61, 4, 0.5), (13, 3, 0.3), (1, 4, 1.0)], ids=str)
+def test_distal_links_are_beyond_the_bands_of_any_gene(size):
+    """Of a share of the genes; peaks near them are there, and serve none."""
+    num_genes, peaks_per_gene, share = size
+    sizes = {"num_genes": num_genes, "peaks_per_gene": peaks_per_gene}
+    mdata = datasets.simulate_multiome(num_cells=5, distal=share, **sizes)
+    peaks, links = mdata["atac"].var, mdata.uns["links"]
+    assert peaks.index.is_unique
+    assert links["peak"].is_unique
+    far = links[links["distance_bp"] > 45_000]
+    assert far["gene_id"].nunique() == round(share * num_genes)
+    assert far["gene_id"].value_counts().eq(peaks_per_gene).all()
+    assert not set(far["gene_id"]) & set(links["gene_id"].drop(far.index))
+    genes = datasets.simulated_genes(mdata)
+    served = link_peaks(peaks, genes, PeakAggregation())
+    assert not served[peaks.index.get_indexer(far["peak"])].nnz
+    assert far["distance_bp"].lt(500_000).all()
+    genes = genes.set_index("gene_id")
+    chrom = genes["chrom"].loc[far["gene_id"]].to_numpy()
+    assert (peaks["chrom"].loc[far["peak"]].to_numpy() == chrom).all()
+    apart = peaks.groupby("chrom").apply(
+        lambda own: (own["start"] - own["end"].shift()).min(), include_groups=False
+    )
+    assert not (apart < 0).any()
+
+
+def test_distal_peaks_follow_their_gene_and_those_near_it_do_not():
+    mdata = datasets.simulate_multiome(
+        num_cells=600, num_genes=40, num_cell_types=1, distal=0.5
+    )
+    rna = np.log1p(mdata["rna"].to_df())
+    atac = np.log1p(mdata["atac"].to_df())
+    links = mdata.uns["links"]
+    far = links[links["distance_bp"] > 50_000]
+    pairs = zip(far["peak"], far["gene_id"], strict=True)
+    follow = [rna[gene].corr(atac[peak]) for peak, gene in pairs]
+    assert np.mean(follow) > 0.25
+    silent = atac.columns.difference(links["peak"])
+    assert len(silent) == 3 * 20 + 8
+    others = np.corrcoef(rna[far["gene_id"].unique()].T, atac[silent].T)
+    number = far["gene_id"].nunique()
+    assert np.abs(others[:number, number:]).mean() < 0.06
+
+
+def test_distal_peaks_that_do_not_fit():
+    with pytest.raises(InputError, match=r"distal: is 1\.5"):
+        datasets.simulate_multiome(distal=1.5)
+    with pytest.raises(InputError, match="peaks_per_gene: is 5, and distal above 0"):
+        datasets.simulate_multiome(distal=0.1, peaks_per_gene=5)

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "impute": ("inference", "one modality of each cell from the other"),
         "perturb": ("explain", "what it makes of genes deleted, raised or closed"),
         "explain": ("explain", "which genes it tells cell types by"),
+        "links": ("links", "which open peaks speak for which genes, as BEDPE"),
     },
     "genome model": {
         "convert": ("dna", "a published Nucleotide Transformer to a model of ours"),

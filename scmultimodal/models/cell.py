@@ -23,12 +23,14 @@ from scmultimodal.weights import export
 from scmultimodal.workflows import (
     cell_inference,
     explanation,
+    peak_links,
     perturbation,
     trained,
 )
 from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.cell_inference import Question
 from scmultimodal.workflows.explanation import GeneImportance
+from scmultimodal.workflows.peak_link_tables import PeakGeneLinks
 from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
 
 
@@ -384,6 +386,68 @@ class CellModel:
         chosen = gene_lookup.positions(self._stored.vocabulary, genes)
         arguments.check("modality", modality, Modality)
         return explanation.neighbours(self._stored, chosen, Modality(modality), k)
+
+    def peak_to_gene(
+        self,
+        data: MuData | AnnData,
+        genes: Sequence[str] | str | None = None,
+        *,
+        within_bp: int = peak_links.WITHIN_BP,
+        layer: str | None = None,
+        counts: CountChoice = "auto",
+        batch_size: int | None = None,
+        progress: bool = True,
+    ) -> PeakGeneLinks:
+        """What each open peak adds to what the model says of the genes near it.
+
+            model.peak_to_gene(mdata, ["Gad1", "Mbp"]).to_bedpe("links.bedpe")
+
+        Gradient × input: the derivative of the log odds that a gene is expressed, by a
+        dial on the peak that is 1 where it is open and 0 where it is closed
+        (`peak_dials`), mean over the cells in which it is open. See `embed` for the
+        other arguments.
+
+        Args:
+            data: the cells to average over. RNA is for the column of correlations
+                alone; the model sees none.
+            genes: symbols or IDs; None takes all.
+            within_bp: pairs on one chromosome, the peak nearer to the gene's start than
+                this.
+
+        Returns:
+            See `PeakGeneLinks`. Where the model reads fewer peaks of a cell than are
+            open, those that it reads count.
+
+        Raises:
+            InputError: a model that does not tell genes from peaks, genes that it
+                lacks, data without ATAC, or `embed` would raise.
+        """
+        peak_links.require_gene_query(self._stored)
+        vocabulary = self._stored.vocabulary
+        chosen = np.arange(vocabulary.num_genes)
+        if genes is not None:
+            chosen = gene_lookup.positions(vocabulary, genes)
+        dataset = inputs.from_data(data, "data", layer=layer)
+        cells = AlignedCells(
+            dataset,
+            vocabulary,
+            (Modality.ATAC,),
+            peaks=self._stored.peaks,
+            counts=counts,
+            progress=progress,
+        )
+        expression = None
+        if Modality.RNA in dataset.counts:
+            expression = AlignedCells(dataset, vocabulary, (Modality.RNA,))
+        return peak_links.run(
+            self._stored,
+            cells,
+            chosen,
+            within_bp=within_bp,
+            expression=expression,
+            batch_size=batch_size,
+            progress=progress,
+        )
 
     def self_check(self, *, tolerance: float = 1e-3) -> float:
         """Recomputes the stored reference; returns the largest difference.

@@ -76,27 +76,39 @@ class PeakEncoder(hk.Module):
         super().__init__(name=name)
         self.config = config
 
-    def __call__(self, peaks: PeakTokens, *, with_tokens: bool = True) -> PeakEncoding:
+    def __call__(
+        self,
+        peaks: PeakTokens,
+        *,
+        with_tokens: bool = True,
+        shares: Float[Array, "cells peaks"] | None = None,
+    ) -> PeakEncoding:
         """Encodes open peaks.
 
         Args:
             peaks: of each cell.
             with_tokens: asks for the peaks too; without them the last layer computes
                 CLS alone, where that is the cell's vector.
+            shares: how much of each peak is there: what it counts in the attention of
+                all tokens, and in the mean. 1 is an open peak, 0 a closed one; None is
+                1 throughout.
         """
         config, num_cells = self.config, peaks.ids.shape[0]
         x = self._embed(peaks)
         mask, network = peaks.mask, performer.Performer(config.path)
+        if shares is not None:
+            mask = jnp.where(mask, shares, 0)
         if config.pool == "mean":
             tokens = network(x, mask)
-            weights = mask / jnp.maximum(mask.sum(1, keepdims=True), 1)
+            total = mask.sum(1, keepdims=True)
+            weights = mask / jnp.where(total > 0, total, 1)
             cells = jnp.einsum("cpd,cp->cd", tokens, weights.astype(tokens.dtype))
             return PeakEncoding(cells, tokens if with_tokens else None)
         init = hk.initializers.TruncatedNormal()
         cls = hk.get_parameter("cls", (config.path.dim,), init=init)
         first = jnp.broadcast_to(cls, (num_cells, 1, config.path.dim))
         x = jnp.concatenate([first.astype(x.dtype), x], 1)
-        mask = jnp.concatenate([jnp.ones((num_cells, 1), bool), mask], 1)
+        mask = jnp.concatenate([jnp.ones((num_cells, 1), mask.dtype), mask], 1)
         if with_tokens:
             rows = network(x, mask)
             return PeakEncoding(rows[:, 0], rows[:, 1:])

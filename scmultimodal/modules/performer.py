@@ -79,6 +79,8 @@ class PerformerConfig:
         return self.num_features or favor.default_num_features(self.key_size)
 
 
+TokenMask = Bool[Array, "cells tokens"] | Float[Array, "cells tokens"]
+
 Layer = tuple[favor.LayerParameters, Array | None]
 """Its parameters and, for FAVOR+, its random projection."""
 
@@ -98,7 +100,7 @@ class Performer(hk.Module):
     def __call__(
         self,
         x: Float[Array, "cells tokens dim"],
-        token_mask: Bool[Array, "cells tokens"] | None,
+        token_mask: TokenMask | None,
         at: Int[Array, "cells chosen"] | None = None,
         silent: Silent | None = None,
     ) -> Float[Array, "cells rows dim"]:
@@ -106,7 +108,8 @@ class Performer(hk.Module):
 
         Args:
             x: the tokens' embeddings.
-            token_mask: True at real tokens.
+            token_mask: True at real tokens; or how much each counts in the attention
+                of all, 0 for not at all.
             at: the tokens whose rows are wanted; the last layer computes no others.
             silent: what is a key beside the tokens (`ops.static_zeros`).
         """
@@ -156,7 +159,7 @@ class Performer(hk.Module):
         self,
         layers: Sequence[Layer],
         x: Float[Array, "cells tokens dim"],
-        token_mask: Bool[Array, "cells tokens"] | None,
+        token_mask: TokenMask | None,
         at: Int[Array, "cells chosen"] | None,
         silent: Silent | None,
     ) -> Float[Array, "cells rows dim"]:
@@ -202,7 +205,7 @@ class Performer(hk.Module):
         self,
         layers: Sequence[Layer],
         x: Float[Array, "cells tokens dim"],
-        token_mask: Bool[Array, "cells tokens"] | None,
+        token_mask: TokenMask | None,
         at: Int[Array, "cells chosen"] | None,
     ) -> Float[Array, "cells rows dim"]:
         """The layers of softmax attention."""

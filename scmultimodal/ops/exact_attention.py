@@ -17,7 +17,7 @@ from scmultimodal.schemas.batches import Array
 def layer(
     parameters: favor.LayerParameters,
     x: Float[Array, "cells tokens dim"],
-    token_mask: Bool[Array, "cells keys"] | None = None,
+    token_mask: Bool[Array, "cells keys"] | Float[Array, "cells keys"] | None = None,
     *,
     at: Int[Array, "cells chosen"] | None = None,
     context: Float[Array, "cells keys dim"] | None = None,
@@ -30,7 +30,8 @@ def layer(
     Args:
         parameters: of this layer.
         x: residual stream.
-        token_mask: True at real tokens of what is attended to.
+        token_mask: True at real tokens of what is attended to; or how much each counts
+            there, 0 for not at all.
         at: the tokens whose rows are wanted; None wants every row.
         context: what is attended to; None attends to `x` itself.
         chunk: queries worked on at a time.
@@ -43,7 +44,8 @@ def layer(
     normed = favor.attention_norm(parameters, seen)
     keys = product("btD,Dhd->bhtd", normed, parameters.key, precision)
     values = product("btD,Dhd->bhtd", normed, parameters.value, precision)
-    allowed = token_mask[:, None, None]
+    allowed = (token_mask > 0)[:, None, None]
+    shares = jnp.log(jnp.where(allowed, token_mask[:, None, None], 1))
 
     def attend(
         rows: Float[Array, "cells chunk dim"],
@@ -55,7 +57,7 @@ def layer(
             precision,
         )
         logits = product("bhcd,bhtd->bhct", queries, keys, precision)
-        weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
+        weights = jax.nn.softmax(jnp.where(allowed, logits + shares, favor.NEVER))
         # A cell without a single token attends to nothing.
         weights = jnp.where(allowed, weights, 0)
         return favor.after_attention(

@@ -144,7 +144,7 @@ def chunked_layer(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
     x: Float[Array, "chunks cells chunk dim"],
-    token_mask: Bool[Array, "chunks cells chunk"],
+    token_mask: Bool[Array, "chunks cells chunk"] | Float[Array, "chunks cells chunk"],
     *,
     rows: Float[Array, "row_chunks cells row_chunk dim"] | None = None,
     onto: KeySums | None = None,
@@ -159,6 +159,7 @@ def chunked_layer(
         x: residual stream.
         token_mask: True at real tokens. A masked token is neither a key nor a value
             and does not move the stabiliser; its own row is computed and meaningless.
+            Numbers say how much each token counts as a key, 0 for not at all.
         rows: those of x that are wanted; all are keys all the same. None wants all.
         onto: sums of keys that are there beside those of the tokens.
         approximate_gelu: tanh approximation of GELU instead of erf.
@@ -205,7 +206,7 @@ def summarise_keys(
     parameters: LayerParameters,
     projection: Float[Array, "features key_size"],
     x: Float[Array, "chunks cells chunk dim"],
-    token_mask: Bool[Array, "chunks cells chunk"],
+    token_mask: Bool[Array, "chunks cells chunk"] | Float[Array, "chunks cells chunk"],
     *,
     onto: KeySums | None = None,
     sign: Literal[1, -1] = 1,
@@ -217,7 +218,7 @@ def summarise_keys(
         parameters: of this layer.
         projection: of this layer.
         x: residual stream.
-        token_mask: True at real tokens.
+        token_mask: True at real tokens, or how much each counts.
         onto: sums to go on from; None begins with nothing.
         sign: −1 takes the tokens out of the sums.
         precision: what products are computed in.

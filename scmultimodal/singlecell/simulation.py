@@ -20,6 +20,9 @@ _JITTER = 5_000
 _GRID = 1_000
 _PEAK = 500
 _SLOTS = 40
+# Distal ones stand on a grid between genes, beyond 50 kb of the start of either.
+_DISTAL_SLOTS = 8
+_DISTAL_GENES = 4
 
 
 def simulate_multiome(
@@ -35,6 +38,7 @@ def simulate_multiome(
     rna_depth: float | None = None,
     atac_depth: float | None = None,
     dispersion: float = 0.2,
+    distal: float = 0.0,
     seed: int = 0,
 ) -> MuData:
     """Simulates cells whose chromatin and expression share a cause.
@@ -57,6 +61,9 @@ def simulate_multiome(
         rna_depth: mean counts of a cell; None: 2 per gene.
         atac_depth: mean fragments of a cell; None: 1 per peak.
         dispersion: of the negative binomial; variance = mean + dispersion · mean².
+        distal: share of the genes whose linked peaks all lie more than 50 kb from their
+            start, and from that of any gene, up to 450 kb away. The peaks near their
+            start serve none.
         seed: the same seed gives the same data.
 
     Returns:
@@ -72,7 +79,7 @@ def simulate_multiome(
     _check_sizes(settings)
     rng = np.random.default_rng(seed)
     genes = _place_genes(num_genes, rng)
-    peaks, gene_of_peak = _place_peaks(genes, peaks_per_gene, rng)
+    peaks, gene_of_peak = _place_peaks(genes, peaks_per_gene, distal, rng)
     obs = pd.DataFrame(
         {
             "cell_type": _labels("type", num_cells, num_cell_types, rng),
@@ -127,6 +134,15 @@ def _check_sizes(settings: dict[str, Any]) -> None:
             f"is {settings['peaks_per_gene']}",
             f"Use 1 to {2 * _SLOTS}",
         )
+    if not 0 <= settings["distal"] <= 1:
+        raise InputError("distal", f"is {settings['distal']}", "Use 0 to 1")
+    # At the end of a chromosome two genes share a gap.
+    if settings["distal"] and settings["peaks_per_gene"] > _DISTAL_SLOTS // 2:
+        raise InputError(
+            "peaks_per_gene",
+            f"is {settings['peaks_per_gene']}, and distal above 0",
+            f"Use up to {_DISTAL_SLOTS // 2}",
+        )
 
 
 def _labels(
@@ -161,7 +177,7 @@ def _tss(genes: pd.DataFrame) -> Int[np.ndarray, " genes"]:
 
 
 def _place_peaks(
-    genes: pd.DataFrame, peaks_per_gene: int, rng: np.random.Generator
+    genes: pd.DataFrame, peaks_per_gene: int, distal: float, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, Int[np.ndarray, " peaks"]]:
     """Peaks in genomic order, and the gene of each (−1: none)."""
     shuffled = rng.permuted(
@@ -179,11 +195,43 @@ def _place_peaks(
             "start": np.concatenate([linked.ravel(), lonely]),
             "gene": np.concatenate([gene, np.full(len(lonely), -1)]),
         }
-    ).sort_values(["chrom", "start"])
+    )
+    if distal:
+        far = _place_distal(genes, peaks_per_gene, distal, rng)
+        peaks["gene"] = peaks["gene"].where(~peaks["gene"].isin(far["gene"]), -1)
+        peaks = pd.concat([peaks, far], ignore_index=True)
+    peaks = peaks.sort_values(["chrom", "start"])
     peaks["end"] = peaks["start"] + _PEAK
     names = peaks["chrom"] + ":" + peaks["start"].astype(str)
     peaks.index = pd.Index(names + "-" + peaks["end"].astype(str))
     return peaks[["chrom", "start", "end"]], peaks["gene"].to_numpy()
+
+
+def _place_distal(
+    genes: pd.DataFrame, peaks_per_gene: int, share: float, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Peaks of some genes, each between two others of its chromosome."""
+    chosen = np.sort(rng.permutation(len(genes))[: round(share * len(genes))])
+    last = genes.groupby("chrom")["start"].transform("size").to_numpy() - 1
+    number = genes.groupby("chrom").cumcount().to_numpy()
+    left = []
+    for _ in range(peaks_per_gene):
+        # Genes are shuffled by a few places: few peaks come to lie in one gap.
+        moved = number + rng.uniform(0, _DISTAL_GENES, len(genes))
+        place = pd.Series(moved).groupby(genes["chrom"].to_numpy()).rank().to_numpy()
+        gap = np.minimum(place.astype(np.int64) - 1, np.maximum(last - 1, 0))
+        left.append((np.arange(len(genes)) - number + gap)[chosen])
+    left = np.concatenate(left)
+    slots = rng.permuted(np.tile(np.arange(_DISTAL_SLOTS), (len(genes), 1)), axis=1)
+    slot = slots[left, pd.Series(left).groupby(left).cumcount()]
+    away = _GENE_SPACING // 2 - _GRID * (1 + slot) - _PEAK // 2
+    return pd.DataFrame(
+        {
+            "chrom": genes["chrom"].to_numpy()[left],
+            "start": _tss(genes)[left] + away,
+            "gene": np.tile(chosen, peaks_per_gene),
+        }
+    )
 
 
 def _rates(

@@ -23,6 +23,7 @@ from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.modules.heads.counts import CountDecoderConfig
+from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import folder as folders
@@ -43,6 +44,8 @@ class ModelConfig:
         head: shape of the cell-type head; None where the model was only pre-trained.
         decoder: shape of what tells counts from a cell's vector; None where it was not
             trained.
+        gene_query: shape of what tells genes from the vector of the open peaks; None
+            where it was not trained.
         classes: names of the cell types, in the order of the logits.
         modalities: the paths that were trained.
         feature_order: order of the genes where tokens are all genes.
@@ -54,6 +57,7 @@ class ModelConfig:
     encoder: CellEncoderConfig
     head: CellTypeHeadConfig | None = None
     decoder: CountDecoderConfig | None = None
+    gene_query: GeneQueryConfig | None = None
     classes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("rna", "atac")
     feature_order: str = "fixed"

@@ -19,7 +19,12 @@ def check(batch_size: int | None) -> None:
 
 
 def choose(
-    config: export.ModelConfig, tokens: int, cells: int, *, with_gradient: bool = False
+    config: export.ModelConfig,
+    tokens: int,
+    cells: int,
+    *,
+    with_gradient: bool = False,
+    further: int = 0,
 ) -> int:
     """Cells of a batch that a quarter of the device's memory has room for.
 
@@ -30,11 +35,12 @@ def choose(
         tokens: of the longest cell.
         cells: how many there are.
         with_gradient: what every layer computed is kept for the way back.
+        further: bytes that a cell takes beside the trunk.
     """
     each = bytes_per_cell(config, tokens)
     if with_gradient:
         each *= 2 + config.encoder.path.num_layers
-    room = _SHARE * _device_memory() / each
+    room = _SHARE * _device_memory() / (each + further)
     most = min(MOST, 2 ** (max(cells, 1) - 1).bit_length())
     return max(1, min(most, 2 ** (max(int(room), 1).bit_length() - 1)))
 

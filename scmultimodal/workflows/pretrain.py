@@ -89,6 +89,9 @@ def _model_config(
     return export.ModelConfig(
         encoder=pretrain_tasks.encoder_config(store, config),
         decoder=config.decoder if config.count_weight else None,
+        gene_query=pretrain_tasks.gene_from_peaks(store, config).config.head
+        if config.gene_from_peaks.weight
+        else None,
         modalities=tuple(
             m.value for m in pretrain_batches.modalities_of(store, config)
         ),
