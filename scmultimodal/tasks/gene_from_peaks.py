@@ -117,7 +117,7 @@ class GeneFromPeaks:
     def init(self, rng: jax.Array, batch: CellBatch) -> tuple[task.Params, task.Params]:
         """Fresh parameters; the cells may have RNA or not."""
         one = jnp.zeros((batch.row.shape[0], 1), jnp.int32)
-        return self._forward.init(rng, _peaks_alone(batch), one, one)
+        return self._forward.init(rng, peaks_alone(batch), one, one)
 
     def predict(
         self,
@@ -127,7 +127,7 @@ class GeneFromPeaks:
         genes: Int[Array, "cells queries"],
     ) -> Float[Array, "cells queries bins"]:
         """Logits of the bins of genes, told from peaks."""
-        asked = _peaks_alone(batch), genes, genes[:, :0]
+        asked = peaks_alone(batch), genes, genes[:, :0]
         return self._forward.apply(params, network_state, None, *asked)[0][0]
 
     def ask(self, rng: jax.Array, batch: CellBatch) -> tuple[CellBatch, Asked]:
@@ -144,7 +144,7 @@ class GeneFromPeaks:
             num_peaks=config.encoder.peaks.num_peaks,
         )
         shown = batch.peaks.replace(mask=batch.peaks.mask & ~hidden.hidden)
-        visible = _peaks_alone(batch).replace(peaks=shown)
+        visible = peaks_alone(batch).replace(peaks=shown)
         return visible, Asked(genes, bins, hidden)
 
     def _genes(
@@ -253,7 +253,7 @@ def _metrics(name: str, part: _Part) -> list[tuple[str, WeightedSum]]:
     return [(f"{name}_loss", loss), (f"{name}_accuracy", right)]
 
 
-def _peaks_alone(batch: CellBatch) -> CellBatch:
+def peaks_alone(batch: CellBatch) -> CellBatch:
     """A batch as the encoder may see it: no gene, and no trace of which are there."""
     assert batch.peaks is not None, "the encoder sees peaks"
     nobody = jnp.zeros(batch.row.shape, bool)

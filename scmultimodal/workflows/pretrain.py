@@ -42,7 +42,13 @@ from scmultimodal.training import loop, parallel
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
-from scmultimodal.workflows import dry_run, peak_path, provenance, trained
+from scmultimodal.workflows import (
+    dry_run,
+    expression,
+    peak_path,
+    provenance,
+    trained,
+)
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 
 _PROFILE_CELLS = 10_000
@@ -224,12 +230,22 @@ def _model_config(
     return export.ModelConfig(
         encoder=encoder_config(store, config),
         decoder=config.decoder if config.count_weight else None,
+        genes_told=_genes_told(store, config),
         modalities=tuple(m.value for m in _modalities(store, config)),
         feature_order=config.feature_order,
         buckets=config.buckets,
         peak_tokens=None if config.atac_path == "gene" else config.peaks.tokens,
         provenance=provenance.of_model(store, **facts),
     )
+
+
+def _genes_told(store: Store, config: PretrainConfig) -> export.GenesTold | None:
+    """What was trained to tell genes from peaks; None where no cell shows both."""
+    paired = _to_train_on(store, config).get(Regime.MULTIOME)
+    if not config.gene_from_peaks.weight or paired is None:
+        return None
+    told = gene_from_peaks(store, config).config
+    return expression.genes_told(store, paired, told)
 
 
 def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
