@@ -108,7 +108,7 @@ def run(
             start.config,
             head=task.config.head,
             decoder=None,
-            gene_query=None,
+            genes_told=None,
             classes=store.label_names,
             modalities=tuple(m.value for m in regime.modalities),
             provenance=provenance.of_model(

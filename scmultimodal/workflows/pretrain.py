@@ -11,13 +11,14 @@ import numpy as np
 from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
-from scmultimodal.schemas.modality import Modality
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.task import Task
 from scmultimodal.training import loop, parallel
 from scmultimodal.training.optimizers import shorten_warmup
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     dry_run,
+    expression,
     peak_path,
     pretrain_batches,
     pretrain_tasks,
@@ -89,9 +90,7 @@ def _model_config(
     return export.ModelConfig(
         encoder=pretrain_tasks.encoder_config(store, config),
         decoder=config.decoder if config.count_weight else None,
-        gene_query=pretrain_tasks.gene_from_peaks(store, config).config.head
-        if config.gene_from_peaks.weight
-        else None,
+        genes_told=_genes_told(store, config),
         modalities=tuple(
             m.value for m in pretrain_batches.modalities_of(store, config)
         ),
@@ -100,6 +99,15 @@ def _model_config(
         peak_tokens=None if config.atac_path == "gene" else config.peaks.tokens,
         provenance=provenance.of_model(store, **facts),
     )
+
+
+def _genes_told(store: Store, config: PretrainConfig) -> export.GenesTold | None:
+    """What was trained to tell genes from peaks; None where no cell shows both."""
+    paired = pretrain_batches.cells_to_train_on(store, config).get(Regime.MULTIOME)
+    if not config.gene_from_peaks.weight or paired is None:
+        return None
+    told = pretrain_tasks.gene_from_peaks(store, config).config
+    return expression.genes_told(store, paired, told)
 
 
 def plan(store: Store, config: PretrainConfig) -> dry_run.Plan:
