@@ -228,11 +228,12 @@ def test_a_section_runs(results, monkeypatch, name):
     monkeypatch.setattr(sets, "_simulated", lambda seed: _cells())
     modules = (ablations, cell_types, expression, imputation, integration, transfer)
     for module in modules:
-        for preset in ("BEST", "ATTENDING", "ALIGNED", "PEAKS"):
+        for preset in ("BEST", "ATTENDING", "ALIGNED"):
             if hasattr(module, preset):
                 small = vary(getattr(module, preset), TINY)
                 monkeypatch.setattr(module, preset, small)
     monkeypatch.setattr(unassigned, "BEST", vary(BEST, TINY))
+    monkeypatch.setattr(expression, "PEAKS", vary(PEAKS, TINY))
     monkeypatch.setattr(cell_types, "MEMBERS", 1)
     monkeypatch.setattr(links, "PRESET", vary(links.PRESET, TINY))
     monkeypatch.setattr(studies, "BASE", vary(studies.BASE, TINY))
