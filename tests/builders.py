@@ -57,10 +57,16 @@ from scmultimodal.weights.genome_model import (
     SegmenterConfig,
     StoredGenomeModel,
 )
-from scmultimodal.workflows import genome_inference, prepare, pretrain, trained
+from scmultimodal.workflows import (
+    genome_inference,
+    prepare,
+    pretrain,
+    pretrain_batches,
+    trained,
+)
 from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 
 def checkpoint_arrays(run: Path, kind: str = "checkpoints") -> dict[int, Any]:
@@ -355,7 +361,7 @@ def random_cell_model(
     params = dict(model.params)
     if head is not None:
         shape = CellTypeConfig(encoder=model.config.encoder, head=head)
-        batch = pretrain.make_builder(store, config).build(
+        batch = pretrain_batches.make_builder(store, config).build(
             np.arange(2), trained.regime_of(store.modalities)
         )
         init = jax.jit(CellTypeClassification(shape).init)

@@ -30,13 +30,14 @@ import scmultimodal
 from scmultimodal import CellModel, datasets
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.workflows import prepare, pretrain
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 assert pathlib.Path(scmultimodal.__file__).is_relative_to(sys.prefix)
 data = datasets.simulate_multiome(num_cells=60, num_genes=30)
 genes, config = datasets.simulated_genes(data), prepare.PrepareConfig()
 store = prepare.run(data, genes, config, pathlib.Path("data"), provenance={})
 path = PerformerConfig(dim=8, num_layers=1, num_heads=1, key_size=4)
-config = pretrain.PretrainConfig(path=path)
+config = PretrainConfig(path=path)
 model = CellModel(pretrain.untrained(store, config))
 model.save("model")
 vectors = model.embed(data)

@@ -27,7 +27,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.weights import export
-from scmultimodal.workflows import presets, pretrain, provenance, trained
+from scmultimodal.workflows import presets, pretrain_batches, provenance, trained
 from scmultimodal.workflows.presets import PresetName
 
 
@@ -74,7 +74,7 @@ def run(study: Study) -> None:
         )
     provenance.write_config(study.out, configs.to_json(study))
     regime = trained.regime_of(tuple(map(Modality, model.config.modalities)))
-    cells = pretrain.regimes_of(store, "validation").get(regime, np.arange(0))
+    cells = pretrain_batches.regimes_of(store, "validation").get(regime, np.arange(0))
     if not len(cells):
         raise InputError(
             store.path, f"has no validation cell with {regime}", "give more cells"

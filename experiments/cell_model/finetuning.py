@@ -41,7 +41,7 @@ from scmultimodal.workflows import (
     presets,
     provenance,
 )
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.presets import PresetName
 
 

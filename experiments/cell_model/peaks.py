@@ -35,9 +35,9 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.weights.export import StoredModel
 from scmultimodal.workflows import finetune, judge, presets, pretrain, provenance
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 OURS, SCRATCH, BY_GENE = "peaks", "peaks_from_scratch", "gene_level_best"
 

@@ -25,7 +25,7 @@ from scmultimodal.schemas import configs
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.workflows import dry_run, presets, pretrain, pretraining
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

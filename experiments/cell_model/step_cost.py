@@ -15,8 +15,8 @@ from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import MODALITIES
 from scmultimodal.training import parallel, state
 from scmultimodal.training.optimizers import build_optimizer, shorten_warmup
-from scmultimodal.workflows import pretrain
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows import pretrain, pretrain_batches, pretrain_tasks
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,14 +59,14 @@ class _Steps:
     """Compiled steps, one for each kind of batch, and the state that they pass on."""
 
     def __init__(self, store: Store, config: PretrainConfig):
-        task = pretrain.make_task(store, config)
-        builder = pretrain.make_builder(store, config)
+        task = pretrain_tasks.make_task(store, config)
+        builder = pretrain_batches.make_builder(store, config)
         fresh = pretrain.initial(task, store, builder, config)
         numbers = shorten_warmup(config.optimizer, config.steps)
         optimizer = build_optimizer(numbers, fresh[0], config.steps)
         first = state.begin(*fresh, optimizer, jax.random.PRNGKey(config.seed))
-        draw = pretrain.mixed_batches(store, builder, config)
-        kinds = range(len(pretrain.regimes_of(store, "train")))
+        draw = pretrain_batches.mixed_batches(store, builder, config)
+        kinds = range(len(pretrain_batches.regimes_of(store, "train")))
         batches = [draw(step) for step in kinds]
         over = parallel.build("jit", jax.local_devices()[:1])
         step = over.train_step(task, optimizer)

@@ -36,9 +36,9 @@ from scmultimodal.workflows import (
     pretrain,
     provenance,
 )
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.presets import PresetName
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 SHOWN = ("accuracy", "macro_f1")
 

@@ -23,7 +23,7 @@ from scmultimodal.evaluation import calibration, classification
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, pretrain
+from scmultimodal.workflows import finetune, finetune_cells, judge, pretrain
 from scmultimodal.workflows.presets import Preset
 
 FILE = "probabilities.npz"
@@ -87,7 +87,9 @@ def trained(
         )
         for name in ("checkpoints", "best"):
             shutil.rmtree(place / name)
-        cells = {part: finetune.cells_of(store, part, case.regime) for part in PARTS}
+        cells = {
+            part: finetune_cells.cells_of(store, part, case.regime) for part in PARTS
+        }
         found = {
             part: special.softmax(judge.predict(store, model, case.regime, rows), 1)
             for part, rows in cells.items()
@@ -183,7 +185,7 @@ def ensemble(
             for path, voice in zip(needed[len(members) :], voices, strict=True)
         ]
         mean = {part: np.mean([one[part] for one in own], 0) for part in PARTS}
-        rows = finetune.cells_of(store, "validation", case.regime)
+        rows = finetune_cells.cells_of(store, "validation", case.regime)
         if any(len(one["validation"]) != len(rows) for one in (*own, *others)):
             raise NothingToJudgeError("some cells lack a modality")
         truth, best, chosen = store.labels[rows], -1.0, (0.0,) * len(voices)
@@ -252,7 +254,7 @@ def keep(
     np.savez(place / FILE, **found)
     result: dict[str, Any] = {}
     for part, probabilities in found.items():
-        rows = finetune.cells_of(store, part, case.regime)
+        rows = finetune_cells.cells_of(store, part, case.regime)
         labels, classes = store.labels[rows], len(store.label_names)
         called = probabilities.argmax(1)
         scores = classification.score(labels, called, classes)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -22,9 +21,8 @@ from scmultimodal.data.store import Store
 from scmultimodal.evaluation import imputation as scores
 from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.schemas.modality import Modality, Regime
-from scmultimodal.tasks.peak_links import PeakLinks
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, inference, trained
+from scmultimodal.workflows import expression, finetune_cells, inference, trained
 from scmultimodal.workflows.presets import ALIGNED
 
 RIDGES = ("ridge_open_peaks", "ridge_peak_counts", "ridge_gene_level")
@@ -75,7 +73,7 @@ def judge_all(
         by_genes: pre-trained to tell counts, on gene-level ATAC.
         far: IDs of the genes whose peaks lie beyond 50 kb.
     """
-    cells = {p: finetune.cells_of(store, p, Regime.MULTIOME) for p in PARTS}
+    cells = {p: finetune_cells.cells_of(store, p, Regime.MULTIOME) for p in PARTS}
     every = np.arange(store.num_cells)
     rna = log1p_at_median_depth(store.rows("rna", every, "counts"), cells["train"])
     measured = {p: rna[rows].toarray() for p, rows in cells.items()}
@@ -95,12 +93,8 @@ def judge_all(
 
 def _by_peaks(store: Store, model: export.StoredModel, rows: np.ndarray) -> Told:
     """The probability that a gene is expressed."""
-    links = PeakLinks(model.config.encoder, model.config.gene_query)
-    genes = np.arange(store.num_genes, dtype=np.int32)
     return inference.over_cells(
-        lambda batch: jax.nn.sigmoid(
-            links.log_odds(model.params, model.network_state, batch, genes)
-        ),
+        expression.function(model),
         trained.builder_for(StoreSource(store), model.config),
         rows,
         Regime.ATAC,

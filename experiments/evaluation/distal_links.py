@@ -26,7 +26,7 @@ from scmultimodal.evaluation import perturbation
 from scmultimodal.models import CellModel
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, pretrain
+from scmultimodal.workflows import finetune_cells, pretrain
 from scmultimodal.workflows.presets import PEAKS
 
 BEYOND_BP = 50_000
@@ -71,7 +71,7 @@ def judge_all(
         model: pre-trained on its training cells.
         fresh: the same untrained.
     """
-    train = finetune.cells_of(store, "train", Regime.MULTIOME)
+    train = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     cells = data[store.obs.index[train]].copy()
     table, untrained = (
         CellModel(one).peak_to_gene(cells, progress=False).table

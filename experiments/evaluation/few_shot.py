@@ -28,7 +28,7 @@ from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.workflows import finetune, judge
+from scmultimodal.workflows import finetune_cells, judge
 from scmultimodal.workflows.presets import BEST, Preset
 
 LABELLED: tuple[int | None, ...] = (*few_shot.PER_TYPE, None)
@@ -141,11 +141,11 @@ def _judge(
 ) -> dict[str, Any]:
     """Scores on the test cells by model; keeps what the simple ones say."""
     rows = {
-        part: finetune.cells_of(store, part, case.regime)
+        part: finetune_cells.cells_of(store, part, case.regime)
         for part in ("train", "validation", "test")
     }
     labels = store.labels
-    chosen = finetune.labelled_cells(store, case.regime, per_type)
+    chosen = finetune_cells.labelled_cells(store, case.regime, per_type)
     split = SplitIndices(train=chosen, validation=rows["validation"], test=rows["test"])
     judged = functools.partial(
         baselines.logistic_regression,

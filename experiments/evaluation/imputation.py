@@ -25,7 +25,7 @@ from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.evaluation.features import svd_components
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, inference, judge, trained
+from scmultimodal.workflows import finetune_cells, inference, judge, trained
 from scmultimodal.workflows.presets import ALIGNED
 
 PARTS = ("validation", "test")
@@ -96,7 +96,7 @@ def judge_all(
     """
     shown = _other(told)
     cells = {
-        part: finetune.cells_of(store, part, Regime.MULTIOME)
+        part: finetune_cells.cells_of(store, part, Regime.MULTIOME)
         for part in ("train", *PARTS)
     }
     whole = log1p_at_median_depth(

@@ -20,7 +20,7 @@ from experiments.evaluation.variants import vary
 from scmultimodal.evaluation import integration
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.workflows import finetune
+from scmultimodal.workflows import finetune_cells
 from scmultimodal.workflows.presets import ALIGNED, BEST
 
 OURS = ("frozen", "frozen_adversary")
@@ -44,7 +44,7 @@ def _job(case: Case, folder: Path) -> Job:
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
         store = case.store(preset.recipe, folder)
-        rows = finetune.cells_of(store, "test", case.regime)
+        rows = finetune_cells.cells_of(store, "test", case.regime)
         if len(rows) < integration.MIN_CELLS:
             raise NothingToJudgeError(f"{len(rows)} test cells")
         *own, components = (vectors.read(path)[rows] for path in needed)

@@ -26,7 +26,12 @@ from scmultimodal.evaluation import perturbation as links
 from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, perturbation, pretrain
+from scmultimodal.workflows import (
+    finetune_cells,
+    judge,
+    perturbation,
+    pretrain,
+)
 from scmultimodal.workflows.perturbation import PerturbationConfig
 from scmultimodal.workflows.presets import ALIGNED
 
@@ -76,7 +81,7 @@ def _job(case: Case, folder: Path) -> Job:
 
 def _chosen(store: Store, *, seed: int) -> np.ndarray:
     """Genes that one in a hundred training cells shows, in both modalities."""
-    cells = finetune.cells_of(store, "train", Regime.MULTIOME)
+    cells = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     shown = [
         np.asarray((store.rows(m, cells) > 0).mean(0)).ravel() >= 0.01
         for m in Regime.MULTIOME.modalities
@@ -89,7 +94,7 @@ def _closed(
     store: Store, model: export.StoredModel, genes: np.ndarray, *, seed: int
 ) -> Float[np.ndarray, "perturbed genes"]:
     """Minus the log fold change of the RNA that is expected of cells by their ATAC."""
-    cells = finetune.cells_of(store, "test", Regime.MULTIOME)
+    cells = finetune_cells.cells_of(store, "test", Regime.MULTIOME)
     cells = np.sort(np.random.default_rng(seed).permutation(cells)[:CELLS])
     source = ArraySource(None, store.rows(Modality.ATAC, cells))
     found = perturbation.run(
@@ -108,7 +113,7 @@ def _correlation(
     store: Store, genes: np.ndarray
 ) -> Float[np.ndarray, "perturbed genes"]:
     """Pearson of the ATAC of some genes with the RNA of all, over training cells."""
-    cells = finetune.cells_of(store, "train", Regime.MULTIOME)
+    cells = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     everyone = np.arange(len(cells))
     rna, atac = (
         log1p_at_median_depth(judge.values(store, m, cells), everyone)

@@ -25,7 +25,7 @@ from scmultimodal.evaluation.features import svd_components
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
-from scmultimodal.workflows import finetune, judge
+from scmultimodal.workflows import finetune_cells, judge
 from scmultimodal.workflows.presets import ALIGNED
 
 PARTS = ("validation", "test")
@@ -79,7 +79,9 @@ def job(case: Case, folder: Path) -> Job:
 
 def judge_all(store: Store, ours: Pair, *, seed: int) -> dict[str, Any]:
     """By part and model: how well types, and partners, are found."""
-    parts = [finetune.cells_of(store, p, Regime.MULTIOME) for p in ("train", *PARTS)]
+    parts = [
+        finetune_cells.cells_of(store, p, Regime.MULTIOME) for p in ("train", *PARTS)
+    ]
     chosen = np.concatenate(parts)
     bounds = np.cumsum([0, *map(len, parts)])
     train, *rest = map(np.arange, bounds[:-1], bounds[1:])

@@ -24,7 +24,7 @@ from scmultimodal.evaluation import baselines, calibration
 from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.workflows import finetune, judge, pretrain
+from scmultimodal.workflows import finetune, finetune_cells, judge, pretrain
 from scmultimodal.workflows.presets import BEST
 
 MODELS = ("best", "logistic_regression", "naive_bayes")
@@ -46,7 +46,7 @@ def left_out(store: Store, regime: Regime, *, seed: int) -> tuple[str, ...]:
     Raises:
         NothingToJudgeError: none is large enough.
     """
-    cells = finetune.cells_of(store, "train", regime)
+    cells = finetune_cells.cells_of(store, "train", regime)
     sizes = np.bincount(store.labels[cells], minlength=len(store.label_names))
     large = [
         name
@@ -75,9 +75,9 @@ def _job(case: Case, folder: Path) -> Job:
             from_scratch=True,
         )
         cells = {
-            part: finetune.cells_of(store, part, case.regime, without=without)
+            part: finetune_cells.cells_of(store, part, case.regime, without=without)
             for part in ("train", "validation")
-        } | {"test": finetune.cells_of(store, "test", case.regime)}
+        } | {"test": finetune_cells.cells_of(store, "test", case.regime)}
         logits = {
             part: judge.predict(store, model, case.regime, cells[part])
             for part in ("validation", "test")

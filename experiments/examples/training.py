@@ -14,7 +14,12 @@ from scmultimodal.tasks.task import Task
 from scmultimodal.training import loop
 from scmultimodal.training.config import LoopConfig
 from scmultimodal.training.optimizers import OptimizerConfig
-from scmultimodal.workflows import prepare, presets, pretrain
+from scmultimodal.workflows import (
+    prepare,
+    presets,
+    pretrain_batches,
+    pretrain_tasks,
+)
 from scmultimodal.workflows.prepare_config import PrepareConfig
 
 STEPS, BATCH = 80, 32
@@ -26,10 +31,10 @@ def run(make_task: Callable[[CellEncoderConfig], Task], folder: Path) -> list[fl
     small = presets.SMALL.pretrain
     path = dataclasses.replace(small.path, dim=16, num_layers=1)
     config = dataclasses.replace(small, path=path, tokens="all", buckets=None)
-    builder = pretrain.make_builder(store, config)
+    builder = pretrain_batches.make_builder(store, config)
     sampler = EpochSampler(store.split("train"), BATCH, seed=0)
     result = loop.fit(
-        make_task(pretrain.encoder_config(store, config)),
+        make_task(pretrain_tasks.encoder_config(store, config)),
         train_batches=lambda step, share: builder.build(
             sampler.batch(step), Regime.RNA, step=step, with_labels=True, share=share
         ),

@@ -64,7 +64,7 @@ class Prepare:
     peak_tokens: str | None = None
     """Keep the peaks themselves too, as one set for all files: the "consensus", in
     which peaks that overlap are one; "tiles" of the genome that hold a peak; a BED; or
-    a prepared dataset that has some."""
+    a prepared dataset or model that has some."""
     peak_tile_bp: int = 5_000
     """Length of such a tile."""
     chain: Path | None = None

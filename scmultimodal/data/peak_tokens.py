@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import zlib
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, Integer
@@ -58,7 +59,8 @@ class PeakTokenizer:
     """Shows the peaks of cells, in the order of the vocabulary.
 
     Of a cell with more than `most` a random subset, which depends on seed, step and
-    cell alone: not on the batch, nor on the host that builds it.
+    the cell's peaks alone: not on where it stands in a source or a batch, nor on the
+    host that builds it.
     """
 
     def __init__(self, rows: PeakRows, config: PeakTokenConfig, *, seed: int):
@@ -110,14 +112,15 @@ class PeakTokenizer:
         lengths = np.minimum(found.lengths, self.config.most)
         for row, open_ in enumerate(_of_rows(found)):
             if len(open_) > lengths[row]:
-                open_ = self._subset(open_, int(cells[row]), step)
+                open_ = self._subset(open_, step)
             ids[row, : lengths[row]] = open_
         return ids, np.arange(width) < lengths[:, None]
 
     def _subset(
-        self, peaks: Integer[np.ndarray, " peaks"], cell: int, step: int
+        self, peaks: Integer[np.ndarray, " peaks"], step: int
     ) -> Integer[np.ndarray, " most"]:
         """Some of a cell's peaks, in their order."""
+        cell = zlib.crc32(peaks.astype("<i8").tobytes())
         order = permutation(
             len(peaks), seed=self._seed, stream=Stream.PEAKS, position=(cell, step)
         )

@@ -250,20 +250,25 @@ class CellModel:
 
         Returns:
             X, float32 [cells, genes], is what each gene is expected to have of 10,000
-            counts of the cell; `obs` is a copy of the data's, `var` the vocabulary.
-            `scmultimodal impute` writes the same to a file, block by block.
+            counts of the cell. A model that was trained to tell RNA from open peaks
+            (`gene_from_peaks`), and no counts, gives the probability that the gene is
+            expressed, or, where it tells more than two bins, the expected bin.
+            `uns["scmm_values"]` says which. `obs` is a copy of the data's, `var` the
+            vocabulary. `scmultimodal impute` writes the same to a file, block by block.
 
         Raises:
-            InputError: the model was not trained to tell counts (`count_weight`), or
-                `embed` would raise.
+            InputError: the model was not trained to tell counts (`count_weight`), nor
+                RNA from peaks; these are to be told, and no cell has ATAC; or `embed`
+                would raise.
         """
         arguments.check("target", target, Modality)
-        question = cell_inference.expected_counts(self._stored, Modality(target))
+        question = cell_inference.imputed(self._stored, Modality(target))
         cells = self._align(data, layer, counts, progress)
         return AnnData(
             X=self._answers(cells, question, batch_size, progress),
             obs=data.obs.copy(),
             var=self.genes.set_index("gene_id"),
+            uns={cell_inference.VALUES: question.values},
         )
 
     def perturb(

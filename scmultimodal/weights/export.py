@@ -36,6 +36,20 @@ find = folders.find
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GenesTold:
+    """What tells the expression of genes from a cell's open peaks.
+
+    Attributes:
+        head: its shape.
+        log_odds: of a gene being expressed in a training cell, where it learned from as
+            many expressed genes as silent ones, and is to be corrected; else 0.
+    """
+
+    head: GeneQueryConfig
+    log_odds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What a stored model is.
 
@@ -44,8 +58,7 @@ class ModelConfig:
         head: shape of the cell-type head; None where the model was only pre-trained.
         decoder: shape of what tells counts from a cell's vector; None where it was not
             trained.
-        gene_query: shape of what tells genes from the vector of the open peaks; None
-            where it was not trained.
+        genes_told: what tells expression from open peaks; None where none was trained.
         classes: names of the cell types, in the order of the logits.
         modalities: the paths that were trained.
         feature_order: order of the genes where tokens are all genes.
@@ -57,7 +70,7 @@ class ModelConfig:
     encoder: CellEncoderConfig
     head: CellTypeHeadConfig | None = None
     decoder: CountDecoderConfig | None = None
-    gene_query: GeneQueryConfig | None = None
+    genes_told: GenesTold | None = None
     classes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("rna", "atac")
     feature_order: str = "fixed"

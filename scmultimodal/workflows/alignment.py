@@ -113,26 +113,18 @@ class AlignedCells:
             InputError: a value is no count, or the file is damaged there.
         """
         some = slice(0, self.num_cells) if some is None else some
+        counts = {m: self._counts(m, some) for m in self.modalities}
         bins = {
-            m: prepare.bin_counts(self._vocabulary, m, self.counts(m, some))
-            for m in self.modalities
+            m: prepare.bin_counts(self._vocabulary, m, found[0])
+            for m, found in counts.items()
         }
+        opened = counts.get(Modality.ATAC, ())[1:]
         return ArraySource(
             bins.get(Modality.RNA),
             bins.get(Modality.ATAC),
-            peaks=self._peaks(some),
+            peaks=self._peak_rows(opened[0]) if opened else None,
             **{f"{m}_present": self._row[m][some] >= 0 for m in bins},
         )
-
-    def _peaks(self, some: slice) -> PeakRows | None:
-        """The open peaks of some cells, where the model reads them."""
-        alignment = self._alignments.get(Modality.ATAC)
-        if self._known_peaks is None or alignment is None:
-            return None
-        opened = self._products(Modality.ATAC, some, alignment.peaks)
-        opened.data = np.ones(opened.nnz, np.uint8)
-        matrix = ShardedMatrix.in_memory("peaks", opened)
-        return PeakRows(matrix=matrix, vocabulary=self._known_peaks)
 
     def counts(self, modality: Modality, some: slice) -> sp.csr_matrix:
         """Counts of some cells: int32 [cells, genes], ATAC in units of the vocabulary.
@@ -140,20 +132,32 @@ class AlignedCells:
         Raises:
             InputError: a value is no count, or the file is damaged there.
         """
-        return self._products(modality, some, self._alignments[modality].weights)
+        return self._counts(modality, some)[0]
 
-    def _products(
-        self, modality: Modality, some: slice, weights: sp.csr_matrix
-    ) -> sp.csr_matrix:
-        """Counts of some cells, their features summed up by weights."""
+    def _counts(self, modality: Modality, some: slice) -> list[sp.csr_matrix]:
+        """Counts of some cells by gene; then of their peaks, where the model has any.
+
+        Rows are read once: from a file that takes longer than all else.
+        """
         alignment, parts = self._alignments[modality], []
+        tables = [alignment.weights]
+        if modality is Modality.ATAC and self._known_peaks is not None:
+            tables.append(alignment.peaks)
         for start in range(some.start, some.stop, ROWS_AT_ONCE):
             part = slice(start, min(start + ROWS_AT_ONCE, some.stop))
             raw = prepare_shards.read_rows(
                 alignment, self._row[modality][part], self.names[part]
             )
-            parts.append(products.multiply(raw, weights))
-        return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
+            parts.append([products.multiply(raw, weights) for weights in tables])
+        if len(parts) == 1:
+            return parts[0]
+        return [sp.vstack(of, format="csr") for of in zip(*parts, strict=True)]
+
+    def _peak_rows(self, opened: sp.csr_matrix) -> PeakRows:
+        assert self._known_peaks is not None, "the model reads peaks"
+        opened.data = np.ones(opened.nnz, np.uint8)
+        matrix = ShardedMatrix.in_memory("peaks", opened)
+        return PeakRows(matrix=matrix, vocabulary=self._known_peaks)
 
 
 def _shared(dataset: Dataset, known: Sequence[str]) -> tuple[Modality, ...]:

@@ -126,12 +126,14 @@ def embed(model: export.StoredModel, source: Source, target: Target) -> Written:
 def impute(
     model: export.StoredModel, source: Source, target: Target, modality: Modality
 ) -> Written:
-    """Writes as X what each gene is expected to have of 10,000 counts of a modality.
+    """Writes as X what each gene is expected to have, and in which terms, in `uns`.
+
+    See `cell_inference.imputed`.
 
     Raises:
-        InputError: the model was not trained to tell counts, or input breaks a rule.
+        InputError: the model was not trained to tell it, or input breaks a rule.
     """
-    question = cell_inference.expected_counts(model, modality)
+    question = cell_inference.imputed(model, modality)
     genes = model.vocabulary.to_frame().set_index("gene_id")
     with _opened(model, source, target) as cells:
         _write_rows(cells, question, "X", genes)
@@ -182,9 +184,11 @@ class _Cells:
             progress=True,
         )
 
-    def skeleton(self, var: pd.DataFrame | None = None) -> AnnData:
-        facts = json.dumps(self.target.facts())
-        return AnnData(obs=row_files.plain(self.obs), var=var, uns={FACTS: facts})
+    def skeleton(self, var: pd.DataFrame | None = None, values: str = "") -> AnnData:
+        uns = {FACTS: json.dumps(self.target.facts())}
+        if values:
+            uns[cell_inference.VALUES] = values
+        return AnnData(obs=row_files.plain(self.obs), var=var, uns=uns)
 
     def written(self, types: Mapping[str, int] | None = None) -> Written:
         coverage = self.aligned.coverage
@@ -206,7 +210,11 @@ def _write_rows(
     cells: _Cells, question: Question, name: str, var: pd.DataFrame | None
 ) -> None:
     with row_files.writing(
-        cells.path, cells.skeleton(var), name, question.width, format=cells.format
+        cells.path,
+        cells.skeleton(var, question.values),
+        name,
+        question.width,
+        format=cells.format,
     ) as file:
         for some, values in cells.answers(question):
             file[some] = values

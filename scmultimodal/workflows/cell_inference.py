@@ -17,10 +17,18 @@ from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 from scmultimodal.weights import export
-from scmultimodal.workflows import batch_sizes, explanation, inference, trained
+from scmultimodal.workflows import (
+    batch_sizes,
+    explanation,
+    expression,
+    inference,
+    trained,
+)
 from scmultimodal.workflows.alignment import AlignedCells
 
 CELL_TYPE, CONFIDENCE = "scmm_cell_type", "scmm_confidence"
+VALUES = "scmm_values"
+"""In `uns`: what X is."""
 _COUNTS = 10_000
 
 
@@ -32,11 +40,15 @@ class Question:
         name: for the progress bar.
         function: batch -> array [cells, width].
         width: numbers of the answer.
+        values: what these are, for people; "" where the name says it.
+        needs: the modality that is told from; None takes whichever there is.
     """
 
     name: str
     function: Callable[[CellBatch], Float[Array, "cells width"]]
     width: int
+    values: str = ""
+    needs: Modality | None = None
 
 
 def embedding(model: export.StoredModel) -> Question:
@@ -59,17 +71,29 @@ def logits(model: export.StoredModel) -> Question:
     )
 
 
-def expected_counts(model: export.StoredModel, modality: Modality) -> Question:
-    """What each gene is expected to have of 10,000 counts of a modality.
+def imputed(model: export.StoredModel, modality: Modality) -> Question:
+    """What each gene is expected to have of a modality; `values` says in which terms.
+
+    Counts of 10,000, where the model was trained to tell counts; else, of RNA told from
+    open peaks, the probability of being expressed, or the expected bin.
 
     Raises:
-        InputError: the model was not trained to tell counts.
+        InputError: the model was trained to tell neither.
     """
+    if expression.is_told(model, modality):
+        return Question(
+            name="impute",
+            function=expression.function(model),
+            width=model.vocabulary.num_genes,
+            values=expression.values(model),
+            needs=Modality.ATAC,
+        )
     shares = trained.shares_function(model, modality)
     return Question(
         name="impute",
         function=lambda batch: _COUNTS * shares(batch),
         width=model.vocabulary.num_genes,
+        values=f"expected counts of {_COUNTS:,}",
     )
 
 
@@ -92,9 +116,13 @@ def stream(
         progress: shows a bar.
 
     Raises:
-        InputError: data that break a rule; no cell has a gene of the model.
+        InputError: data that break a rule, or lack the modality that is told from; no
+            cell has a gene of the model.
     """
     batch_sizes.check(batch_size)
+    if question.needs not in (None, *cells.modalities):
+        problem = f"they have no {question.needs}, which the model tells it from"
+        raise InputError("data", problem, f"Give cells with {question.needs}")
     at_once = batch_size or batch_sizes.MOST
     blocks = inference.blocks(cells.num_cells, question.width, at_once)
     silent = True

@@ -31,9 +31,9 @@ from scmultimodal.workflows import (
     provenance,
     reporting,
 )
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.prepare_config import PrepareConfig
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 from scmultimodal.workflows.stages import stage
 
 OURS, SCRATCH = "scmultimodal", "scmultimodal_from_scratch"

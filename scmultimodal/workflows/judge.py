@@ -15,7 +15,7 @@ from scmultimodal.evaluation.split_indices import SplitIndices
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, inference, trained
+from scmultimodal.workflows import finetune_cells, inference, trained
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def run(
         seed: of the baselines.
         with_baselines: fits and scores them too.
     """
-    cells = finetune.cells_of(store, "test", regime)
+    cells = finetune_cells.cells_of(store, "test", regime)
     labels = store.labels[cells]
     num_classes = len(store.label_names)
     probabilities = {
@@ -151,7 +151,7 @@ def _split_of(
 ) -> tuple[Int[np.ndarray, " cells"], SplitIndices]:
     """The labelled cells of a regime, part after part, and where the parts are."""
     names = ("train", "validation", "test")
-    parts = [finetune.cells_of(store, name, regime) for name in names]
+    parts = [finetune_cells.cells_of(store, name, regime) for name in names]
     bounds = np.cumsum([0, *map(len, parts)])
     rows = map(np.arange, bounds[:-1], bounds[1:])
     return np.concatenate(parts), SplitIndices(**dict(zip(names, rows, strict=True)))

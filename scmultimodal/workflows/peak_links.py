@@ -84,7 +84,7 @@ def require_gene_query(model: export.StoredModel) -> None:
             "it reads gene-level ATAC, and no peaks",
             "pre-train with --atac-path peak --gene-from-peaks.weight 1",
         )
-    if model.config.gene_query is None:
+    if model.config.genes_told is None:
         raise InputError(
             "model",
             "it has nothing that tells genes from peaks: fine-tuning leaves it behind",
@@ -102,7 +102,7 @@ class _Contributions:
         near: sparse.csr_matrix,
     ):
         self._model, self._genes, self._near = model, genes, near
-        links = PeakLinks(model.config.encoder, model.config.gene_query)
+        links = PeakLinks(model.config.encoder, model.config.genes_told.head)
         self._function = jax.jit(links.contributions)
 
     def of(
@@ -117,7 +117,7 @@ class _Contributions:
             yield batch[batch >= 0], self._in_batch(builder, batch)
 
     def _batch_size(self, longest: int, cells: int) -> int:
-        head = self._model.config.gene_query
+        head = self._model.config.genes_told.head
         return batch_sizes.choose(
             self._model.config,
             longest,

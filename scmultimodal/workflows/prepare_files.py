@@ -43,7 +43,7 @@ class Sources:
         cells: tables about cells, whose columns join those of the files.
         vocabulary: a prepared dataset or model whose genes are taken with its
             medians, or a list of genes; None takes what the datasets share.
-        peak_tokens: a prepared dataset whose peaks are kept, or a BED of
+        peak_tokens: a prepared dataset or model whose peaks are kept, or a BED of
             them; None leaves it to the configuration, and to `vocabulary`, where that
             has peaks.
     """

@@ -17,10 +17,10 @@ from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.cell_types import CellTypesConfig
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from scmultimodal.workflows.prepare_config import PrepareConfig
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 PresetName = Literal["small", "study", "best", "aligned"]
 

@@ -15,7 +15,7 @@ from scmultimodal.workflows import (
     provenance,
     run_scores,
 )
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 
 def run(

@@ -10,7 +10,7 @@ from scmultimodal.singlecell import simulation
 from scmultimodal.weights import export
 from scmultimodal.workflows import prepare, pretrain, trained
 from scmultimodal.workflows.prepare_config import PrepareConfig
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 CELLS, GENES = 60, 30
 TOLERANCE = 1e-5

@@ -97,6 +97,11 @@ def logits_function(
     return lambda batch: task.predict(model.params, model.network_state, batch)
 
 
+def tells_counts(model: export.StoredModel, modality: Modality) -> bool:
+    """Whether the model was trained to tell counts of a modality."""
+    return model.config.decoder is not None and modality in model.config.modalities
+
+
 def shares_function(
     model: export.StoredModel, modality: Modality
 ) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
@@ -105,7 +110,7 @@ def shares_function(
     Raises:
         InputError: the model was not trained to tell counts.
     """
-    if model.config.decoder is None or modality not in model.config.modalities:
+    if not tells_counts(model, modality):
         raise InputError(
             "model",
             f"was not trained to tell counts of {modality} from a cell's vector",

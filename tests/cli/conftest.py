@@ -7,7 +7,7 @@ import pytest
 from scmultimodal import cli
 from scmultimodal.evaluation import projection
 from scmultimodal.workflows import presets
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from tests import builders
 
 

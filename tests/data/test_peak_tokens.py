@@ -39,8 +39,12 @@ def rows(dense):
             "end": 1_000 * number + 301,
         }
     )
+    return rows_of(dense, PeakVocabulary.from_frame(table))
+
+
+def rows_of(dense, vocabulary):
     matrix = ShardedMatrix.in_memory("peaks", sparse.csr_matrix(dense.astype(np.uint8)))
-    return PeakRows(matrix=matrix, vocabulary=PeakVocabulary.from_frame(table))
+    return PeakRows(matrix=matrix, vocabulary=vocabulary)
 
 
 def build(rows, cells, step=0, *, seed=0, longest=None, shown=None, **config):
@@ -86,6 +90,8 @@ def test_a_subset_is_the_cells_own(rows, dense):
     assert ids_of(build(rows, [9], 3, seed=1, most=most)) != first[1:2]
     seen = {i for s in range(60) for i in ids_of(build(rows, [9], s, most=most))[0]}
     assert seen == set(np.flatnonzero(dense[9]))
+    alone = rows_of(dense[9:10], rows.vocabulary)
+    assert ids_of(build(alone, [0], 3, most=most)) == first[1:2]
 
 
 @pytest.mark.parametrize(
@@ -186,11 +192,6 @@ def test_batch_codes_come_along(rows):
 def test_cells_without_peaks_cannot_be_shown_by_them(rows):
     with pytest.raises(InputError, match=r"keep no peaks.*--peak-tokens"):
         BatchBuilder(source_of(rows, peaks=False), GENES, atac_path="both")
-    short = PeakRows(
-        matrix=ShardedMatrix.in_memory(
-            "peaks", sparse.csr_matrix(np.ones((2, PEAKS), np.uint8))
-        ),
-        vocabulary=rows.vocabulary,
-    )
+    short = rows_of(np.ones((2, PEAKS)), rows.vocabulary)
     with pytest.raises(InputError, match="peaks: of 2 cells for 30"):
         source_of(short)

@@ -15,9 +15,9 @@ from typing import Any
 
 from experiments.evaluation import jobs, links
 from scmultimodal.singlecell.recipe import RecipeConfig
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.presets import PRESETS, Preset
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "job_defaults.json"
 DEFAULTS = Preset(

@@ -33,7 +33,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import prepare
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.presets import BEST
 from tests import builders
 from tests.experiments import one_process

@@ -12,7 +12,13 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.weights import export
-from scmultimodal.workflows import finetune, judge, pretrain, provenance, runs
+from scmultimodal.workflows import (
+    finetune_cells,
+    judge,
+    pretrain,
+    provenance,
+    runs,
+)
 from tests import builders
 from tests.training.hosts import run
 from tpu import inputs
@@ -43,7 +49,7 @@ def test_a_run_is_trained_judged_and_reported(given, tmp_path, capsys):
     assert "test cells of simulated" in capsys.readouterr().out
     store, model = Store.open(given["--data.dataset"]), export.load(out)
     assert model.config.classes == store.label_names
-    cells = finetune.cells_of(store, "test", Regime.MULTIOME)
+    cells = finetune_cells.cells_of(store, "test", Regime.MULTIOME)
     right = judge.predict(store, model, Regime.MULTIOME, cells).argmax(1)
     summary = json.loads((out / "summary.json").read_text())
     found = {row["model"]: row for row in summary["results"]}

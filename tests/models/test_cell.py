@@ -16,7 +16,13 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.readers import join_modalities
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference, pretrain, trained
+from scmultimodal.workflows import (
+    inference,
+    pretrain,
+    pretrain_batches,
+    pretrain_tasks,
+    trained,
+)
 from tests import builders
 
 
@@ -24,8 +30,8 @@ def write_models(folder, **fields):
     """Exports untrained models: of both modalities, with a head, and of RNA alone."""
     store = builders.simulated_store(folder / "data")
     config = builders.small_pretraining(**fields)
-    builder = pretrain.make_builder(store, config)
-    task = pretrain.masked_bins(store, config)
+    builder = pretrain_batches.make_builder(store, config)
+    task = pretrain_tasks.masked_bins(store, config)
     fresh = jax.device_get(pretrain.initial(task, store, builder, config))
     encoder = task.config.encoder
     shape = export.ModelConfig(encoder=encoder)

@@ -7,8 +7,8 @@ import pytest
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.workflows import presets
-from scmultimodal.workflows.finetune import FinetuneConfig
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 
 @pytest.mark.parametrize("name", ["small", "study"])

@@ -21,8 +21,8 @@ from scmultimodal.schemas.status import Status
 from scmultimodal.training import parallel
 from scmultimodal.training.optimizers import build_optimizer
 from scmultimodal.training.state import begin
-from scmultimodal.workflows import presets, pretrain
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows import presets, pretrain_batches, pretrain_tasks
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 from tpu.scaling import __main__ as scaling
 from tpu.scaling import footprint, formulae, measuring, tables
 from tpu.scaling.case import Assumptions, Case
@@ -444,8 +444,8 @@ def test_measuring_keeps_what_it_weighed(
 
 def _task(store: Store, config: PretrainConfig, regime: Regime) -> tuple[Any, Any, Any]:
     """Objective, a batch of one cell, and shapes of parameters and network state."""
-    task = pretrain.make_task(store, config)
-    cell = pretrain.make_builder(store, config).build(np.arange(1), regime)
+    task = pretrain_tasks.make_task(store, config)
+    cell = pretrain_batches.make_builder(store, config).build(np.arange(1), regime)
     return task, cell, jax.eval_shape(task.init, jax.random.PRNGKey(0), cell)
 
 

@@ -13,8 +13,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.metrics import read_metrics
-from scmultimodal.workflows import prepare, pretrain
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows import prepare, pretrain, pretrain_batches, pretrain_tasks
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 from tests import builders
 
 SMALL = builders.small_pretraining()
@@ -137,14 +137,14 @@ def test_batches_kept_out_of_the_vector(store, tmp_path):
     config = dataclasses.replace(CONFIG, steps=2, adversary=0.5, mask_weight=0.0)
     plain = dataclasses.replace(store, obs=store.obs.drop(columns="batch"))
     with pytest.raises(InputError, match="tells no batches, or one"):
-        pretrain.make_task(plain, config)
+        pretrain_tasks.make_task(plain, config)
     codes = np.arange(store.num_cells) % 3
     codes[::5] = -1
     names = [f"batch {code}" if code >= 0 else None for code in codes]
     obs = store.obs.assign(batch=names)
     mixed = dataclasses.replace(store, obs=obs)
-    builder = pretrain.make_builder(mixed, config)
-    batch = pretrain.mixed_batches(mixed, builder, config)(0)
+    builder = pretrain_batches.make_builder(mixed, config)
+    batch = pretrain_batches.mixed_batches(mixed, builder, config)(0)
     real = np.asarray(batch.cell_mask)
     np.testing.assert_array_equal(batch.label[real], codes[batch.cell_index[real]])
     pretrain.run(mixed, config, tmp_path / "run")

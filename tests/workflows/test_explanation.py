@@ -12,7 +12,7 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import finetune, pretrain
 from scmultimodal.workflows.explanation import GeneImportance
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")

@@ -11,8 +11,14 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
-from scmultimodal.workflows import finetune, judge, pretrain
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows import (
+    finetune,
+    finetune_cells,
+    finetune_rates,
+    judge,
+    pretrain,
+)
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
@@ -45,7 +51,7 @@ def run(store, out, **fields):
 
 
 def accuracy(store, model):
-    cells = finetune.cells_of(store, "test", Regime.MULTIOME)
+    cells = finetune_cells.cells_of(store, "test", Regime.MULTIOME)
     logits = judge.predict(store, model, Regime.MULTIOME, cells)
     return (logits.argmax(1) == store.labels[cells]).mean()
 
@@ -55,7 +61,7 @@ def test_the_skip_begins_as_a_share_of_naive_bayes(store, tmp_path):
     """Without a step of learning it tells types as well as that does."""
     model = run(store, tmp_path / "run", naive_bayes=0.5)
     own = model.params["cell_type_head"]
-    train = finetune.cells_of(store, "train", Regime.MULTIOME)
+    train = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     for modality in Modality:
         expected = 0.5 * naive_bayes.log_likelihoods(
             store.rows(modality, train), store.labels[train], len(store.label_names)
@@ -101,8 +107,8 @@ def test_few_labels_and_those_that_naive_bayes_adds(store, tmp_path, monkeypatch
                 self_training=taught,
                 batch_size=1_000,
             )
-    known = finetune.labelled_cells(store, Regime.MULTIOME, 10)
-    train = finetune.cells_of(store, "train", Regime.MULTIOME)
+    known = finetune_cells.labelled_cells(store, Regime.MULTIOME, 10)
+    train = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     assert len(known) == 10 * len(store.label_names)
     (few, labels), (all_, taught) = seen
     assert set(few) == set(known)
@@ -126,15 +132,15 @@ def test_rates_by_layer(store):
     """From the top layer down to the embeddings, then what is above."""
     config = FinetuneConfig(layer_decay=0.5, head_rate=0.1)
     two, none = (builders.encoder_config(num_layers=n) for n in (2, 0))
-    rates = finetune._optimizer(config, 100, two, ("rna",)).rates
+    rates = finetune_rates.optimizer(config, 100, two, ("rna",)).rates
     assert [rate for _, rate in rates] == [0.5, 1.0, 0.25, 0.1, 1.0]
     without = FinetuneConfig(layer_decay=0.5)
-    rates = finetune._optimizer(without, 100, none, ("rna",)).rates
+    rates = finetune_rates.optimizer(without, 100, none, ("rna",)).rates
     assert rates == FinetuneConfig().optimizer.rates
     start = pretrain.untrained(store, builders.small_pretraining())
     head = {"cell_type_head/logits": {"w": np.zeros((2, 2))}}
     build_optimizer(
-        finetune._optimizer(config, 100, start.config.encoder, ("rna",)),
+        finetune_rates.optimizer(config, 100, start.config.encoder, ("rna",)),
         {**start.params, **head},
         100,
     )
@@ -151,11 +157,11 @@ def test_cells_without_a_label_are_taught_too(store):
     partly = dataclasses.replace(store, obs=obs)
     assert (partly.labels[unknown] < 0).all()
     config, encoder = FinetuneConfig(self_training=True), builders.encoder_config()
-    cells, labels = finetune._shown(partly, Regime.MULTIOME, config, encoder)
+    cells, labels = finetune_cells.shown(partly, Regime.MULTIOME, config, encoder)
     np.testing.assert_array_equal(cells, np.sort(train))
     assert (labels[cells] >= 0).all()
     assert (labels[unknown] == store.labels[unknown]).mean() > 0.8
-    plain, _ = finetune._shown(partly, Regime.MULTIOME, FinetuneConfig(), encoder)
+    plain, _ = finetune_cells.shown(partly, Regime.MULTIOME, FinetuneConfig(), encoder)
     assert set(plain) == set(train) - set(unknown)
 
 

@@ -98,7 +98,7 @@ def test_scores_are_means_over_the_cells_that_have_the_peak_open(
     source = model._align(data).block()
     builder = trained.builder_for(source, stored.config)
     batch = builder.build(np.arange(CELLS), Regime.ATAC)
-    links = PeakLinks(stored.config.encoder, stored.config.gene_query)
+    links = PeakLinks(stored.config.encoder, stored.config.genes_told.head)
     cell, token = np.nonzero(batch.peaks.mask)
     gene = int(model.genes.index[model.genes["symbol"] == "GENE3"][0])
     pairs = Pairs(cell, token, np.zeros(len(cell), int))
@@ -241,7 +241,7 @@ def test_bedpe_that_fails_leaves_what_stood_there(found, tmp_path):
 
 def test_what_answers_is_kept_on_disk(model, stored, data, found, tmp_path):
     again = CellModel.load(model.save(tmp_path / "model"))
-    assert again._stored.config.gene_query == stored.config.gene_query
+    assert again._stored.config.genes_told == stored.config.genes_told
     head = {name for name in stored.params if name.startswith("gene_query_head")}
     assert head <= set(again._stored.params)
     np.testing.assert_allclose(
@@ -252,7 +252,7 @@ def test_what_answers_is_kept_on_disk(model, stored, data, found, tmp_path):
 def test_fine_tuning_leaves_it_behind(store, stored, data, tmp_path):
     config = FinetuneConfig(epochs=1, batch_size=32, hidden=(4,))
     tuned = finetune.run(store, stored, config, Regime.ATAC, tmp_path / "run")
-    assert tuned.config.gene_query is None
+    assert tuned.config.genes_told is None
     with pytest.raises(InputError, match="take the pre-trained one"):
         CellModel(tuned).peak_to_gene(data)
 
@@ -265,7 +265,7 @@ def test_a_model_of_genes_has_no_links(store, data):
 
 def test_models_stored_before_have_no_shape_of_it(stored, data, tmp_path):
     old = dataclasses.replace(
-        stored, config=dataclasses.replace(stored.config, gene_query=None)
+        stored, config=dataclasses.replace(stored.config, genes_told=None)
     )
     export.save(old, tmp_path / "model")
     with pytest.raises(InputError, match="nothing that tells genes from peaks"):

@@ -16,8 +16,19 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig, build_optimizer
 from scmultimodal.weights import evaluate, export
-from scmultimodal.workflows import finetune, judge, pretrain, stablehlo, trained
-from scmultimodal.workflows.finetune import FinetuneConfig
+from scmultimodal.workflows import (
+    finetune,
+    finetune_cells,
+    finetune_rates,
+    judge,
+    pretrain,
+    pretrain_batches,
+    pretrain_config,
+    pretrain_tasks,
+    stablehlo,
+    trained,
+)
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from tests import builders
 
@@ -61,8 +72,8 @@ def test_peaks_tell_the_expression_of_validation_cells(pretrained):
 
 
 def test_steps_show_peaks_with_rna_and_without(store):
-    batches = pretrain.mixed_batches(
-        store, pretrain.make_builder(store, CONFIG), CONFIG
+    batches = pretrain_batches.mixed_batches(
+        store, pretrain_batches.make_builder(store, CONFIG), CONFIG
     )
     shown = [(b.rna is not None, b.atac is not None) for b in map(batches, range(4))]
     assert shown == [(False, False), (True, False)] * 2
@@ -92,7 +103,7 @@ def test_types_begin_as_naive_bayes_of_open_peaks(pretrained, store, tmp_path):
     """The trunk is the one that was trained; a model of peaks alone is judged."""
     start = pretrained[1]
     model = finetune.run(store, start, TUNING, Regime.ATAC, tmp_path / "run")
-    train = finetune.cells_of(store, "train", Regime.ATAC)
+    train = finetune_cells.cells_of(store, "train", Regime.ATAC)
     opened = store.peak_matrix().rows(train, "bins")
     expected = 0.5 * naive_bayes.log_likelihoods(
         opened, store.labels[train], len(store.label_names)
@@ -104,7 +115,7 @@ def test_types_begin_as_naive_bayes_of_open_peaks(pretrained, store, tmp_path):
     np.testing.assert_allclose(
         model.params[name]["embeddings"], start.params[name]["embeddings"], atol=1e-5
     )
-    cells = finetune.cells_of(store, "test", Regime.ATAC)
+    cells = finetune_cells.cells_of(store, "test", Regime.ATAC)
     logits = judge.predict(store, model, Regime.ATAC, cells)
     told = store.peak_matrix().rows(cells, "bins") @ expected
     right, simple = (
@@ -119,12 +130,12 @@ def test_rates_by_layer(store, atac_path):
     """Each path has its own layers, and a regex decides something or is not there."""
     config = dataclasses.replace(CONFIG, atac_path=atac_path, mask_weight=1.0)
     model = pretrain.untrained(store, config)
-    rates = finetune._optimizer(
+    rates = finetune_rates.optimizer(
         FinetuneConfig(layer_decay=0.5), 100, model.config.encoder, ("rna", "atac")
     )
     assert [rate for _, rate in rates.rates] == [1.0, 0.5, 1.0, 0.5, 1.0]
     build_optimizer(rates, model.params, 100)
-    alone = finetune._optimizer(
+    alone = finetune_rates.optimizer(
         FinetuneConfig(layer_decay=0.5), 100, model.config.encoder, ("atac",)
     )
     assert len(alone.rates) == (3 if atac_path == "peak" else 5)
@@ -182,7 +193,7 @@ def test_paired_cells_begin_a_second_map_of_peaks(store, tmp_path):
     config = dataclasses.replace(TUNING, paired=2.0)
     start = pretrain.untrained(store, CONFIG)
     model = finetune.run(store, start, config, Regime.ATAC, tmp_path / "run")
-    train = finetune.cells_of(store, "train", Regime.ATAC)
+    train = finetune_cells.cells_of(store, "train", Regime.ATAC)
     expected = 2 * paired.peak_weights(
         store.peak_matrix().rows(train, "bins"),
         store.rows("rna", train, "counts"),
@@ -192,7 +203,7 @@ def test_paired_cells_begin_a_second_map_of_peaks(store, tmp_path):
     )
     own = model.params["cell_type_head"]
     np.testing.assert_allclose(own["peak_root_skip"], expected, atol=1e-5)
-    cells = finetune.cells_of(store, "test", Regime.ATAC)
+    cells = finetune_cells.cells_of(store, "test", Regime.ATAC)
     opened = store.peak_matrix().rows(cells, "bins")
     whole = store.peak_matrix().lengths[cells] <= BUCKETS.most
     cells, opened = cells[whole], opened[whole]
@@ -229,16 +240,18 @@ def test_what_does_not_fit_is_refused(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("without")
     without = builders.simulated_store(folder / "data", num_cells=60)
     with pytest.raises(InputError, match=r"keeps no peaks\. Prepare it with"):
-        pretrain.make_task(without, CONFIG)
+        pretrain_tasks.make_task(without, CONFIG)
 
 
 def test_the_default_shape_is_epifoundations(store):
     """Six layers; only shapes are drawn."""
     config = dataclasses.replace(
-        CONFIG, path=pretrain.PretrainConfig().path, peaks=PeakPathConfig()
+        CONFIG, path=pretrain_config.PretrainConfig().path, peaks=PeakPathConfig()
     )
-    task = pretrain.make_task(store, config)
-    batch = pretrain.make_builder(store, config).build(np.arange(2), Regime.MULTIOME)
+    task = pretrain_tasks.make_task(store, config)
+    batch = pretrain_batches.make_builder(store, config).build(
+        np.arange(2), Regime.MULTIOME
+    )
     params, _ = jax.eval_shape(task.init, jax.random.PRNGKey(0), batch)
     layers = {n for n in params if "peak_encoder/performer/layer_" in n}
     assert len(layers) == 6

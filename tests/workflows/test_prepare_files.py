@@ -21,7 +21,7 @@ from scmultimodal.workflows import (
     prepare,
     prepare_files,
     prepare_plan,
-    pretrain,
+    pretrain_batches,
     runners,
 )
 from tests import builders
@@ -130,8 +130,8 @@ def test_cells_are_of_what_was_measured_in_them(union):
 def test_datasets_take_the_rows_that_their_weights_say(union):
     weights = {"c": 2.0, "a": 1.0, "b": 1.0, "d": 4.0}
     config = builders.small_pretraining(batch_size=16, dataset_weights=weights)
-    builder = pretrain.make_builder(union, config)
-    batch = pretrain.mixed_batches(union, builder, config)
+    builder = pretrain_batches.make_builder(union, config)
+    batch = pretrain_batches.mixed_batches(union, builder, config)
     # Of RNA are c, a and b; of ATAC c and d; of both c alone.
     for step, rows in enumerate([[8, 4, 4, 0], [5, 0, 0, 11], [16, 0, 0, 0]] * 2):
         cells = batch(step).cell_index
@@ -144,9 +144,9 @@ def test_datasets_take_the_rows_that_their_weights_say(union):
 )
 def test_weights_of_other_datasets_are_refused(union, weights):
     config = builders.small_pretraining(dataset_weights=weights)
-    builder = pretrain.make_builder(union, config)
+    builder = pretrain_batches.make_builder(union, config)
     with pytest.raises(InputError, match=r"dataset_weights.*'c', 'a', 'b', 'd'"):
-        pretrain.mixed_batches(union, builder, config)
+        pretrain_batches.mixed_batches(union, builder, config)
 
 
 def test_names_of_cells_are_unique(union):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.workflows import pretrain
+from scmultimodal.workflows import pretrain, pretrain_batches, pretrain_tasks
 from tests import builders
 
 
@@ -23,8 +23,8 @@ def pretrained(tmp_path_factory):
 def judged(pretrained, modality):
     """Share of hidden bins of the test cells that are right, in three ways."""
     store, config, model = pretrained
-    task = pretrain.masked_bins(store, config)
-    builder = pretrain.make_builder(store, config)
+    task = pretrain_tasks.masked_bins(store, config)
+    builder = pretrain_batches.make_builder(store, config)
     batch = builder.build(store.split("test"), Regime.MULTIOME)
     visible, masked = task.mask(jax.random.PRNGKey(1), batch)
     where = np.asarray(masked[modality].where)
@@ -53,8 +53,8 @@ def test_held_out_bins_are_predicted_and_the_other_modality_helps(pretrained, mo
 
 def test_regimes_take_turns_and_show_what_they_say(pretrained):
     store, config, _ = pretrained
-    batches = pretrain.mixed_batches(
-        store, pretrain.make_builder(store, config), config
+    batches = pretrain_batches.mixed_batches(
+        store, pretrain_batches.make_builder(store, config), config
     )
     shown = [(b.rna is not None, b.atac is not None) for b in map(batches, range(6))]
     assert shown == [(True, False), (False, True), (True, True)] * 2
@@ -66,8 +66,8 @@ def test_a_batch_is_a_function_of_seed_and_step(pretrained):
     store, config, _ = pretrained
 
     def cells(config, step):
-        builder = pretrain.make_builder(store, config)
-        return pretrain.mixed_batches(store, builder, config)(step).cell_index
+        builder = pretrain_batches.make_builder(store, config)
+        return pretrain_batches.mixed_batches(store, builder, config)(step).cell_index
 
     np.testing.assert_array_equal(cells(config, 40), cells(config, 40))
     other = dataclasses.replace(config, seed=1)
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(pretrained, tmp_path, monke
     store, config, _ = pretrained
     config = dataclasses.replace(config, steps=9, checkpoint_every=3)
     whole = pretrain.run(store, config, tmp_path / "whole")
-    build = pretrain.mixed_batches
+    build = pretrain_batches.mixed_batches
 
     def breaking(*arguments):
         batches = build(*arguments)
@@ -92,7 +92,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(pretrained, tmp_path, monke
         return batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "mixed_batches", breaking)
+        patch.setattr(pretrain_batches, "mixed_batches", breaking)
         with pytest.raises(OSError, match="power"):
             pretrain.run(store, config, tmp_path / "broken")
     resumed = pretrain.run(store, config, tmp_path / "broken")

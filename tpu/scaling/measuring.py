@@ -31,9 +31,15 @@ from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import MODALITIES, Modality, Regime
 from scmultimodal.schemas.status import Status
-from scmultimodal.workflows import presets, pretrain, provenance
+from scmultimodal.workflows import (
+    presets,
+    pretrain,
+    pretrain_batches,
+    pretrain_tasks,
+    provenance,
+)
 from scmultimodal.workflows.dry_run import Plan
-from scmultimodal.workflows.pretrain import PretrainConfig
+from scmultimodal.workflows.pretrain_config import PretrainConfig
 from tpu.scaling import footprint
 from tpu.scaling.footprint import Cells, Network, PresetName
 
@@ -96,7 +102,7 @@ def measure_network(
     with tempfile.TemporaryDirectory() as folder:
         store = made_up_store(Path(folder) / "cells", genes)
         plans = {cells: _plan(store, config, cells) for cells in batches}
-        regimes = list(pretrain.regimes_of(store, "train"))
+        regimes = list(pretrain_batches.regimes_of(store, "train"))
         traffic = _traffic(store, config, regimes[-1])
     modalities = [len(regime.modalities) for regime in regimes]
     average = float(np.mean(modalities))
@@ -129,8 +135,8 @@ def _plan(store: Store, config: PretrainConfig, cells: int) -> Plan:
 
 def _traffic(store: Store, config: PretrainConfig, regime: Regime) -> int:
     """Of the products of a step on one cell of this kind."""
-    task = pretrain.make_task(store, config)
-    cell = pretrain.make_builder(store, config).build(np.arange(1), regime)
+    task = pretrain_tasks.make_task(store, config)
+    cell = pretrain_batches.make_builder(store, config).build(np.arange(1), regime)
     rng = jax.random.PRNGKey(0)
     params, network_state = jax.eval_shape(task.init, rng, cell)
 

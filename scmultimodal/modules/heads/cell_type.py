@@ -110,17 +110,29 @@ class CellTypeHead(hk.Module):
             hidden = token_arrays.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
             )
-        for i, width in enumerate(self.config.hidden):
-            hidden = jax.nn.relu(hk.Linear(width, name=f"hidden_{i}")(hidden))
-            if is_training and self.config.dropout:
-                keep = 1 - self.config.dropout
-                kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
-                hidden = jnp.where(kept, hidden / keep, 0)
+        hidden = hidden_layers(self.config, hidden, batch, is_training=is_training)
         logits = hk.Linear(self.config.num_classes, name="logits")(hidden)
         if not self.config.skip:
             return logits
         added = skipped(self.config.num_classes, self.num_genes, batch, dials)
         return logits if added is None else logits + added
+
+
+def hidden_layers(
+    config: CellTypeHeadConfig,
+    hidden: Float[Array, "cells features"],
+    batch: CellBatch,
+    *,
+    is_training: bool,
+) -> Float[Array, "cells width"]:
+    """The hidden layers of the MLP; to be called by the head that owns them."""
+    for i, width in enumerate(config.hidden):
+        hidden = jax.nn.relu(hk.Linear(width, name=f"hidden_{i}")(hidden))
+        if is_training and config.dropout:
+            keep = 1 - config.dropout
+            kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
+            hidden = jnp.where(kept, hidden / keep, 0)
+    return hidden
 
 
 def skipped(

@@ -3,14 +3,12 @@
 import functools
 
 import haiku as hk
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from scmultimodal.modules.cell_encoder import CellEncoderConfig, CellEncoding
 from scmultimodal.modules.heads import cell_type
 from scmultimodal.modules.heads.cell_type import CellTypeHead, CellTypeHeadConfig
-from scmultimodal.ops import masking
 from scmultimodal.schemas.batches import Array, CellBatch, PeakTokens
 
 
@@ -55,12 +53,9 @@ class CellVectorHead(hk.Module):
         """Returns the logits of the cell types."""
         # A mean over many tokens varies little from cell to cell.
         hidden = hk.LayerNorm(-1, True, True, name="norm")(cells)
-        for i, width in enumerate(self.config.hidden):
-            hidden = jax.nn.relu(hk.Linear(width, name=f"hidden_{i}")(hidden))
-            if is_training and self.config.dropout:
-                keep = 1 - self.config.dropout
-                kept = masking.draw(hk.next_rng_key(), batch.row, width, keep)
-                hidden = jnp.where(kept, hidden / keep, 0)
+        hidden = cell_type.hidden_layers(
+            self.config, hidden, batch, is_training=is_training
+        )
         config = self.config
         # What is skipped to begins as it is meant to: nothing drawn is added.
         past = config.skip or config.root_skip

@@ -127,3 +127,15 @@ class GeneQueryHead(hk.Module):
         of_cell = hk.Linear(config.hidden, name="hidden_cell")(cells)
         of_query = hk.Linear(config.hidden, with_bias=False, name="hidden_query")
         return of_cell[:, None] + jnp.take(of_query(queries), genes, 0)
+
+
+def build_gene_query_head(config: GeneQueryConfig, num_genes: int) -> hk.Transformed:
+    """The head alone: `apply(params, None, cells, genes, batch_code)`, as it is called.
+
+    The parameters of a task that contains it serve as they are.
+    """
+    return hk.transform(
+        lambda cells, genes, batch_code=None: GeneQueryHead(config, num_genes)(
+            cells, genes, batch_code
+        )
+    )

@@ -1,0 +1,132 @@
+"""A cell's expression as its open peaks tell it, of all genes."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from scmultimodal.data.store import Store
+from scmultimodal.modules import cell_encoder
+from scmultimodal.modules.heads import gene_query
+from scmultimodal.schemas.batches import CellBatch
+from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality
+from scmultimodal.tasks import gene_from_peaks
+from scmultimodal.tasks.gene_from_peaks import GeneFromPeaksConfig
+from scmultimodal.weights import export
+from scmultimodal.workflows import trained
+
+_CELLS = 50_000
+_GENES_AT_ONCE = 512
+"""Of a batch: what the head keeps does not grow with the vocabulary."""
+
+
+def genes_told(
+    store: Store, cells: Int[np.ndarray, " cells"], config: GeneFromPeaksConfig
+) -> export.GenesTold:
+    """What is to be stored of a head, and how far its answers are from the base rate.
+
+    Of a cell's genes as many expressed as silent are drawn, each with the same chance
+    within its kind: the head learns odds that are (silent / expressed genes of the
+    cell) times too high. The correction is the mean of that over training cells, on
+    the scale of logits.
+
+    Args:
+        store: prepared dataset.
+        cells: training cells with RNA and ATAC.
+        config: of the objective.
+    """
+    if config.num_queries is None:
+        return export.GenesTold(head=config.head)
+    cells = cells[:_CELLS]
+    expressed = store.rows(Modality.RNA, cells).getnnz(axis=1)
+    every = np.full(len(cells), store.num_genes)
+    if (measured := store.measured(Modality.RNA)) is not None:
+        every = measured.sum(1)[store.dataset_codes[cells]]
+    silent = every - expressed
+    # Of a cell that has genes of one kind alone none is drawn.
+    drawn = (expressed > 0) & (silent > 0)
+    odds = np.log(expressed[drawn] / silent[drawn])
+    mean = float(odds.mean()) if drawn.any() else 0.0
+    return export.GenesTold(head=config.head, log_odds=mean)
+
+
+def is_told(model: export.StoredModel, modality: Modality) -> bool:
+    """Whether a modality is to be told from open peaks: RNA, and not as counts.
+
+    Raises:
+        InputError: the model reads peaks, and tells neither.
+    """
+    config = model.config
+    if trained.tells_counts(model, modality) or config.encoder.peaks is None:
+        return False
+    if modality is Modality.RNA and config.genes_told is not None:
+        return True
+    problem = (
+        "was trained to tell RNA from open peaks, and no ATAC"
+        if config.genes_told is not None
+        else f"has no head that tells {modality} of genes"
+    )
+    remedy = (
+        "Give what a pre-training with --gene-from-peaks.weight on cells with RNA and "
+        "ATAC left, not what was fine-tuned from it, and ask for rna"
+    )
+    raise InputError("model", problem, remedy)
+
+
+def values(model: export.StoredModel) -> str:
+    """What is told of a gene, for people."""
+    head = _told(model).head
+    if head.num_bins == 2:
+        return "probability of expression"
+    return f"expected bin of expression, 0 to {head.num_bins - 1}"
+
+
+def function(
+    model: export.StoredModel,
+) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
+    """batch -> the probability of expression of every gene, or its expected bin.
+
+    Where the head is told a cell's batch, the mean over all of its batches.
+    """
+    told, num_genes = _told(model), model.vocabulary.num_genes
+    encoder = cell_encoder.build_encoder(model.config.encoder)
+    head = gene_query.build_gene_query_head(told.head, num_genes)
+    batches = jnp.arange(told.head.num_batches or 1)
+    blocks = jnp.arange(-(-num_genes // _GENES_AT_ONCE) * _GENES_AT_ONCE)
+    # What fills up the last block is asked and left out.
+    blocks = jnp.minimum(blocks, num_genes - 1).reshape(-1, _GENES_AT_ONCE)
+
+    def tell(batch: CellBatch) -> Float[Array, "cells genes"]:
+        visible = gene_from_peaks.peaks_alone(batch)
+        cells = encoder.apply(model.params, model.network_state, None, visible)[0].cells
+        number = cells.shape[0]
+
+        def ask(genes: Array, code: Array) -> Float[Array, "cells asked"]:
+            asked = jnp.broadcast_to(genes, (number, len(genes)))
+            codes = jnp.full(number, code)
+            logits = head.apply(model.params, None, cells, asked, codes)
+            return _expected(logits, told.log_odds)
+
+        found = jax.lax.map(
+            lambda genes: jax.lax.map(lambda code: ask(genes, code), batches).mean(0),
+            blocks,
+        )
+        return jnp.moveaxis(found, 0, 1).reshape(number, -1)[:, :num_genes]
+
+    return tell
+
+
+def _expected(
+    logits: Float[Array, "cells genes bins"], log_odds: float
+) -> Float[Array, "cells genes"]:
+    """Mean bin, with all but the silent one as rare as they are."""
+    chances = jax.nn.softmax(logits.at[..., 1:].add(log_odds))
+    return chances @ jnp.arange(logits.shape[-1], dtype=chances.dtype)
+
+
+def _told(model: export.StoredModel) -> export.GenesTold:
+    assert model.config.genes_told is not None, "asked where something is told"
+    return model.config.genes_told
