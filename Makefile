@@ -89,6 +89,7 @@ bench: $(SETUP_PARITY)  ## how fast we are against what others run
 bench-all: $(SETUP_PARITY)  ## the same against tokens, cells, layers, heads, chunks and devices
 	$(BIN)/python -m experiments.bench.sweeps $(ARGS)
 	$(BIN)/python -m experiments.bench.contexts
+	$(BIN)/python -m experiments.bench.peak_tokens
 	$(BIN)/python -m experiments.bench.embedding
 
 lint: $(SETUP)  ## format, style, types, floors

@@ -10,7 +10,8 @@
 `training_step` times one step of pre-training and what others would run in its place,
 `sweeps` the same against tokens, cells, layers, narrow heads, chunks and devices,
 `kmer_tokenizer` the tokenizer of sequences, `preprocessing` counts of peaks into values
-of genes, `loading` random cells into batches.
+of genes, `loading` random cells into batches, `peak_tokens` a step on open peaks
+against how many there are.
 
 Each contestant (`contestants/`) is a process of its own (`child`), and they take turns
 (`turns`): while one works, the others wait for a line on a pipe. So a noisy machine

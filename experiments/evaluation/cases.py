@@ -45,8 +45,10 @@ class Case:
             name: value for name, value in further.items() if value
         }
 
-    def store(self, recipe: RecipeConfig, folder: Path) -> Store:
-        """The prepared cells, under the folder of results."""
+    def store(
+        self, recipe: RecipeConfig, folder: Path, *, peaks: bool = False
+    ) -> Store:
+        """The prepared cells, under the folder of results; with `peaks` their own."""
         return sets.prepared(
             self.name,
             recipe,
@@ -54,6 +56,7 @@ class Case:
             folder,
             across_batches=self.across_batches,
             cells=self.cells,
+            peaks=peaks,
         )
 
 

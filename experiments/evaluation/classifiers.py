@@ -42,7 +42,8 @@ def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
     config = dataclasses.replace(preset.pretrain, seed=case.seed)
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = case.store(preset.recipe, folder)
+        peaks = config.atac_path != "gene"
+        store = case.store(preset.recipe, folder, peaks=peaks)
         pretrain.run(store, config, place)
         shutil.rmtree(place / "checkpoints")
         return {}

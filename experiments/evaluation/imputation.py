@@ -105,11 +105,11 @@ def judge_all(
     measured = {part: whole[rows].toarray() for part, rows in cells.items()}
     if any(len(chances[part]) != len(cells[part]) for part in PARTS):
         raise NothingToJudgeError("some cells lack a modality")
-    depth = _median_depth(store, told, cells["train"])
+    depth = median_depth(store, told, cells["train"])
     components, simple = _source(store, shown, cells, seed)
     labels = store.labels[cells["train"]]
     rng = np.random.default_rng(seed)
-    ours = {p: _ours(store, model, told, shown, cells[p], depth) for p in PARTS}
+    ours = {p: told_counts(store, model, told, shown, cells[p], depth) for p in PARTS}
     typed = {
         p: imputation.likely_means(
             measured["train"], labels, chances[p].astype(np.float32)
@@ -158,7 +158,7 @@ def _other(modality: Modality) -> Modality:
     return other
 
 
-def _ours(
+def told_counts(
     store: Store,
     model: export.StoredModel,
     told: Modality,
@@ -166,7 +166,7 @@ def _ours(
     rows: np.ndarray,
     depth: float,
 ) -> Float[np.ndarray, "cells genes"]:
-    """log1p of what is expected at the median depth."""
+    """log1p of what is expected of a modality at a depth, told from what is shown."""
     builder = trained.builder_for(StoreSource(store), model.config)
     shares = inference.over_cells(
         trained.shares_function(model, told), builder, rows, Regime(str(shown))
@@ -182,7 +182,8 @@ def expected_log1p(rates: np.ndarray) -> np.ndarray:
     return np.interp(rates, grid, chances @ np.log1p(counts))
 
 
-def _median_depth(store: Store, told: Modality, train: np.ndarray) -> float:
+def median_depth(store: Store, told: Modality, train: np.ndarray) -> float:
+    """Counts of a training cell."""
     totals = np.asarray(judge.values(store, told, train).sum(1)).ravel()
     return float(np.median(totals[totals > 0]))
 

@@ -128,6 +128,7 @@ def prepared(
     *,
     across_batches: bool = False,
     cells: int | None = None,
+    peaks: bool = False,
 ) -> Store:
     """A set as a prepared dataset, split by the seed; made where it is not there.
 
@@ -139,6 +140,7 @@ def prepared(
         across_batches: the split holds out whole batches.
         cells: so many of them; None, or more than there are, takes all. Sets that are
             read from files are taken whole alone.
+        peaks: keeps the peaks themselves too; a set of known links always does.
 
     Raises:
         InputError, DataUnavailableError: its files are missing or damaged.
@@ -147,29 +149,27 @@ def prepared(
     short = hashlib.sha256(numbers).hexdigest()[:8]
     chosen = "-batches" if across_batches else ""
     chosen += "" if cells is None else f"-{cells}"
+    peaks |= has_distal_links(name)
+    chosen += "-peaks" if peaks else ""
     out = folder / "data" / f"{name}-{seed}{chosen}-{short}"
     with locks.held(out.with_suffix(".lock"), wait=True):
         if (out / manifest.FILE_NAME).is_file():
             return Store.open(out)
-        return _prepare(name, recipe, seed, out, across_batches, cells)
+        config = PrepareConfig(
+            recipe=recipe,
+            label=LABEL,
+            batch=BATCH,
+            split_by=BATCH if across_batches else None,
+            peak_tokens="consensus" if peaks else None,
+            seed=seed,
+        )
+        return _prepare(name, config, out, cells)
 
 
 def _prepare(
-    name: SetName,
-    recipe: RecipeConfig,
-    seed: int,
-    out: Path,
-    across_batches: bool,
-    cells: int | None,
+    name: SetName, config: PrepareConfig, out: Path, cells: int | None
 ) -> Store:
-    config = PrepareConfig(
-        recipe=recipe,
-        label=LABEL,
-        batch=BATCH,
-        split_by=BATCH if across_batches else None,
-        seed=seed,
-        peak_tokens="consensus" if has_distal_links(name) else None,
-    )
+    seed = config.seed
     if name in FILES:
         if cells is not None:
             raise InputError("cells", f"is {cells}", f"Leave it out for {name}")

@@ -100,7 +100,7 @@ class GeneFromPeaks:
     def _answers(
         self,
         visible: CellBatch,
-        genes: Int[Array, "cells queries"],
+        genes: Int[Array, "cells queries"] | None,
         peaks: Int[Array, "cells chosen"],
     ) -> Answers:
         config = self.config
@@ -190,7 +190,7 @@ class GeneFromPeaks:
             network_state,
             key,
             visible,
-            asked.genes.ids,
+            None if self._asks_all(asked) else asked.genes.ids,
             asked.peaks.queries.ids,
         )
         parts = self._judge(answers, asked, visible)
@@ -202,6 +202,10 @@ class GeneFromPeaks:
             counted |= some
         measured = {k: v for n, part in parts.items() for k, v in _metrics(n, part)}
         return (total.sum(), counted.sum().astype(total.dtype)), (state, measured)
+
+    def _asks_all(self, asked: Asked) -> bool:
+        """Whether genes are all, in their order, and not none for want of RNA."""
+        return self.config.num_queries is None and asked.genes.ids.shape[1] > 0
 
     def _drop(self, rng: jax.Array, visible: CellBatch) -> CellBatch:
         peaks, share = visible.peaks, 1 - self.config.peak_dropout

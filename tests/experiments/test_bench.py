@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import experiments.bench
-from experiments.bench import contexts, kmer_tokenizer
+from experiments.bench import contexts, kmer_tokenizer, peak_tokens
 
 BENCHES = Path(experiments.bench.__file__).parent
 MAKEFILE = BENCHES.parents[1] / "Makefile"
@@ -35,6 +35,42 @@ def test_longer_windows_are_measured(tmp_path, capsys):
     rows = json.loads((tmp_path / "contexts.json").read_text())["rows"]
     assert [row["tokens"] for row in rows] == [41, 81]
     assert min(row["temporary_mb"] for row in rows) > 0
+
+
+def test_a_line_through_steps_by_hand():
+    rows = [{"tokens": n, "ms": 10 + 3 * n / 1_000} for n in (1_000, 2_000, 4_000)]
+    found = peak_tokens.fit(rows, "ms")
+    assert found["slope"] == pytest.approx(3)
+    assert found["offset"] == pytest.approx(10)
+    assert found["r2"] == pytest.approx(1)
+    assert peak_tokens.fit(rows[:2], "ms")["slope"] is None
+
+
+@pytest.mark.long
+def test_steps_on_open_peaks_are_measured(tmp_path, capsys):
+    config = peak_tokens.Config(
+        sizes=("small",),
+        tokens=(50, 90, 4_000),
+        exact_tokens=90,
+        cells=(3,),
+        peaks=5_000,
+        turns=1,
+        out=tmp_path,
+    )
+    rows = peak_tokens.main(config)["small"]
+    favor = [("favor", 1, 50), ("favor", 1, 90), ("favor", 1, 4_000)]
+    assert [(row["attention"], row["cells"], row["tokens"]) for row in rows] == [
+        *favor,
+        ("exact", 1, 50),
+        ("exact", 1, 90),
+        ("favor", 3, 4_000),
+    ]
+    assert [len(row["seconds"]) for row in rows] == [1] * 5 + [0]
+    assert 0 < rows[2]["temporary_mb"] < rows[-1]["temporary_mb"]
+    lines = capsys.readouterr().out.splitlines()
+    (last,) = (line for line in lines if line.startswith("| 3 | 4,000 | – |"))
+    assert last.endswith("| – | – |")
+    assert (tmp_path / "peak_tokens.json").is_file()
 
 
 def test_the_rate_of_the_tokenizer_is_printed(capsys):

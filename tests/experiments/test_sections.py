@@ -12,6 +12,7 @@ from experiments.evaluation import (
     attention,
     cases,
     cell_types,
+    expression,
     imputation,
     integration,
     links,
@@ -28,7 +29,7 @@ from scmultimodal import datasets
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.workflows import judge, prepare, pretrain
-from scmultimodal.workflows.presets import BEST, PRESETS
+from scmultimodal.workflows.presets import BEST, PEAKS, PRESETS
 from tests import builders
 
 TINY = {
@@ -54,16 +55,19 @@ def _cells():
     return builders.simulated_cells(num_cells=520, num_genes=40)
 
 
-def _prepared(name, recipe, seed, out, *, across_batches=False, cells=None):
+def _prepared(
+    name, recipe, seed, out, *, across_batches=False, cells=None, peaks=False
+):
     data = _cells()
     config = prepare.PrepareConfig(
         recipe=recipe,
         label=sets.LABEL,
         batch=sets.BATCH,
+        peak_tokens="consensus" if peaks else None,
         seed=seed,
     )
     genes = datasets.simulated_genes(data)
-    place = out / "data" / f"{name}-{seed}-{recipe.strategy}"
+    place = out / "data" / f"{name}-{seed}-{recipe.strategy}-{peaks}"
     if place.exists():
         return sets.Store.open(place)
     facts = {"name": name, "simulated": True}
@@ -157,6 +161,26 @@ def test_one_modality_is_told_from_the_other(store):
         assert other < scores["mean_of_true_type"]["gene_pearson"]
 
 
+def test_expression_is_told_from_peaks(tmp_path):
+    """Baselines by their order; ours as the model has it, and of another cell not."""
+    store = _prepared("simulated", PEAKS.recipe, 0, tmp_path, peaks=True)
+    small = {"pretrain.gene_from_peaks.loadings": 8, "pretrain.steps": 60}
+    config = vary(PEAKS, small).pretrain
+    by_peaks = pretrain.run(store, config, tmp_path / "run")
+    by_gene = pretrain.untrained(store, vary(imputation.ALIGNED, TINY).pretrain)
+    found = expression.judge_all(store, by_peaks, by_gene, seed=0)
+    for part in expression.PARTS:
+        scores = found[part]
+        assert set(scores) == set(expression.MODELS)
+        assert scores["mean_profile"]["gene_auroc"] == 0.5
+        assert scores["peaks"]["gene_auroc"] > 0.55
+        assert scores["peaks"]["gene_pearson"] > 0.05
+        types = scores["mean_of_likely_types"]["gene_pearson"]
+        assert scores["peaks_with_types"]["gene_pearson"] > 0.9 * types
+        other = scores["peaks_of_another_cell"]
+        assert other["gene_auroc"] < 0.55 < scores["ridge"]["gene_auroc"]
+
+
 def test_expected_log1p_of_poisson_counts():
     rates = np.array([0.0, 0.3, 5.0, 80.0])
     drawn = np.random.default_rng(0).poisson(rates, (200_000, 4))
@@ -189,7 +213,7 @@ def test_types_left_out(store):
     assert len(chosen) > 1
     assert all(len(types) == 1 for types in chosen)
     with pytest.raises(InputError, match="has no type 'unheard'"):
-        judge.finetune.cells_of(store, "train", Regime.RNA, without=["unheard"])
+        judge.finetune_cells.cells_of(store, "train", Regime.RNA, without=["unheard"])
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +228,9 @@ def test_a_section_runs(results, monkeypatch, name):
     """On small cells, a step or so each; its table and its picture are written."""
     monkeypatch.setattr(sets, "prepared", _prepared)
     monkeypatch.setattr(sets, "_simulated", lambda seed: _cells())
-    for module in (ablations, cell_types, imputation, integration, transfer):
-        for preset in ("BEST", "ATTENDING", "ALIGNED"):
+    modules = (ablations, cell_types, expression, imputation, integration, transfer)
+    for module in modules:
+        for preset in ("BEST", "ATTENDING", "ALIGNED", "PEAKS"):
             if hasattr(module, preset):
                 small = vary(getattr(module, preset), TINY)
                 monkeypatch.setattr(module, preset, small)

@@ -100,9 +100,11 @@ def test_all_genes(num_tokens):
     np.testing.assert_array_equal(asked.genes.where, expected)
 
 
+@pytest.mark.parametrize("num_queries", [6, None])
 @pytest.mark.parametrize("style", ["concatenated", "inner_product", "summed"])
-def test_loss_by_hand(style):
-    task, batch = make(style, cell_type_weight=0.5, num_classes=CLASSES), cells()
+def test_loss_by_hand(style, num_queries):
+    fields = {"cell_type_weight": 0.5, "num_classes": CLASSES}
+    task, batch = make(style, num_queries=num_queries, **fields), cells()
     batch = batch.replace(label=np.array([0, 1, 2, -1, 1, 0], np.int32))
     params, state = drawn(task, batch)
     (total, weight), (_, metrics) = task.loss(
@@ -137,6 +139,24 @@ def test_loss_by_hand(style):
     )
     again = task.loss(params, state, RNG, others, is_training=False)[0]
     np.testing.assert_allclose(again, (total, weight), rtol=1e-6)
+
+
+def test_all_genes_of_a_wide_vocabulary_take_no_query_of_each_cell():
+    """Of 40 cells and 3,000 genes, queries of all would be 15 MB."""
+    head = GeneQueryConfig(style="inner_product", query_dim=32, gene_dim=5)
+    network = hk.transform(lambda v, i: GeneQueryHead(head, 3_000)(v, i))
+    vectors = np.zeros((40, 8), np.float32)
+    params = network.init(RNG, vectors, None)
+
+    def loss(params, genes):
+        return network.apply(params, None, vectors, genes).sum()
+
+    def temporary(genes):
+        compiled = jax.jit(jax.grad(loss)).lower(params, genes).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    every = np.tile(np.arange(3_000, dtype=np.int32), (40, 1))
+    assert temporary(None) < 40 * 3_000 * 32 * 4 < temporary(every)
 
 
 def test_nothing_is_asked_without_peaks():

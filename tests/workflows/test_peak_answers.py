@@ -198,7 +198,7 @@ def test_all_genes_asked_need_no_correction(store, atac):
 
 def test_expression_is_the_mean_over_batches(store, atac):
     task, model = telling(store, num_queries=None, tell_batch=True)
-    number = model.config.genes_told.head.num_batches
+    number = model.config.genes_told.head.num_batches or 0
     each = [chances(asked(store, task, model, code))[..., 1] for code in range(number)]
     assert number > 1
     assert np.abs(each[0] - each[1]).max() > 0.01

@@ -64,14 +64,15 @@ class GeneQueryHead(hk.Module):
     def __call__(
         self,
         cells: Float[Array, "cells dim"],
-        genes: Int[Array, "cells queries"],
+        genes: Int[Array, "cells queries"] | None,
         batch_code: Int[Array, " cells"] | None = None,
     ) -> Float[Array, "cells queries bins"]:
         """Answers the queries.
 
         Args:
             cells: vectors.
-            genes: that are asked about.
+            genes: that are asked about; None asks about all, in their order, which
+                takes no memory for queries of each cell.
             batch_code: of each cell, −1 where unknown; None knows none.
         """
         config = self.config
@@ -85,8 +86,10 @@ class GeneQueryHead(hk.Module):
             shape = (config.num_bins, config.query_dim)
             told = hk.Linear(shape[0] * shape[1], name="cell")(cells)
             told = told.reshape(-1, *shape) * config.query_dim**-0.5
-            found = jnp.einsum("cbd,cqd->cqb", told, jnp.take(queries, genes, 0))
             own = hk.Linear(config.num_bins, name="gene_logits")(queries)
+            if genes is None:
+                return jnp.einsum("cbd,qd->cqb", told, queries) + own
+            found = jnp.einsum("cbd,cqd->cqb", told, jnp.take(queries, genes, 0))
             return found + jnp.take(own, genes, 0)
         hidden = self._meet(cells, queries, genes)
         return hk.Linear(config.num_bins, name="logits")(jax.nn.relu(hidden))
@@ -115,18 +118,25 @@ class GeneQueryHead(hk.Module):
         self,
         cells: Float[Array, "cells dim"],
         queries: Float[Array, "genes query_dim"],
-        genes: Int[Array, "cells queries"],
+        genes: Int[Array, "cells queries"] | None,
     ) -> Float[Array, "cells queries hidden"]:
         """The layer that sees both."""
         config = self.config
         if config.style == "summed":
             told = hk.Linear(config.query_dim, name="cell")(cells)
-            both = told[:, None] + jnp.take(queries, genes, 0)
+            both = told[:, None] + _of(queries, genes)
             return hk.Linear(config.hidden, name="hidden")(both)
         # A linear layer of two vectors side by side is the sum of one of each.
         of_cell = hk.Linear(config.hidden, name="hidden_cell")(cells)
         of_query = hk.Linear(config.hidden, with_bias=False, name="hidden_query")
-        return of_cell[:, None] + jnp.take(of_query(queries), genes, 0)
+        return of_cell[:, None] + _of(of_query(queries), genes)
+
+
+def _of(
+    table: Float[Array, "genes width"], genes: Int[Array, "cells queries"] | None
+) -> Float[Array, "cells queries width"]:
+    """Rows of those that are asked about; of all, for one cell that stands for all."""
+    return table[None] if genes is None else jnp.take(table, genes, 0)
 
 
 def build_gene_query_head(config: GeneQueryConfig, num_genes: int) -> hk.Transformed:
