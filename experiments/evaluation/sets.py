@@ -35,6 +35,7 @@ SetName = Literal[
     "bmmc",
     "granja",
     "simulated",
+    "simulated_distal",
     "zheng68k",
     "bmmc_neurips",
 ]
@@ -44,6 +45,7 @@ ABOUT: dict[SetName, str] = {
     "bmmc": "10x Multiome of bone marrow, 500 cells, RNA and ATAC",
     "granja": "scATAC-seq of bone marrow, 14,125 cells, lifted from hg19",
     "simulated": "made-up cells whose peaks follow their genes",
+    "simulated_distal": "made-up cells, peaks of half of the genes beyond 50 kb",
     "zheng68k": "blood, RNA, 68,450 cells, 11 types, as scBERT gives it",
     "bmmc_neurips": "10x Multiome of bone marrow, 69,249 cells (GSE194122)",
 }
@@ -102,6 +104,11 @@ def has_batches(name: SetName) -> bool:
     return name in ("mouse_cortex", "mouse_cortex_without_mis")
 
 
+def has_distal_links(name: SetName) -> bool:
+    """Whether links of peaks and genes are known, some of them beyond 50 kb."""
+    return name == "simulated_distal"
+
+
 def missing(name: SetName) -> str | None:
     """Which file of a set is not there and cannot be downloaded; None where all are."""
     if name not in FILES:
@@ -133,7 +140,7 @@ def prepared(
         across_batches: the split holds out whole batches.
         cells: so many of them; None, or more than there are, takes all. Sets that are
             read from files are taken whole alone.
-        peaks: keeps the peaks themselves too.
+        peaks: keeps the peaks themselves too; a set of known links always does.
 
     Raises:
         InputError, DataUnavailableError: its files are missing or damaged.
@@ -142,6 +149,7 @@ def prepared(
     short = hashlib.sha256(numbers).hexdigest()[:8]
     chosen = "-batches" if across_batches else ""
     chosen += "" if cells is None else f"-{cells}"
+    peaks |= has_distal_links(name)
     chosen += "-peaks" if peaks else ""
     out = folder / "data" / f"{name}-{seed}{chosen}-{short}"
     with locks.held(out.with_suffix(".lock"), wait=True):
@@ -166,8 +174,9 @@ def _prepare(
         if cells is not None:
             raise InputError("cells", f"is {cells}", f"Leave it out for {name}")
         return _from_files(name, config, out)
-    if name == "simulated":
-        data = _simulated(seed)
+    made_up = name in ("simulated", "simulated_distal")
+    if made_up:
+        data = distal_cells(seed) if has_distal_links(name) else _simulated(seed)
         genes = datasets.simulated_genes(data)
     else:
         data, genes = datasets.mouse_cortex(), datasets.mouse_cortex_genes()
@@ -176,7 +185,7 @@ def _prepare(
     if cells is not None and cells < data.n_obs:
         rows = np.random.default_rng(seed).permutation(data.n_obs)[:cells]
         data = data[np.sort(rows)].copy()
-    facts = {"name": name, "simulated": name == "simulated"}
+    facts = {"name": name, "simulated": made_up}
     return prepare.run(data, genes, config, out, provenance=facts)
 
 
@@ -184,9 +193,18 @@ def _simulated(seed: int) -> MuData:
     return datasets.simulate_multiome(num_cells=3_000, seed=seed)
 
 
+def distal_cells(seed: int) -> MuData:
+    """Cells with planted links, of few genes: a model learns them in minutes."""
+    return datasets.simulate_multiome(
+        num_cells=2_000, num_genes=60, distal=0.5, seed=seed
+    )
+
+
 def peaks(name: SetName, store: Store) -> sparse.csr_matrix:
     """Counts of the peaks themselves [cells of the store, peaks], as published."""
-    if name == "simulated":
+    if name == "simulated_distal":
+        data = distal_cells(store.manifest["provenance"]["prepare"]["seed"])
+    elif name == "simulated":
         data = _simulated(store.manifest["provenance"]["prepare"]["seed"])
     elif name in FILES:
         data = readers.read(Path(os.environ[VARIABLE]) / FILES[name].path)

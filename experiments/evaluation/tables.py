@@ -48,6 +48,7 @@ class Section:
         head: of such a column.
         cells: of each set, drawn by the seed, unless told otherwise; None takes all.
         across_batches: for sets alone that have batches to split by.
+        distal: for sets alone whose links of peaks and genes are known.
     """
 
     about: str
@@ -61,6 +62,7 @@ class Section:
     head: Callable[[Any], str] = str
     cells: int | None = None
     across_batches: bool = False
+    distal: bool = False
 
 
 def measure(
@@ -138,6 +140,8 @@ def _key(case: Case, entry: Entry) -> results.Key:
 def serves(section: Section, case: Case) -> bool:
     """Whether a section has anything to judge in a case."""
     if section.across_batches and not sets.has_batches(case.name):
+        return False
+    if section.distal and not sets.has_distal_links(case.name):
         return False
     return case.regime in section.regimes
 

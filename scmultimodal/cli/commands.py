@@ -33,6 +33,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "genome model": {
         "convert": ("dna", "a published Nucleotide Transformer to a model of ours"),
+        "encode-peaks": ("dna", "the DNA of peaks, for tokens of a cell model"),
         "segment": ("segmentation", "elements of every base, as tracks of a browser"),
         "score": ("inference", "how accessible regions of a genome are"),
         "score-variants": ("segmentation", "what variants change"),

@@ -1,4 +1,4 @@
-"""Commands of the genome model: `prepare-ranking`, `convert`."""
+"""Commands of the genome model: `prepare-ranking`, `convert`, `encode-peaks`."""
 
 import dataclasses
 import shlex
@@ -123,6 +123,37 @@ class Convert:
     """Show a traceback with an error."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodePeaks:
+    """Give every peak of a dataset a vector of its DNA, which its token may know.
+
+    The mean over the tokens of a window around the peak, by the encoder of a genome
+    model; pre-training by open peaks reads it (--peaks.dna FILE). A peak that no
+    training cell had open then has a token that says something all the same.
+
+    Examples:
+        scmultimodal encode-peaks --model models/nt-v2-50m --fasta mm10.fa.gz \\
+            --data runs/prepared --out runs/dna.safetensors
+    """
+
+    model: Path
+    """Run or model folder of a genome model, ours or as published."""
+    fasta: Path
+    """The genome that the peaks are of: plain, bgzip, or gzip."""
+    data: Path
+    """Prepared dataset that keeps its peaks (prepare --peak-tokens)."""
+    out: Path
+    """File to write: .safetensors."""
+    window_bp: int = 510
+    """Letters around the middle of a peak that are read."""
+    batch_size: int = 16
+    """Sequences computed at a time."""
+    overwrite: bool = False
+    """Replace the file that stands at --out."""
+    debug: bool = False
+    """Show a traceback with an error."""
+
+
 def run_prepare_ranking(command: PrepareRanking) -> None:
     """`scmultimodal prepare-ranking`."""
     from scmultimodal.evaluation import region_report
@@ -176,6 +207,23 @@ def run_prepare_ranking(command: PrepareRanking) -> None:
         prepare_ranking.draw(store, command.out / "report")
         print(f"figures {command.out / 'report'}")
     print(f"spans   {command.out}")
+
+
+def run_encode_peaks(command: EncodePeaks) -> None:
+    """`scmultimodal encode-peaks`."""
+    from scmultimodal.data.store import Store
+    from scmultimodal.workflows import encode_peaks, genome_inference, peak_path
+
+    found = encode_peaks.run(
+        peak_path.peaks_of(Store.open(command.data)),
+        genome_inference.open_any(command.model),
+        command.fasta,
+        command.out,
+        window_bp=command.window_bp,
+        batch_size=command.batch_size,
+        overwrite=command.overwrite,
+    )
+    print(f"\n{found.format_table()}\nwritten {found.out}")
 
 
 def run_convert(command: Convert) -> None:

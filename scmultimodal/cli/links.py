@@ -76,10 +76,5 @@ def _check(command: Links) -> None:
 
     if command.top < 0:
         raise InputError("--top", f"is {command.top}", "Give 0 or more")
-    atomic.check_writable(command.out.parent)
     atomic.check_apart(command.out, command.data)
-    if command.out.is_dir():
-        raise InputError(command.out, "is a folder", "Name a file, as links.bedpe")
-    if command.out.exists() and not command.overwrite:
-        remedy = "Choose another file, or give --overwrite"
-        raise InputError(command.out, "exists", remedy)
+    atomic.check_new_file(command.out, like="links.bedpe", overwrite=command.overwrite)

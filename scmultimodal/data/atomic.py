@@ -131,6 +131,24 @@ def check_apart(out: Path, read: Path) -> None:
         raise InputError(out, problem, "Choose another --out")
 
 
+def check_new_file(out: Path, *, like: str, overwrite: bool) -> None:
+    """Raises where a file could not be written, before work is done for it.
+
+    Args:
+        out: the file.
+        like: a name that would do, to tell people.
+        overwrite: one may stand there.
+
+    Raises:
+        InputError: it is a folder, stands there already, or may not be written to.
+    """
+    check_writable(out.parent)
+    if out.is_dir():
+        raise InputError(out, "is a folder", f"Name a file, as {like}")
+    if out.exists() and not overwrite:
+        raise InputError(out, "exists", "Choose another file, or give --overwrite")
+
+
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Renames a folder; POSIX cannot rename it over a folder that holds files."""
     if not path.exists():

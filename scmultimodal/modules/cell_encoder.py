@@ -6,29 +6,30 @@ ATAC may also come by the open peaks themselves: a third path, see `peak_encoder
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import haiku as hk
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Float, Int, Integer
 
-from scmultimodal.modules import embeddings, peak_encoder, performer, token_arrays
-from scmultimodal.ops import exact_attention
+from scmultimodal.modules import (
+    embeddings,
+    joining,
+    peak_encoder,
+    performer,
+    token_arrays,
+)
+from scmultimodal.modules.joining import Joint
 from scmultimodal.schemas.batches import (
     ATAC_PATHS,
     TOKENS,
     Array,
     AtacPath,
     CellBatch,
-    PeakTokens,
     Tokens,
 )
 from scmultimodal.schemas.modality import MODALITIES
 
-Rows = Float[Array, "cells rows dim"]
-Present = Bool[Array, " cells"]
-Joint = Literal["mean", "concatenate", "cross_attention"]
 JOINTS = typing.get_args(Joint)
 PeakJoint = Literal["mean", "cross_attention"]
 PEAK_JOINTS = typing.get_args(PeakJoint)
@@ -149,10 +150,14 @@ class CellEncoder(hk.Module):
         outputs = {m: self._path(m, v, batch, wanted) for m, (v, _) in paths.items()}
         present = {m: p for m, (_, p) in paths.items()}
         if crossed:
-            outputs = self._cross(outputs, present, batch.token_mask, at)
-        tokens = self._join(outputs, present)
+            outputs = joining.cross(
+                self.config.path, outputs, present, batch.token_mask, at
+            )
+        tokens = joining.join(self.config.joint, outputs, present)
         if peaks is not None and self.config.peak_joint == "cross_attention":
-            tokens = self._attend_to_peaks(tokens, peaks, batch.peaks)
+            tokens = joining.attend_to_peaks(
+                self.config.path, tokens, peaks.tokens, batch.peaks.mask
+            )
         if at is not None:
             return CellEncoding(tokens=tokens, cells=None)
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
@@ -188,73 +193,6 @@ class CellEncoder(hk.Module):
             return None
         encoder = peak_encoder.PeakEncoder(self.config.peaks)
         return encoder(batch.peaks, with_tokens=crossed)
-
-    @hk.transparent
-    def _attend_to_peaks(
-        self,
-        tokens: Rows,
-        encoded: peak_encoder.PeakEncoding,
-        peaks: PeakTokens,
-    ) -> Rows:
-        """Tokens of cells with open peaks have attended to them."""
-        crossed = self._attend("peak_cross", tokens, encoded.tokens, peaks.mask)
-        open_ = peak_encoder.has_peaks(peaks)[:, None, None]
-        return jnp.where(open_, crossed, tokens)
-
-    @hk.transparent
-    def _attend(
-        self,
-        name: str,
-        rows: Float[Array, "cells tokens dim"],
-        context: Float[Array, "cells keys dim"],
-        mask: Bool[Array, "cells keys"] | None,
-        at: Int[Array, "cells chosen"] | None = None,
-    ) -> Rows:
-        """A layer of softmax attention to the tokens of another path."""
-        config = dataclasses.replace(self.config.path, attention="exact")
-        layer = performer.PerformerLayer(config, name=name)
-        return exact_attention.layer(
-            layer()[0],
-            rows,
-            mask,
-            at=at,
-            context=context,
-            approximate_gelu=config.approximate_gelu,
-            precision=config.dtype,
-        )
-
-    @hk.transparent
-    def _join(
-        self, outputs: Mapping[str, Rows], present: Mapping[str, Present]
-    ) -> Float[Array, "cells rows dim"]:
-        if self.config.joint != "concatenate":
-            return token_arrays.average_present(
-                list(outputs.values()), list(present.values())
-            )
-        dim, mapped = self.config.path.dim, []
-        for modality, rows in outputs.items():
-            shown = jnp.where(present[modality][:, None, None], rows, 0)
-            mapped.append(hk.Linear(dim, name=f"{modality}_joint")(shown))
-        return functools.reduce(jnp.add, mapped)
-
-    @hk.transparent
-    def _cross(
-        self,
-        outputs: Mapping[str, Float[Array, "cells tokens dim"]],
-        present: Mapping[str, Present],
-        token_mask: Bool[Array, "cells tokens"] | None,
-        at: Int[Array, "cells chosen"] | None,
-    ) -> dict[str, Rows]:
-        """A layer of softmax attention from each path to the other."""
-        found = {}
-        both = functools.reduce(jnp.logical_and, present.values())[:, None, None]
-        for modality, own in outputs.items():
-            (other,) = (rows for m, rows in outputs.items() if m != modality)
-            crossed = self._attend(f"{modality}_cross", own, other, token_mask, at)
-            if at is not None:
-                own = jnp.take_along_axis(own, at[..., None], 1)
-            found[modality] = jnp.where(both, crossed, own)
-        return found
 
     @hk.name_like("__call__")
     def approximation_errors(

@@ -53,7 +53,7 @@ COMPUTABLE = {
 }
 """Settings of which this file knows some values, by where they are in config.json."""
 FIELDS = {
-    "model": "encoder head decoder classes modalities feature_order buckets "
+    "model": "encoder head decoder genes_told classes modalities feature_order buckets "
     "peak_tokens provenance",
     "model.encoder": "num_genes num_bins tokens path joint depth atac_path peaks "
     "peak_joint",

@@ -63,6 +63,8 @@ def run(
     if not from_scratch:
         params = trained.take_trunk(params, start.params)
         network_state = trained.take_trunk(network_state, start.network_state)
+    else:
+        network_state = peak_path.with_dna_of(network_state, start.network_state)
     if config.naive_bayes:
         read = finetune_cells.read_counts(store, regime, cells, encoder)
         params = finetune_skip.with_naive_bayes(

@@ -1,10 +1,12 @@
 """The path of open peaks: its numbers, and its shape for a dataset's peaks."""
 
 import dataclasses
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
+from scmultimodal.data import peak_dna
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
@@ -19,6 +21,7 @@ from scmultimodal.tasks.gene_from_peaks import GeneFromPeaks, GeneFromPeaksConfi
 from scmultimodal.weights import export
 
 _LOADING_CELLS = 50_000
+_ENCODER = "cell_encoder/peak_encoder"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,12 +33,14 @@ class PeakPathConfig:
         position: adds the place of a peak within its chromosome.
         pool: what the cell's vector is: CLS, or the mean of its peaks.
         tokens: how many peaks of a cell are shown.
+        dna: a file of vectors of their DNA (`encode-peaks`), which tokens know then.
     """
 
     path: PerformerConfig = dataclasses.field(default_factory=PerformerConfig)
     position: bool = False
     pool: Pool = "cls"
     tokens: PeakTokenConfig = dataclasses.field(default_factory=PeakTokenConfig)
+    dna: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,17 +84,46 @@ def encoder_config(store: Store, config: PeakPathConfig) -> PeakEncoderConfig:
     """Shape of the path, for the peaks of a dataset.
 
     Raises:
-        InputError: the dataset keeps none.
+        InputError: the dataset keeps none, or DNA is of others.
+    """
+    peaks = peaks_of(store)
+    return PeakEncoderConfig(
+        num_peaks=peaks.num_peaks,
+        num_chroms=len(peaks.chroms),
+        path=config.path,
+        position=config.position,
+        dna_dim=_dna_dim(peaks, config),
+        pool=config.pool,
+    )
+
+
+def peaks_of(store: Store) -> PeakVocabulary:
+    """The peaks that a dataset keeps.
+
+    Raises:
+        InputError: it keeps none.
     """
     if store.peaks is None:
         raise InputError(store.path, "keeps no peaks", "Prepare it with --peak-tokens")
-    return PeakEncoderConfig(
-        num_peaks=store.peaks.num_peaks,
-        num_chroms=len(store.peaks.chroms),
-        path=config.path,
-        position=config.position,
-        pool=config.pool,
-    )
+    return store.peaks
+
+
+def _dna_dim(peaks: PeakVocabulary, config: PeakPathConfig) -> int | None:
+    return None if config.dna is None else peak_dna.width(config.dna, peaks)
+
+
+def with_dna(state: export.Tree, store: Store, config: PeakPathConfig) -> export.Tree:
+    """State in which every peak's DNA is told, where it is to be."""
+    if config.dna is None:
+        return state
+    vectors = peak_dna.read(config.dna, peaks_of(store)).vectors
+    return {**state, _ENCODER: {"dna": jnp.asarray(vectors)}}
+
+
+def with_dna_of(state: export.Tree, trained: export.Tree) -> export.Tree:
+    """The same, of a model whose trunk is not taken: its DNA was never learned."""
+    dna = trained.get(_ENCODER)
+    return state if dna is None else {**state, _ENCODER: dna}
 
 
 def known_peaks(store: Store, encoder: CellEncoderConfig) -> PeakVocabulary | None:

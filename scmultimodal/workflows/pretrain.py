@@ -52,7 +52,7 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
         optimizer=shorten_warmup(config.optimizer, config.steps),
         initial=initial(task, store, builder, config),
         run_config={
-            "pretrain": configs.to_json(config),
+            "pretrain": _written(config),
             "vocabulary": store.vocabulary.digest(),
         },
         running=config.running,
@@ -66,6 +66,14 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
         state.params,
         state.network_state,
     )
+
+
+def _written(config: PretrainConfig) -> dict[str, Any]:
+    """The numbers; of a file not where it lies, but what it is."""
+    written = configs.to_json(config)
+    if config.peaks.dna is not None:
+        written["peaks"]["dna"] = provenance.of_file(config.peaks.dna)["sha256"]
+    return written
 
 
 def untrained(store: Store, config: PretrainConfig) -> export.StoredModel:
@@ -159,7 +167,7 @@ def initial(
         params = _with_mean_profile(params, store, modalities, cells)
     if config.gene_from_peaks.weight and config.gene_from_peaks.loadings:
         params = peak_path.with_loadings(params, store, config.gene_from_peaks)
-    return params, state
+    return params, peak_path.with_dna(state, store, config.peaks)
 
 
 def _with_mean_profile(

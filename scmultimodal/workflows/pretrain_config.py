@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from scmultimodal.data.loading import FeatureOrder
-from scmultimodal.modules.cell_encoder import Joint, PeakJoint
+from scmultimodal.modules.cell_encoder import PeakJoint
 from scmultimodal.modules.heads.counts import CountDecoderConfig
+from scmultimodal.modules.joining import Joint
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.batches import AtacPath, Tokens
 from scmultimodal.schemas.errors import InputError

@@ -163,8 +163,4 @@ def _places(
 def _check(out: Path, batch_size: int, overwrite: bool) -> None:
     if batch_size < 1:
         raise InputError("batch_size", f"is {batch_size}", "Choose one from 1 on")
-    atomic.check_writable(out.parent)
-    if out.is_dir():
-        raise InputError(out, "is a folder", "Name a file: .tsv or .tsv.gz")
-    if out.exists() and not overwrite:
-        raise InputError(out, "exists", "Choose another file, or give --overwrite")
+    atomic.check_new_file(out, like="scores.tsv.gz", overwrite=overwrite)

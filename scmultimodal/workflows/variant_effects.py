@@ -84,11 +84,7 @@ def run(
     """
     model = genome_inference.on_device(model)
     heads = _heads(model, radius_bp, both_strands, batch_size)
-    atomic.check_writable(out.parent)
-    if out.is_dir():
-        raise InputError(out, "is a folder", "Name a file: .tsv or .tsv.gz")
-    if out.exists() and not overwrite:
-        raise InputError(out, "exists", "Choose another file, or give --overwrite")
+    atomic.check_new_file(out, like="effects.tsv.gz", overwrite=overwrite)
     start, counts = time.monotonic(), collections.Counter()
     shortest = min(head.window_bp for head in heads)
     with (

@@ -39,7 +39,9 @@ TINY = {
     "finetune.epochs": 1,
 }
 ELSEWHERE = {"cell_types", "multiome", "few_shot", "batches"}
-"""Sections that `test_evaluation` runs, or that simulated cells have no batches for."""
+ELSEWHERE |= {"distal_links", "distal_expression"}
+"""Sections that `test_evaluation` or `test_distal` runs, or that need batches, which
+simulated cells do not have."""
 
 
 @pytest.fixture(scope="module")
