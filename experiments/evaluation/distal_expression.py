@@ -12,17 +12,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments.evaluation import classifiers, distal_links, imputation, sets
+from experiments.evaluation import (
+    classifiers,
+    distal_links,
+    expression,
+    imputation,
+    sets,
+)
 from experiments.evaluation.cases import Case
 from experiments.evaluation.jobs import Job
 from experiments.evaluation.tables import Entry, Section
-from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import imputation as scores
 from scmultimodal.evaluation.depth import log1p_at_median_depth
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
-from scmultimodal.workflows import expression, finetune_cells, inference, trained
+from scmultimodal.workflows import finetune_cells
 from scmultimodal.workflows.presets import ALIGNED
 
 RIDGES = ("ridge_open_peaks", "ridge_peak_counts", "ridge_gene_level")
@@ -53,7 +58,11 @@ def _job(case: Case, folder: Path) -> Job:
 
     return Job(
         section="distal_expression",
-        settings={**case.settings(), "beyond_bp": distal_links.BEYOND_BP},
+        settings={
+            **case.settings(),
+            "beyond_bp": distal_links.BEYOND_BP,
+            "depth_of": "training cells",
+        },
         compute=compute,
         needs=starts,
     )
@@ -77,9 +86,12 @@ def judge_all(
     every = np.arange(store.num_cells)
     rna = log1p_at_median_depth(store.rows("rna", every, "counts"), cells["train"])
     measured = {p: rna[rows].toarray() for p, rows in cells.items()}
+    depth = imputation.median_depth(store, Modality.RNA, cells["train"])
     told = {
-        "peaks": _by_peaks(store, by_peaks, cells["test"]),
-        "gene_level": _by_genes(store, by_genes, cells["test"]),
+        "peaks": expression.told_by_peaks(store, by_peaks, cells["test"]),
+        "gene_level": imputation.told_counts(
+            store, by_genes, Modality.RNA, Modality.ATAC, cells["test"], depth
+        ),
         **_ridges(store, cells, measured),
     }
     distal = np.isin(store.vocabulary.gene_ids.astype(str), list(far))
@@ -89,28 +101,6 @@ def judge_all(
         parts = {"distal": pearson[distal], "near": pearson[~distal]}
         found[name] = {part: float(np.nanmean(own)) for part, own in parts.items()}
     return found
-
-
-def _by_peaks(store: Store, model: export.StoredModel, rows: np.ndarray) -> Told:
-    """The probability that a gene is expressed."""
-    return inference.over_cells(
-        expression.function(model),
-        trained.builder_for(StoreSource(store), model.config),
-        rows,
-        Regime.ATAC,
-    )
-
-
-def _by_genes(store: Store, model: export.StoredModel, rows: np.ndarray) -> Told:
-    """log1p of what is expected of as many counts as the cells have in the middle."""
-    shares = inference.over_cells(
-        trained.shares_function(model, Modality.RNA),
-        trained.builder_for(StoreSource(store), model.config),
-        rows,
-        Regime.ATAC,
-    )
-    depth = np.median(np.asarray(store.rows("rna", rows, "counts").sum(1)))
-    return imputation.expected_log1p(depth * shares).astype(np.float32)
 
 
 def _ridges(

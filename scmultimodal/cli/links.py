@@ -63,10 +63,14 @@ def run_links(command: Links) -> None:
         progress=True,
     )
     path = found.to_bedpe(command.out, k=command.top or None)
+    written = found.top_links(command.top) if command.top else found.table
     genes = found.table["gene_id"].nunique()
-    print(f"\nthe strongest peaks\n{found.format_table()}\n")
+    if (found.table["score"] > 0).any():
+        print(f"\nthe strongest peaks\n{found.format_table()}\n")
+    else:
+        print("\nno open peak speaks for a gene near it\n")
     print(f"{len(found.table):,} links of {genes:,} genes in {found.cells:,} cells")
-    print(f"written {path}")
+    print(f"written {path}: {len(written):,} of them")
 
 
 def _check(command: Links) -> None:

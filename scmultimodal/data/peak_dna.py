@@ -40,7 +40,7 @@ def write(
     origin: Mapping[str, str],
 ) -> None:
     """Writes the vectors of all peaks of a vocabulary."""
-    facts = {**origin, "format": FORMAT, "peaks": peaks.digest()}
+    facts = {**origin, "format": FORMAT, "peaks": peaks.digest_of_places()}
     with atomic.file(path) as temporary:
         numpy.save_file({_NAME: vectors}, temporary, facts)
 
@@ -72,7 +72,7 @@ def _open(path: Path, peaks: PeakVocabulary) -> Iterator[Any]:
             facts = file.metadata() or {}
             if facts.get("format") != FORMAT:
                 raise InputError(path, "holds no vectors of peaks", _REMEDY)
-            if facts["peaks"] != peaks.digest():
+            if facts["peaks"] != peaks.digest_of_places():
                 raise InputError(path, "is of other peaks than the dataset", _REMEDY)
             yield file
     except FileNotFoundError:

@@ -83,6 +83,10 @@ class PeakVocabulary:
         text = json.dumps(self._to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def digest_of_places(self) -> str:
+        """The same of where they lie alone, however they were chosen."""
+        return dataclasses.replace(self, origin={}).digest()
+
     def save(self, folder: str | os.PathLike) -> Path:
         """Writes `peaks.json` into a folder and returns its path."""
         path = Path(folder) / FILE_NAME

@@ -15,6 +15,13 @@ from scmultimodal.schemas.errors import InputError
 FILLER = -1
 
 
+def spread(cells: Int[np.ndarray, " cells"], most: int) -> Int[np.ndarray, " some"]:
+    """So many cells at most, evenly from all: datasets stand one after the other."""
+    if len(cells) <= most:
+        return cells
+    return cells[np.linspace(0, len(cells) - 1, most).astype(np.int64)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Share:
     """Which of equal parts of each global batch is wanted: that of one host.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy import optimize, stats
+from scipy import linalg, optimize, sparse, stats
 
 from scmultimodal.evaluation import extra
 from scmultimodal.schemas.errors import InputError
@@ -187,6 +187,38 @@ def ridge(
             error = float(np.square(model.predict(held_out) - truth).mean())
             if error < best:
                 best, found = error, model.predict(test)
+    return found.astype(measured.dtype)
+
+
+def kernel_ridge(
+    source: sparse.csr_matrix,
+    measured: Values,
+    validation: tuple[sparse.csr_matrix, Float[np.ndarray, "validation genes"]],
+    test: sparse.csr_matrix,
+) -> Float[np.ndarray, "others genes"]:
+    """As `ridge`, on features that are more than the cells, such as all peaks.
+
+    Args:
+        source: features of training cells, about 1 in length.
+        measured: values of the training cells.
+        validation: features and values of the cells that choose the penalty.
+        test: features of the cells to tell.
+    """
+    mean = measured.mean(0)
+    kernel, ahead, wanted = (
+        (part @ source.T).toarray().astype(np.float32)
+        for part in (source, validation[0], test)
+    )
+    best, found = math.inf, wanted[:, :0]
+    with threadpool_limits(1):
+        for penalty in PENALTIES:
+            regular = kernel + np.float32(penalty) * np.eye(len(kernel), dtype="f4")
+            weights = linalg.solve(
+                regular, measured - mean, assume_a="pos", overwrite_a=True
+            )
+            error = float(np.square(mean + ahead @ weights - validation[1]).mean())
+            if error < best:
+                best, found = error, mean + wanted @ weights
     return found.astype(measured.dtype)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int32, Integer, UInt8
+from jaxtyping import Bool, Int32, Integer, UInt8
 
 from scmultimodal.schemas.errors import InputError
 
@@ -204,6 +204,10 @@ class KmerTokenizer:
         ids[(codes >= _N).any(-1)] = self.mask_id
         ids[(kmers == 0).all(-1)] = self.pad_id
         return np.pad(ids, ((0, 0), (1, 0)), constant_values=self.cls_id)
+
+    def is_kmer(self, ids: Integer[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+        """Which tokens are k letters: none that is special, N or a single letter."""
+        return (ids >= self._first_kmer) & (ids < self._first_kmer + 4**self.k)
 
     def decode(self, ids: Sequence[int] | Integer[np.ndarray, " tokens"]) -> str:
         """The sequence that the tokens stand for, in upper case.

@@ -5,6 +5,7 @@ A peak that no training cell had open then still has a token that says something
 
 import dataclasses
 import time
+import warnings
 from pathlib import Path
 
 import jax
@@ -33,8 +34,8 @@ class Encoded:
     Attributes:
         out: the file.
         peaks: of the vocabulary.
-        without: of them, those that the genome does not hold: their vectors are 0, the
-            mean of the others.
+        without: of them, those that the genome does not hold, or holds as N alone:
+            their vectors are 0, the mean of the others.
         width: of a vector.
         seconds: that it took, compiling included.
     """
@@ -84,7 +85,7 @@ def run(
             input breaks a rule.
     """
     _check(out, batch_size, overwrite)
-    tokens = _tokens(model, window_bp)
+    _check_window(model, window_bp)
     atomic.check_apart(out, fasta)
     model, start = genome_inference.on_device(model), time.monotonic()
     vectors = np.zeros((peaks.num_peaks, model.config.encoder.dim), np.float32)
@@ -96,10 +97,18 @@ def run(
         ):
             some = slice(first, first + _AT_ONCE)
             sequences, held = texts.of(some)
+            rows = _mean(model, sequences, window_bp, batch_size)
+            held[held] = known = np.isfinite(rows).all(1)
+            vectors[some][held] = rows[known]
             found[some] = held
-            vectors[some][held] = _mean(model, sequences, tokens, batch_size)
     if not found.any():
         raise InputError(fasta, "holds no peak", "Is it of the assembly of the peaks?")
+    if texts.beyond:
+        warnings.warn(
+            f"{fasta}: {texts.beyond:,} peaks lie beyond the end of their chromosome. "
+            "Is it of the assembly of the peaks?",
+            stacklevel=2,
+        )
     part = vectors[found]
     spread = part.std(0)
     vectors[found] = (part - part.mean(0)) / np.where(spread > 0, spread, 1)
@@ -128,49 +137,60 @@ class _Windows:
         style = intervals.chromosome_style(genome.chromosomes, fasta)
         names = intervals.rename_chromosomes(peaks.to_frame()["chrom"], style)
         self._genome, self._chroms, self._window = genome, list(names), window_bp
-        self._starts = (peaks.starts + peaks.ends - window_bp) // 2
+        self._middles = (peaks.starts + peaks.ends) // 2
+        self.beyond = 0
 
     def of(self, some: slice) -> tuple[list[str], Bool[np.ndarray, " peaks"]]:
         """Sequences of those that the genome holds, and which these are."""
         sequences, held = [], []
-        for chrom, start in zip(self._chroms[some], self._starts[some], strict=True):
+        places = zip(self._chroms[some], self._middles[some].tolist(), strict=True)
+        for chrom, middle in places:
             length = self._genome.chromosomes.get(chrom, 0)
-            start = max(0, min(int(start), length - self._window))
+            self.beyond += 0 < length <= middle
+            start = max(0, min(middle - self._window // 2, length - self._window))
             end = min(start + self._window, length)
-            held.append(start < end and self._genome.covers(chrom, start, end))
+            held.append(middle < length and self._genome.covers(chrom, start, end))
             if held[-1]:
                 sequences.append(self._genome.fetch(chrom, start, end))
         return sequences, np.array(held, bool)
 
 
 def _mean(
-    model: StoredGenomeModel, sequences: list[str], tokens: int, batch_size: int
+    model: StoredGenomeModel, sequences: list[str], window_bp: int, batch_size: int
 ) -> Float32[np.ndarray, "sequences dim"]:
-    """Over the tokens of each; CLS and padding do not count."""
-    tokenizer = model.config.tokenizer
-    found = []
-    for first in range(0, len(sequences), batch_size):
-        some = sequences[first : first + batch_size]
-        ids = tokenizer.encode_batch(some, tokens).ids
-        rows = genome_inference.encode(model, ids, batch_size=batch_size)
-        counted = ids != tokenizer.pad_id
-        counted[:, 0] = False
-        found.append((rows * counted[..., None]).sum(1) / counted.sum(1)[:, None])
-    width = model.config.encoder.dim
-    return np.concatenate([np.zeros((0, width)), *found]).astype(np.float32)
+    """Over the k-mers of each; NaN where it has none."""
+    tokenizer, encoder = model.config.tokenizer, model.config.encoder
+    found = np.full((len(sequences), encoder.dim), np.nan, np.float32)
+    # An N is a token by itself, in place of up to k letters: few rows are as long.
+    usual = 1 + -(-window_bp // model.config.k) + model.config.k
+    numbers = np.array([len(tokenizer.encode(s)) for s in sequences], np.int64)
+    for width, rows in (
+        (usual, np.flatnonzero(numbers <= usual)),
+        (1 + window_bp, np.flatnonzero(numbers > usual)),
+    ):
+        for first in range(0, len(rows), batch_size):
+            some = rows[first : first + batch_size]
+            texts = [sequences[row] for row in some]
+            ids = tokenizer.encode_batch(texts, min(width, _longest(model))).ids
+            vectors = genome_inference.encode(model, ids, batch_size=batch_size)
+            counted = tokenizer.is_kmer(ids)[..., None]
+            number = counted.sum(1)
+            mean = (vectors * counted).sum(1) / np.maximum(number, 1)
+            found[some] = np.where(number > 0, mean, np.nan)
+    return found
 
 
-def _tokens(model: StoredGenomeModel, window_bp: int) -> int:
-    """How many of a window are read: N breaks it into more, and the last are left."""
-    encoder, k = model.config.encoder, model.config.k
-    longest = encoder.max_tokens if encoder.learned_positions else encoder.reach
-    if not k <= window_bp <= k * (longest - 1):
-        raise InputError(
-            "window_bp",
-            f"is {window_bp}, and the model reads {k} to {k * (longest - 1):,} bp",
-            "Give one between",
-        )
-    return min(longest, 1 + -(-window_bp // k) + k)
+def _longest(model: StoredGenomeModel) -> int:
+    """Tokens that a row may have."""
+    encoder = model.config.encoder
+    return encoder.max_tokens if encoder.learned_positions else encoder.reach
+
+
+def _check_window(model: StoredGenomeModel, window_bp: int) -> None:
+    k, most = model.config.k, model.config.k * (_longest(model) - 1)
+    if not k <= window_bp <= most:
+        problem = f"is {window_bp}, and the model reads {k} to {most:,} bp"
+        raise InputError("window_bp", problem, "Give one between")
 
 
 def _check(out: Path, batch_size: int, overwrite: bool) -> None:

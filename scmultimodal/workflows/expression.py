@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from scmultimodal.data.sampling import spread
 from scmultimodal.data.store import Store
 from scmultimodal.modules import cell_encoder
 from scmultimodal.modules.heads import gene_query
@@ -18,6 +19,11 @@ from scmultimodal.tasks.gene_from_peaks import GeneFromPeaksConfig
 from scmultimodal.weights import export
 from scmultimodal.workflows import trained
 
+HOW = (
+    "`python -m experiments.train cell_model.peaks`, or cell_model.pretraining with "
+    "--atac-path peak --gene-from-peaks.weight 1"
+)
+"""What trains models that tell genes from peaks."""
 _CELLS = 50_000
 _GENES_AT_ONCE = 512
 """Of a batch: what the head keeps does not grow with the vocabulary."""
@@ -40,7 +46,7 @@ def genes_told(
     """
     if config.num_queries is None:
         return export.GenesTold(head=config.head)
-    cells = cells[:_CELLS]
+    cells = spread(cells, _CELLS)
     expressed = store.rows(Modality.RNA, cells).getnnz(axis=1)
     every = np.full(len(cells), store.num_genes)
     if (measured := store.measured(Modality.RNA)) is not None:
@@ -70,8 +76,8 @@ def is_told(model: export.StoredModel, modality: Modality) -> bool:
         else f"has no head that tells {modality} of genes"
     )
     remedy = (
-        "Give what a pre-training with --gene-from-peaks.weight on cells with RNA and "
-        "ATAC left, not what was fine-tuned from it, and ask for rna"
+        f"Give what was pre-trained on cells with both, by {HOW}, not what was "
+        "fine-tuned from it, and ask for rna"
     )
     raise InputError("model", problem, remedy)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scmultimodal.data import atomic
 from scmultimodal.genome import text_files
+from scmultimodal.schemas.errors import InputError
 
 BEDPE = (
     *("chrom1", "start1", "end1", "chrom2", "start2", "end2"),
@@ -43,7 +44,12 @@ class PeakGeneLinks:
         Returns:
             Rows of `table`, k for each gene in its order; fewer where fewer speak for
             it.
+
+        Raises:
+            InputError: k is below 1.
         """
+        if k < 1:
+            raise InputError("k", f"is {k}", "Give 1 or more")
         speaking = self.table[self.table["score"] > 0]
         order = speaking.sort_values("score", ascending=False, kind="stable")
         best = order.groupby("gene_id", sort=False).head(k)
@@ -61,6 +67,9 @@ class PeakGeneLinks:
             path: of the file; what stood there is replaced.
             k: so many peaks of each gene, those that speak most for it; None takes all
                 links, those that speak against it too.
+
+        Raises:
+            InputError: k is below 1.
         """
         path = Path(path)
         table = self.table if k is None else self.top_links(k)

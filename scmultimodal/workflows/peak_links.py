@@ -22,6 +22,7 @@ from scmultimodal.tasks.peak_links import Pairs, PeakLinks
 from scmultimodal.weights import export
 from scmultimodal.workflows import batch_sizes, inference, trained
 from scmultimodal.workflows.alignment import AlignedCells
+from scmultimodal.workflows.expression import HOW
 from scmultimodal.workflows.peak_link_sums import Expression, Found, Sums
 from scmultimodal.workflows.peak_link_tables import PeakGeneLinks
 
@@ -82,13 +83,13 @@ def require_gene_query(model: export.StoredModel) -> None:
         raise InputError(
             "model",
             "it reads gene-level ATAC, and no peaks",
-            "pre-train with --atac-path peak --gene-from-peaks.weight 1",
+            f"Take one by {HOW}",
         )
     if model.config.genes_told is None:
         raise InputError(
             "model",
             "it has nothing that tells genes from peaks: fine-tuning leaves it behind",
-            "take the pre-trained one, of --gene-from-peaks.weight above 0",
+            f"take the pre-trained one, of {HOW}",
         )
 
 
@@ -101,6 +102,8 @@ class _Contributions:
         genes: Int64[np.ndarray, " genes"],
         near: sparse.csr_matrix,
     ):
+        # At once: else they would go to the device with every batch.
+        self._on_device = jax.device_put((model.params, model.network_state))
         self._model, self._genes, self._near = model, genes, near
         links = PeakLinks(model.config.encoder, model.config.genes_told.head)
         self._function = jax.jit(links.contributions)
@@ -132,8 +135,7 @@ class _Contributions:
         batch = builder.build(chosen, Regime.ATAC)
         pairs, which = self._pairs(batch)
         values = self._function(
-            self._model.params,
-            self._model.network_state,
+            *self._on_device,
             batch,
             self._genes.astype(np.int32),
             Pairs(*(_padded(field) for field in pairs)),

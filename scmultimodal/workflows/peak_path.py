@@ -9,6 +9,7 @@ import numpy as np
 from scmultimodal.data import peak_dna
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.data.peak_vocabulary import PeakVocabulary
+from scmultimodal.data.sampling import spread
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import paired
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
@@ -180,7 +181,7 @@ def with_loadings(
         InputError: there are fewer genes, or no training cell with RNA.
     """
     cells = store.split("train")
-    cells = cells[store.present(Modality.RNA)[cells]][:_LOADING_CELLS]
+    cells = spread(cells[store.present(Modality.RNA)[cells]], _LOADING_CELLS)
     if not options.loadings < min(store.num_genes, len(cells)):
         raise InputError(
             store.path,

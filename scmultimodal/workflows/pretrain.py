@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scmultimodal.data.loading import BatchBuilder
+from scmultimodal.data.sampling import spread
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.modality import Modality, Regime
@@ -178,7 +179,7 @@ def _with_mean_profile(
     for modality in modalities:
         if f"count_decoder/{modality}_genes" not in params:  # ATAC, by peaks alone.
             continue
-        has = cells[store.present(modality)[cells]][:_PROFILE_CELLS]
+        has = spread(cells[store.present(modality)[cells]], _PROFILE_CELLS)
         sums = np.asarray(store.rows(modality, has).sum(0, dtype=np.float64)).ravel()
         name = f"count_decoder/{modality}_genes"
         shares = np.log((sums + 1) / (sums + 1).sum())

@@ -48,8 +48,8 @@ def batch_codes(store: Store) -> np.ndarray:
     if names is None or names.nunique() < 2:
         raise InputError(
             store.path,
-            "tells no batches, or one, and adversary is above 0",
-            "prepare it with --batch COLUMN, or give --adversary 0",
+            "tells no batches, or one, and the adversary or tell_batch asks for them",
+            "prepare it with --batch COLUMN, or leave adversary and tell_batch off",
         )
     return pd.factorize(names, sort=True)[0].astype(np.int32)
 

@@ -116,6 +116,12 @@ class PretrainConfig:
                 f"is {self.gene_from_peaks.weight}, and atac_path is 'gene'",
                 "Give --atac-path peak or both",
             )
+        if self.peaks.dna is not None and self.atac_path == "gene":
+            raise InputError(
+                "peaks.dna",
+                "is given, and atac_path is 'gene', which reads no peaks",
+                "Give --atac-path peak or both",
+            )
         if self.adversary and self.gene_from_peaks.cell_type_weight:
             raise InputError(
                 "adversary",

@@ -46,8 +46,11 @@ def test_links_are_those_of_the_model(folder, tmp_path, capsys):
     assert found.to_bedpe(tmp_path / "mine.bedpe").read_text() == out.read_text()
     printed = capsys.readouterr().out
     assert f"{len(found.table)} links of 2 genes in 40 cells" in printed.splitlines()
-    assert f"written {out}" in printed.splitlines()
+    assert f"written {out}: {len(found.table)} of them" in printed.splitlines()
     assert cli.main(words(folder, out, top=1, overwrite=True, **options)) == 0
+    assert (
+        f"written {out}: {len(found.top_links(1))} of them" in capsys.readouterr().out
+    )
     table = pd.read_csv(out, sep="\t")
     assert sorted(table["name"]) == sorted(found.top_links(1)["symbol"])
 

@@ -4,23 +4,30 @@ import dataclasses
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from scmultimodal import cli
 from scmultimodal.data import peak_dna
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.genome.fasta import Genome
 from scmultimodal.models import CellModel, GenomeModel
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.weights import genome_model
-from scmultimodal.workflows import encode_peaks, finetune, pretrain
+from scmultimodal.workflows import (
+    encode_peaks,
+    finetune,
+    pretrain,
+)
 from scmultimodal.workflows.finetune_config import FinetuneConfig
-from scmultimodal.workflows.peak_path import PeakPathConfig
+from scmultimodal.workflows.peak_path import GeneFromPeaksOptions, PeakPathConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 ENCODER = "cell_encoder/peak_encoder"
+OFF = GeneFromPeaksOptions()
 WINDOW = 60
 
 
@@ -143,6 +150,8 @@ def test_what_is_no_file_of_these_peaks(store, made, tmp_path):
     torn.write_bytes(made.read_bytes()[:100])
     with pytest.raises(InputError, match=r"torn.safetensors: cannot be read"):
         width(torn)
+    moved = dataclasses.replace(store.peaks, origin={"how": "a BED of the same"})
+    assert peak_dna.width(made, moved) == width(made)
     other = builders.peak_store(tmp_path / "other", num_genes=30).peaks
     assert other.digest() != store.peaks.digest()
     with pytest.raises(InputError, match="is of other peaks than the dataset"):
@@ -150,6 +159,10 @@ def test_what_is_no_file_of_these_peaks(store, made, tmp_path):
     config = builders.peak_pretraining(peaks=PeakPathConfig(dna=torn))
     with pytest.raises(InputError, match="cannot be read"):
         pretrain.untrained(store, config)
+    with pytest.raises(InputError, match=r"peaks.dna: is given, and atac_path"):
+        dataclasses.replace(
+            config, atac_path="gene", gene_from_peaks=OFF, mask_weight=1.0
+        )
 
 
 def test_what_cannot_be_encoded(store, dna_model, fasta, tmp_path):
@@ -162,7 +175,37 @@ def test_what_cannot_be_encoded(store, dna_model, fasta, tmp_path):
     with pytest.raises(InputError, match="would take the place of"):
         run(out=fasta, window_bp=WINDOW, overwrite=True)
     elsewhere = tmp_path / "elsewhere.fa"
-    elsewhere.write_bytes(builders.fasta({"chr99": builders.dna(500)}))
-    with pytest.raises(InputError, match=r"holds no peak. Is it of the assembly"):
-        run(fasta=elsewhere, window_bp=WINDOW)
+    short = {str(c): builders.dna(500) for c in store.peaks.chroms}
+    for records in ({"chr99": builders.dna(500)}, short):
+        elsewhere.write_bytes(builders.fasta(records))
+        with pytest.raises(InputError, match=r"holds no peak. Is it of the assembly"):
+            run(fasta=elsewhere, window_bp=WINDOW)
     assert list(tmp_path.iterdir()) == [elsewhere]
+
+
+def test_peaks_beyond_their_chromosome_and_of_n_alone_have_none(dna_model, tmp_path):
+    """The rest of a window is read, however many N there are before it."""
+    places = [(0, 100), (300, 400), (520, 540), (700, 760), (5_000, 5_100)]
+    rows = [("chr1", *place) for place in places]
+    peaks = PeakVocabulary.from_frame(
+        pd.DataFrame(rows, columns=["chrom", "start", "end"])
+    )
+    letters = builders.dna(800)
+    letters = letters[:495] + "N" * 70 + letters[565:695] + "N" * 50 + letters[745:]
+    (tmp_path / "genome.fa").write_bytes(builders.fasta({"chr1": letters}))
+    out = tmp_path / "dna.safetensors"
+    with pytest.warns(UserWarning, match="1 peaks lie beyond the end"):
+        found = encode_peaks.run(
+            peaks, dna_model, tmp_path / "genome.fa", out, window_bp=WINDOW
+        )
+    assert found.without == 2
+    vectors = peak_dna.read(out, peaks).vectors
+    assert vectors.any(1).tolist() == [True, True, False, True, False]
+    model = GenomeModel(dna_model)
+    windows = [letters[s:e] for s, e in ((20, 80), (320, 380), (700, 760))]
+    rows = []
+    for window in windows:
+        ids = np.array([model.tokenizer.encode(window)])
+        rows.append(model.encode(ids)[model.tokenizer.is_kmer(ids)].mean(0))
+    expected = (rows - np.mean(rows, 0)) / np.std(rows, 0)
+    np.testing.assert_allclose(vectors[[0, 1, 3]], expected, atol=2e-4)
