@@ -85,7 +85,7 @@ def run(study: Study) -> None:
         raise InputError(
             "--pretrain.atac-path", "is 'gene'", "give peak or both to this study"
         )
-    config = configs.to_json(study)
+    config = configs.to_json(study) | {"pretrain": pretrain.written(study.pretrain)}
     provenance.check_config(study.out, config, resume=True)
     provenance.write_config(study.out, config)
     scores = [row for seed in study.seeds for row in _scores(study, seed)]

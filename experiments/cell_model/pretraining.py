@@ -68,7 +68,7 @@ def run(study: Study) -> None:
             store = Store.open(given) if given else prepare(Path(folder))
             print(dry_run.format_plan(pretrain.plan(store, study.pretrain)))
         return
-    config = configs.to_json(study)
+    config = configs.to_json(study) | {"pretrain": pretrain.written(study.pretrain)}
     del config["dry_run"]
     pretraining.run(
         lambda: data.on_all_hosts(

@@ -12,6 +12,7 @@ from scmultimodal.data.loading import BatchBuilder
 from scmultimodal.data.sampling import spread
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.task import Task
 from scmultimodal.training import loop, parallel
@@ -53,7 +54,7 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
         optimizer=shorten_warmup(config.optimizer, config.steps),
         initial=initial(task, store, builder, config),
         run_config={
-            "pretrain": _written(config),
+            "pretrain": written(config),
             "vocabulary": store.vocabulary.digest(),
         },
         running=config.running,
@@ -69,12 +70,18 @@ def run(store: Store, config: PretrainConfig, out: Path) -> export.StoredModel:
     )
 
 
-def _written(config: PretrainConfig) -> dict[str, Any]:
-    """The numbers; of a file not where it lies, but what it is."""
-    written = configs.to_json(config)
-    if config.peaks.dna is not None:
-        written["peaks"]["dna"] = provenance.of_file(config.peaks.dna)["sha256"]
-    return written
+def written(config: PretrainConfig) -> dict[str, Any]:
+    """The numbers that a resume compares; of a file not where it lies, but what it is.
+
+    Raises:
+        InputError: the file is not there.
+    """
+    numbers, dna = configs.to_json(config), config.peaks.dna
+    if dna is not None:
+        if not dna.is_file():
+            raise InputError(dna, "is no file", "Make it with `encode-peaks`")
+        numbers["peaks"]["dna"] = provenance.of_file(dna)["sha256"]
+    return numbers
 
 
 def untrained(store: Store, config: PretrainConfig) -> export.StoredModel:
