@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import sparse, stats
+from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from scmultimodal.evaluation import imputation
@@ -127,3 +128,24 @@ def test_ridge_tells_what_is_linear_and_takes_the_best_penalty():
 def test_what_cannot_be_scored(predicted, message):
     with pytest.raises(InputError, match=message):
         imputation.score(predicted, np.zeros((2, 2)))
+
+
+def test_kernel_ridge_is_ridge_on_all_features():
+    """About the mean of the training cells; the penalty by validation cells."""
+    rng = np.random.default_rng(0)
+    features = sparse.random(160, 300, 0.1, "csr", rng=rng, dtype=np.float32)
+    weights = rng.normal(size=(300, 4))
+    values = (features @ weights + 2 * rng.normal(size=(160, 4)) + 2).astype("f4")
+    train, held, test = slice(0, 100), slice(100, 130), slice(130, 160)
+    found = imputation.kernel_ridge(
+        features[train], values[train], (features[held], values[held]), features[test]
+    )
+    mean, told = values[train].mean(0), []
+    for penalty in imputation.PENALTIES:
+        model = Ridge(alpha=penalty, fit_intercept=False)
+        model.fit(features[train].toarray(), values[train] - mean)
+        error = np.square(model.predict(features[held].toarray()) + mean - values[held])
+        told.append((error.mean(), model.predict(features[test].toarray()) + mean))
+    best = min(told, key=lambda one: one[0])
+    assert best is not told[0]
+    np.testing.assert_allclose(found, best[1], atol=2e-3)

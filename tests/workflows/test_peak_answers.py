@@ -14,16 +14,19 @@ from scmultimodal.models import CellModel
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
+from scmultimodal.singlecell import inputs
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     expression,
     finetune,
     finetune_cells,
     judge,
+    prepare_shards,
     pretrain,
     pretrain_tasks,
     trained,
 )
+from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.finetune_config import FinetuneConfig
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions
 from tests import builders
@@ -231,3 +234,19 @@ def test_what_tells_no_expression_is_refused(store, model, atac):
     rna = builders.simulated_cells(num_cells=200, num_genes=40)["rna"]
     with pytest.raises(InputError, match=r"they have no atac, which the model tells"):
         CellModel(pretrain.untrained(store, both)).impute(rna, "rna")
+
+
+def test_rows_are_read_once_for_genes_and_for_peaks(store, model, atac, monkeypatch):
+    cells = AlignedCells(
+        inputs.from_data(atac, "data"),
+        store.vocabulary,
+        peaks=model.peaks,
+        counts="fragments",
+    )
+    read, rows = [], prepare_shards.read_rows
+    monkeypatch.setattr(
+        prepare_shards, "read_rows", lambda *a: read.append(1) or rows(*a)
+    )
+    found = cells.block(slice(0, 50))
+    assert read == [1]
+    assert found.peaks.matrix.lengths.sum() > 0
