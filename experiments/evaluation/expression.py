@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from sklearn import preprocessing
 
 from experiments.evaluation import classifiers
 from experiments.evaluation import imputation as both_ways
@@ -26,7 +25,7 @@ from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import imputation, naive_bayes
 from scmultimodal.evaluation.depth import log1p_at_median_depth
-from scmultimodal.evaluation.features import svd_components, tf_idf
+from scmultimodal.evaluation.features import of_unit_length, svd_components, tf_idf
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.weights import export
 from scmultimodal.workflows import expression, finetune_cells, inference, judge, trained
@@ -162,7 +161,7 @@ def _simple(
     model = naive_bayes.fit_em(counts[train], labels[train], len(store.label_names))
     chances = model.predict(counts).astype(np.float32)
     bins = store.peak_matrix().rows(every, "bins")
-    opened = preprocessing.normalize(tf_idf(bins.astype(np.float32), train))
+    opened = of_unit_length(tf_idf(bins.astype(np.float32), train))
     own, known = measured["train"], labels[train]
     held_out = (components[cells["validation"]], measured["validation"])
     truth = measured["validation"]

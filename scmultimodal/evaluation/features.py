@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import sparse
 
 from scmultimodal.evaluation import extra
 from scmultimodal.evaluation.depth import Sparse
@@ -33,6 +34,13 @@ def tf_idf(counts: Sparse, train: Int[np.ndarray, " train"]) -> Sparse:
     per_cell = np.repeat(10_000 / np.where(depth > 0, depth, 1), np.diff(counts.indptr))
     features.data = np.log1p(features.data * per_cell * rarity[counts.indices])
     return features.astype(np.float32)
+
+
+def of_unit_length(features: Sparse) -> Sparse:
+    """Each cell's features over their length; an empty cell stays empty."""
+    squares = np.asarray(features.multiply(features).sum(axis=1)).ravel()
+    lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(features.dtype)
+    return sparse.csr_matrix(sparse.diags(1 / lengths) @ features)
 
 
 def svd_components(

@@ -71,3 +71,8 @@ def test_tf_idf_of_a_peak_that_no_training_cell_has():
     counts = sparse.csr_matrix([[1, 0], [0, 1]])
     found = features.tf_idf(counts, np.array([0])).toarray()
     np.testing.assert_allclose(found[1], [0, np.log1p(10_000 * np.log(2))], rtol=1e-6)
+
+
+def test_unit_length_by_hand():
+    found = features.of_unit_length(sparse.csr_matrix([[3.0, 0, 4], [0, 0, 0]]))
+    np.testing.assert_allclose(found.toarray(), [[0.6, 0, 0.8], [0, 0, 0]])
