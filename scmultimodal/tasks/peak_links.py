@@ -7,14 +7,14 @@ odds that a gene is expressed and not silent, and with regard to a dial on the p
 
 from typing import NamedTuple
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from scmultimodal.modules import peak_dials
-from scmultimodal.modules.cell_encoder import CellEncoder, CellEncoderConfig
-from scmultimodal.modules.heads.gene_query import GeneQueryConfig, GeneQueryHead
+from scmultimodal.modules import cell_encoder, peak_dials
+from scmultimodal.modules.cell_encoder import CellEncoderConfig
+from scmultimodal.modules.heads import gene_query
+from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.tasks import gene_from_peaks, task
 
@@ -39,12 +39,8 @@ class PeakLinks:
     """
 
     def __init__(self, encoder: CellEncoderConfig, head: GeneQueryConfig):
-        self._vector = hk.transform_with_state(
-            lambda batch: CellEncoder(encoder)(batch).cells
-        )
-        self._answers = hk.transform(
-            lambda cells, genes: GeneQueryHead(head, encoder.num_genes)(cells, genes)
-        )
+        self._encoder = cell_encoder.build_encoder(encoder)
+        self._head = gene_query.build_gene_query_head(head, encoder.num_genes)
 
     def log_odds(
         self,
@@ -108,7 +104,7 @@ class PeakLinks:
     ) -> Float[Array, "cells dim"]:
         alone = gene_from_peaks.peaks_alone(batch)
         with peak_dials.dialled(dials):
-            return self._vector.apply(params, network_state, None, alone)[0]
+            return self._encoder.apply(params, network_state, None, alone)[0].cells
 
     def _odds(
         self,
@@ -117,5 +113,5 @@ class PeakLinks:
         genes: Int[Array, " genes"],
     ) -> Float[Array, "cells genes"]:
         every = jnp.broadcast_to(genes, (cells.shape[0], len(genes)))
-        bins = self._answers.apply(params, None, cells, every)
+        bins = self._head.apply(params, None, cells, every)
         return jax.nn.logsumexp(bins[..., 1:], -1) - bins[..., 0]
