@@ -45,7 +45,9 @@ def layer(
     keys = product("btD,Dhd->bhtd", normed, parameters.key, precision)
     values = product("btD,Dhd->bhtd", normed, parameters.value, precision)
     allowed = (token_mask > 0)[:, None, None]
-    shares = jnp.log(jnp.where(allowed, token_mask[:, None, None], 1))
+    shares = None
+    if token_mask.dtype != bool:
+        shares = jnp.log(jnp.where(allowed, token_mask[:, None, None], 1))
 
     def attend(
         rows: Float[Array, "cells chunk dim"],
@@ -57,7 +59,9 @@ def layer(
             precision,
         )
         logits = product("bhcd,bhtd->bhct", queries, keys, precision)
-        weights = jax.nn.softmax(jnp.where(allowed, logits + shares, favor.NEVER))
+        if shares is not None:
+            logits += shares
+        weights = jax.nn.softmax(jnp.where(allowed, logits, favor.NEVER))
         # A cell without a single token attends to nothing.
         weights = jnp.where(allowed, weights, 0)
         return favor.after_attention(
