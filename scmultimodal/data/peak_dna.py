@@ -1,7 +1,6 @@
 """A vector for the DNA of each peak that a model reads: a file, of one vocabulary."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,20 @@ _NAME = "dna"
 _REMEDY = "Make it with `scmultimodal encode-peaks --data` and this dataset"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PeakDna:
-    """What a file holds.
-
-    Attributes:
-        vectors: of each peak, in the order of the vocabulary.
-        origin: what made them, for people.
-    """
-
-    vectors: Float32[ndarray, "peaks dim"]
-    origin: Mapping[str, str]
-
-
 def write(
     path: Path,
     vectors: Float32[ndarray, "peaks dim"],
     peaks: PeakVocabulary,
     origin: Mapping[str, str],
 ) -> None:
-    """Writes the vectors of all peaks of a vocabulary."""
+    """Writes the vectors of all peaks of a vocabulary.
+
+    Args:
+        path: of the file.
+        vectors: in the order of the vocabulary.
+        peaks: the vocabulary.
+        origin: what made them, for people: it stands in the head of the file.
+    """
     facts = {**origin, "format": FORMAT, "peaks": peaks.digest_of_places()}
     with atomic.file(path) as temporary:
         numpy.save_file({_NAME: vectors}, temporary, facts)
@@ -55,14 +48,14 @@ def width(path: Path, peaks: PeakVocabulary) -> int:
         return file.get_slice(_NAME).get_shape()[1]
 
 
-def read(path: Path, peaks: PeakVocabulary) -> PeakDna:
-    """Reads the vectors of the peaks.
+def read(path: Path, peaks: PeakVocabulary) -> Float32[ndarray, "peaks dim"]:
+    """Reads the vectors of the peaks, in the order of the vocabulary.
 
     Raises:
         InputError: the file holds something else, or vectors of other peaks.
     """
     with _open(path, peaks) as file:
-        return PeakDna(vectors=file.get_tensor(_NAME), origin=file.metadata())
+        return file.get_tensor(_NAME)
 
 
 @contextlib.contextmanager

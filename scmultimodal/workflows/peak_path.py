@@ -117,7 +117,7 @@ def with_dna(state: export.Tree, store: Store, config: PeakPathConfig) -> export
     """State in which every peak's DNA is told, where it is to be."""
     if config.dna is None:
         return state
-    vectors = peak_dna.read(config.dna, peaks_of(store)).vectors
+    vectors = peak_dna.read(config.dna, peaks_of(store))
     return {**state, _ENCODER: {"dna": jnp.asarray(vectors)}}
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors
 
 from scmultimodal import cli
 from scmultimodal.data import peak_dna
@@ -86,10 +87,11 @@ def test_a_vector_is_the_mean_over_the_letters_around_the_middle(
     rows = np.array(rows, np.float64)
     expected = (rows - rows.mean(0)) / rows.std(0)
     found = peak_dna.read(made, peaks)
-    np.testing.assert_allclose(found.vectors[held], expected, atol=2e-4)
+    np.testing.assert_allclose(found[held], expected, atol=2e-4)
     assert not held.all()
-    assert not found.vectors[~held].any()
-    assert found.origin["window_bp"] == str(WINDOW)
+    assert not found[~held].any()
+    with safetensors.safe_open(made, "np") as file:
+        assert file.metadata()["window_bp"] == str(WINDOW)
 
 
 def trained(store, made, tmp_path, **fields):
@@ -102,7 +104,7 @@ def trained(store, made, tmp_path, **fields):
 
 def test_tokens_know_it_from_pretraining_to_what_is_stored(store, made, tmp_path):
     model = trained(store, made, tmp_path)
-    vectors = peak_dna.read(made, store.peaks).vectors
+    vectors = peak_dna.read(made, store.peaks)
     assert model.config.encoder.peaks.dna_dim == vectors.shape[1]
     np.testing.assert_array_equal(model.network_state[ENCODER]["dna"], vectors)
     data = builders.simulated_cells(num_cells=200, num_genes=40)["atac"]
@@ -135,7 +137,7 @@ def test_a_resume_asks_what_the_file_holds_not_where_it_lies(store, made, tmp_pa
     again = trained(store, moved, tmp_path)
     assert jax.tree.all(jax.tree.map(np.array_equal, first.params, again.params))
     dna = peak_dna.read(made, store.peaks)
-    peak_dna.write(moved, dna.vectors + 1, store.peaks, {})
+    peak_dna.write(moved, dna + 1, store.peaks, {})
     with pytest.raises(InputError, match="peaks"):
         trained(store, moved, tmp_path)
 
@@ -199,7 +201,7 @@ def test_peaks_beyond_their_chromosome_and_of_n_alone_have_none(dna_model, tmp_p
             peaks, dna_model, tmp_path / "genome.fa", out, window_bp=WINDOW
         )
     assert found.without == 2
-    vectors = peak_dna.read(out, peaks).vectors
+    vectors = peak_dna.read(out, peaks)
     assert vectors.any(1).tolist() == [True, True, False, True, False]
     model = GenomeModel(dna_model)
     windows = [letters[s:e] for s, e in ((20, 80), (320, 380), (700, 760))]

@@ -122,7 +122,6 @@ def test_other_cells_are_prepared_for_a_model(by, store, model, atac, tmp_path):
     command += [str(tmp_path / "model"), "--genes", str(tmp_path / "genes.tsv")]
     assert cli.main([*command, "--out", str(tmp_path / "data")]) == 0
     made = Store.open(tmp_path / "data")
-    assert made.peaks is not None
     assert made.peaks.digest() == model.peaks.digest()
     rows = store.obs.index.get_indexer(made.obs.index)
     ours, known = (
