@@ -128,7 +128,8 @@ class EncodePeaks:
     """Give every peak of a dataset a vector of its DNA, which its token may know.
 
     The mean over the tokens of a window around the peak, by the encoder of a genome
-    model; pre-training by open peaks reads it (--peaks.dna FILE). A peak that no
+    model. Pre-training by open peaks reads the file, from a clone: `python -m
+    experiments.train cell_model.peaks --pretrain.peaks.dna FILE`. A peak that no
     training cell had open then has a token that says something all the same.
 
     Examples:
