@@ -22,11 +22,11 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """Of both sections, by name and model; a model of three steps."""
+    """Of both sections, by name and model; peaks learn a little, genes nothing."""
     out = tmp_path_factory.mktemp("distal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "distal_cells", cells)
-        few = TINY | {"pretrain.gene_from_peaks.loadings": 10}
+        few = TINY | {"pretrain.gene_from_peaks.loadings": 10, "pretrain.steps": 200}
         patch.setattr(distal_links, "PRESET", vary(distal_links.PRESET, few))
         small = vary(distal_expression.ALIGNED, TINY)
         patch.setattr(distal_expression, "ALIGNED", small)
@@ -44,7 +44,7 @@ def cells(seed):
     )
 
 
-def test_links_are_found_by_correlation_and_not_by_an_untrained_model(rows):
+def test_links_are_found_by_peaks_and_not_by_an_untrained_model(rows):
     found = rows["distal_links"]
     assert set(found) == set(distal_links.MODELS)
     assert {row["modality"] for row in found.values()} == {"atac"}
@@ -54,15 +54,19 @@ def test_links_are_found_by_correlation_and_not_by_an_untrained_model(rows):
     assert found["correlation"]["average_precision"] > 0.6
     assert 0.35 < found["peaks_untrained"]["auroc"] < 0.65
     assert 0.6 < found["distance"]["auroc"] < 0.95
+    ours, near = found["peaks"], found["distance"]
+    assert ours["auroc"] > near["auroc"] + 0.05
+    assert ours["average_precision"] > 2 * near["average_precision"]
 
 
 def test_genes_of_distal_peaks_are_told_from_peaks_alone(rows):
-    """By ridge regression, which needs no training to speak of."""
+    """By ridge regression, and by the path of peaks."""
     found = rows["distal_expression"]
     assert set(found) == set(distal_expression.MODELS)
     counts, by_gene = found["ridge_peak_counts"], found["ridge_gene_level"]
     assert counts["distal"] > by_gene["distal"] + 0.15
     assert by_gene["near"] > by_gene["distal"] + 0.15
+    assert found["peaks"]["distal"] > by_gene["distal"] + 0.05
 
 
 def test_other_cells_have_no_planted_links():
