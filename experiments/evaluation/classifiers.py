@@ -42,8 +42,7 @@ def pretraining(case: Case, preset: Preset, folder: Path) -> Job:
     config = dataclasses.replace(preset.pretrain, seed=case.seed)
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        peaks = config.atac_path != "gene"
-        store = case.store(preset.recipe, folder, peaks=peaks)
+        store = case.store(preset.recipe, folder, peaks=_reads_peaks(preset))
         pretrain.run(store, config, place)
         shutil.rmtree(place / "checkpoints")
         return {}
@@ -81,7 +80,7 @@ def trained(
     shape = dataclasses.replace(preset.pretrain, seed=seed)
 
     def compute(place: Path, needed: Sequence[Path]) -> dict[str, Any]:
-        store = case.store(preset.recipe, folder)
+        store = case.store(preset.recipe, folder, peaks=_reads_peaks(preset))
         begun = export.load(needed[0]) if needed else pretrain.untrained(store, shape)
         model = finetune.run(
             store, begun, config, case.regime, place, from_scratch=not needed
@@ -214,6 +213,10 @@ def ensemble(
         compute=compute,
         needs=needs,
     )
+
+
+def _reads_peaks(preset: Preset) -> bool:
+    return preset.pretrain.atac_path != "gene"
 
 
 def _temper(

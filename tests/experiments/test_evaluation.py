@@ -34,7 +34,7 @@ from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import prepare
 from scmultimodal.workflows.finetune_config import FinetuneConfig
-from scmultimodal.workflows.presets import BEST
+from scmultimodal.workflows.presets import BEST, PEAKS
 from tests import builders
 from tests.experiments import one_process
 
@@ -43,7 +43,9 @@ TINY = dataclasses.replace(
     pretrain=dataclasses.replace(BEST.pretrain, steps=3, buckets=(40,)),
     finetune=dataclasses.replace(BEST.finetune, epochs=1),
 )
-
+TINY_ON_PEAKS = dataclasses.replace(
+    PEAKS, finetune=dataclasses.replace(PEAKS.finetune, epochs=1)
+)
 
 QUICK, ALL = (Regime.RNA,), tuple(Regime)
 EVERY = [pytest.param(ALL, marks=pytest.mark.long)]
@@ -61,14 +63,18 @@ def folder(regimes, tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluation")
     sections = ["cell_types", *(["multiome", "few_shot"] if regimes == ALL else [])]
 
-    def prepared(name, recipe, seed, out, **_):
+    def prepared(name, recipe, seed, out, *, peaks=False, **_):
         data = builders.simulated_cells(num_cells=240, num_genes=40)
         config = prepare.PrepareConfig(
-            recipe=recipe, label=sets.LABEL, batch=sets.BATCH, seed=seed
+            recipe=recipe,
+            label=sets.LABEL,
+            batch=sets.BATCH,
+            peak_tokens="consensus" if peaks else None,
+            seed=seed,
         )
         genes = datasets.simulated_genes(data)
         provenance = {"name": name, "simulated": True}
-        place = out / "data" / f"{name}-{seed}"
+        place = out / "data" / f"{name}-{seed}{'-peaks' if peaks else ''}"
         return prepare.run(data, genes, config, place, provenance=provenance)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -79,6 +85,7 @@ def folder(regimes, tmp_path_factory):
             lambda seed: builders.simulated_cells(num_cells=240, num_genes=40),
         )
         patch.setattr(cell_types, "BEST", TINY)
+        patch.setattr(cell_types, "PEAKS", TINY_ON_PEAKS)
         patch.setattr(few_shot, "BEST", TINY)
         patch.setattr(few_shot, "LABELLED", (5, None))
         patch.setattr(few_shot, "STEPS", 2)
@@ -118,8 +125,9 @@ def test_every_model_is_judged_beside_the_simple_ones(folder, regimes):
     for regime in regimes:
         assert {(regime, name) for name in cell_types.BASELINES} < set(found)
     if Regime.ATAC in regimes:
-        assert {("atac", name) for name in cell_types.PEAKS} < set(found)
+        assert {("atac", name) for name in cell_types.SIMPLE_ON_PEAKS} < set(found)
         assert ("multiome", "RNA and ATAC networks, fused late") in found
+        assert ("multiome", "RNA networks and open peaks, fused late") in found
     assert {m for r, m in found if r == "rna"} == {
         *("best", "best, pre-trained", "best, with attention", "best-ensemble"),
         *cell_types.BASELINES,
