@@ -132,15 +132,17 @@ KINDS: Mapping[str, Kind] = {
         told_by="neighbours",
         scores=run_scores.nothing,
         metrics=(),
-        text="Gradient × input: what a gene adds to the logit of a cell's type, less "
-        "what it adds to the mean of all types, mean over the cells of the type. It "
+        text="Gradient × input: what a gene or an open peak adds to the logit of a "
+        "cell's type, less what it adds to the mean of all types, mean over the cells "
+        "of the type. Peaks are named by the gene whose start is nearest. It "
         "says what the classifier reads, not what makes a cell what it is.",
         config=explanation_files.REPORT,
-        answers=("neighbours", "cells", "top_genes"),
+        answers=("neighbours", "cells", "top_genes", "top_peaks"),
         tables=run_answers.explained,
         pictures={
             "rna.png": "The strongest genes of each type, RNA.",
             "atac.png": "The strongest genes of each type, ATAC.",
+            "peaks.png": "The strongest open peaks of each type.",
         },
     ),
 }
