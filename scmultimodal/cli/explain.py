@@ -18,8 +18,9 @@ class Perturb:
 
     One gene after the other is changed in the cells that have it: how far the cells'
     vectors move, and how the expected counts of all genes change, RNA and ATAC, where
-    the model was pre-trained to tell counts (pretrain --preset best). Writes tables
-    (CSV, JSON, H5AD) and pictures.
+    the model was pre-trained to tell counts (pretrain --preset best), or which genes
+    are less likely expressed, where it tells that from peaks and these are closed.
+    Writes tables (CSV, JSON, H5AD) and pictures.
 
     Examples:
         scmultimodal perturb --model runs/counts --data my.h5mu \\
@@ -42,7 +43,8 @@ class Perturb:
     """Text file with more of them, one a line."""
     kind: Literal["delete", "overexpress", "close"] = "delete"
     """delete: RNA counts become 0; overexpress: the highest bin, in cells that lack the
-    gene too; close: the ATAC value of the gene, from the peaks near it, becomes 0."""
+    gene too; close: the ATAC value of the gene, from the peaks near it, becomes 0, and
+    models that read these peaks are not shown them."""
     modality: tyro.conf.EnumChoicesFromValues[Modality] | None = None
     """Where to delete or overexpress, if not in RNA."""
     fold: float | None = None

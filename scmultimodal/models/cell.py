@@ -35,7 +35,8 @@ from scmultimodal.workflows.importance_tables import (
     PeakImportance,
 )
 from scmultimodal.workflows.peak_link_tables import PeakGeneLinks
-from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
+from scmultimodal.workflows.perturbation_changes import Kind, PerturbationConfig
+from scmultimodal.workflows.perturbation_results import Perturbations
 
 
 class CellModel:
@@ -308,7 +309,8 @@ class CellModel:
             genes: symbols or IDs, changed one after the other.
             kind: "delete" takes a gene's counts away, "overexpress" gives it the
                 highest bin, in cells that lack it too, "close" takes the gene-level
-                ATAC value, that of the peaks near it, away.
+                ATAC value, that of the peaks near it, away, and these peaks themselves
+                where the model reads them.
             modality: where to "delete" or "overexpress", if not in "rna".
             fold: "overexpress" multiplies the counts that a cell has by this instead,
                 up to the highest bin; for models whose bins are counts.
@@ -316,11 +318,13 @@ class CellModel:
 
         Returns:
             See `Perturbations`: the shift of the cells' vectors, and of what the model
-            expects of all genes, if it was trained to tell counts (`count_weight`).
+            expects of all genes, if it was trained to tell counts (`count_weight`), or
+            RNA from the open peaks that are closed (`gene_from_peaks`).
 
         Raises:
             InputError: genes that the model lacks, arguments that do not fit each
-                other, cells or a model without the modality, or `embed` would raise.
+                other, cells or a model without the modality, values of it that the
+                model reads by peaks alone, or `embed` would raise.
         """
         if modality is not None:
             arguments.check("modality", modality, Modality)

@@ -115,9 +115,10 @@ KINDS: Mapping[str, Kind] = {
         scores=run_scores.nothing,
         metrics=(),
         text="How far cells' vectors move where a gene is changed, mean over the cells "
-        "that the change has changed, and the genes whose expected share of the cell's "
-        "counts changes most. Vectors of two models have no common measure: compare "
-        "shifts of one model.",
+        "that the change has changed, and the genes of which what is told changes "
+        "most: their expected share of the cell's counts, or, by a model that tells "
+        "RNA from open peaks, how likely they are expressed. Vectors of two models "
+        "have no common measure: compare shifts of one model.",
         config=perturbation_results.REPORT,
         answers=("perturbed",),
         tables=run_answers.perturbed,

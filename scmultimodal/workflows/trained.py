@@ -98,8 +98,9 @@ def logits_function(
 
 
 def tells_counts(model: export.StoredModel, modality: Modality) -> bool:
-    """Whether the model was trained to tell counts of a modality."""
-    return model.config.decoder is not None and modality in model.config.modalities
+    """Whether the model was trained to tell counts of a modality; not of open peaks."""
+    decodes = f"count_decoder/{modality}_genes" in model.params
+    return decodes and modality in model.config.modalities
 
 
 def shares_function(
