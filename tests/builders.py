@@ -31,7 +31,7 @@ from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.modules.heads.counts import CountDecoderConfig
 from scmultimodal.modules.heads.segmentation import SegmentationHeadConfig
 from scmultimodal.modules.nucleotide_transformer import NucleotideTransformerConfig
-from scmultimodal.modules.peak_encoder import PeakEncoderConfig, Pool
+from scmultimodal.modules.peak_encoder import PeakEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import (
@@ -423,16 +423,16 @@ def peak_classifier(
     modalities: tuple[str, ...] = ("atac",),
     head: dict[str, Any] | None = None,
     path: dict[str, Any] | None = None,
-    pool: Pool = "cls",
+    peaks: dict[str, Any] | None = None,
     **encoder: Any,
 ) -> export.StoredModel:
     """As `cell_type_model`, of one that reads the peaks of a `peak_store`."""
     shape = {"dim": 8, "num_layers": 1, "num_heads": 2, "key_size": 4} | (path or {})
-    peaks = PeakEncoderConfig(
+    of_peaks = PeakEncoderConfig(
         num_peaks=store.peaks.num_peaks,
         num_chroms=len(store.peaks.chroms),
         path=PerformerConfig(**shape),
-        pool=pool,
+        **(peaks or {}),
     )
     return cell_type_model(
         store,
@@ -441,7 +441,7 @@ def peak_classifier(
         path=shape,
         tokens="nonzero",
         atac_path=atac_path,
-        peaks=peaks,
+        peaks=of_peaks,
         **encoder,
     )
 

@@ -108,7 +108,7 @@ def test_over_the_root_of_their_number_a_peak_takes_from_the_others(store, data)
     ("atac_path", "shape"),
     [
         ("peak", {"path": {"attention": "exact"}}),
-        ("peak", {"path": {"num_layers": 0}, "pool": "mean"}),
+        ("peak", {"path": {"num_layers": 0}, "peaks": {"pool": "mean"}}),
         (
             "both",
             {
