@@ -59,6 +59,7 @@ from scmultimodal.weights.genome_model import (
 )
 from scmultimodal.workflows import (
     genome_inference,
+    peak_path,
     prepare,
     pretrain,
     pretrain_batches,
@@ -411,6 +412,37 @@ def cell_type_model(
         vocabulary=store.vocabulary,
         params=params,
         network_state=state,
+        peaks=peak_path.known_peaks(store, shape.encoder),
+    )
+
+
+def peak_classifier(
+    store: Store,
+    atac_path: AtacPath = "peak",
+    *,
+    modalities: tuple[str, ...] = ("atac",),
+    head: dict[str, Any] | None = None,
+    path: dict[str, Any] | None = None,
+    peaks: dict[str, Any] | None = None,
+    **encoder: Any,
+) -> export.StoredModel:
+    """As `cell_type_model`, of one that reads the peaks of a `peak_store`."""
+    shape = {"dim": 8, "num_layers": 1, "num_heads": 2, "key_size": 4} | (path or {})
+    of_peaks = PeakEncoderConfig(
+        num_peaks=store.peaks.num_peaks,
+        num_chroms=len(store.peaks.chroms),
+        path=PerformerConfig(**shape),
+        **(peaks or {}),
+    )
+    return cell_type_model(
+        store,
+        modalities=modalities,
+        head={"reads": "vector"} | (head or {}),
+        path=shape,
+        tokens="nonzero",
+        atac_path=atac_path,
+        peaks=of_peaks,
+        **encoder,
     )
 
 

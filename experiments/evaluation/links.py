@@ -32,7 +32,7 @@ from scmultimodal.workflows import (
     perturbation,
     pretrain,
 )
-from scmultimodal.workflows.perturbation import PerturbationConfig
+from scmultimodal.workflows.perturbation_changes import PerturbationConfig
 from scmultimodal.workflows.presets import ALIGNED
 
 GENES, CELLS = 200, 500

@@ -18,8 +18,9 @@ class Perturb:
 
     One gene after the other is changed in the cells that have it: how far the cells'
     vectors move, and how the expected counts of all genes change, RNA and ATAC, where
-    the model was pre-trained to tell counts (pretrain --preset best). Writes tables
-    (CSV, JSON, H5AD) and pictures.
+    the model was pre-trained to tell counts (pretrain --preset best), or which genes
+    are less likely expressed, where it tells that from peaks and these are closed.
+    Writes tables (CSV, JSON, H5AD) and pictures.
 
     Examples:
         scmultimodal perturb --model runs/counts --data my.h5mu \\
@@ -42,7 +43,8 @@ class Perturb:
     """Text file with more of them, one a line."""
     kind: Literal["delete", "overexpress", "close"] = "delete"
     """delete: RNA counts become 0; overexpress: the highest bin, in cells that lack the
-    gene too; close: the ATAC value of the gene, from the peaks near it, becomes 0."""
+    gene too; close: the ATAC value of the gene, from the peaks near it, becomes 0, and
+    models that read these peaks are not shown them."""
     modality: tyro.conf.EnumChoicesFromValues[Modality] | None = None
     """Where to delete or overexpress, if not in RNA."""
     fold: float | None = None
@@ -65,12 +67,13 @@ class Perturb:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Say which genes a model tells cell types by, and which genes it takes for alike.
+    """Say which genes or peaks a model tells types by, and which genes are alike to it.
 
     Gradient × input: what each gene adds to the logit of a cell's type, mean over the
-    cells of the type. --neighbours lists the genes whose token embeddings are nearest
-    to those of some genes. Writes tables (CSV, JSON) and a picture of the strongest
-    genes of each type.
+    cells of the type; of a model that reads open peaks, what each peak adds, as BED for
+    genome browsers too. --neighbours lists the genes whose token embeddings are nearest
+    to those of some genes. Writes tables (CSV, JSON) and pictures of the strongest
+    genes and peaks of each type.
 
     Examples:
         scmultimodal explain --model runs/mine --data my.h5mu --out runs/markers
@@ -94,7 +97,8 @@ class Explain:
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
     top: int = 10
-    """Genes shown of each type and modality, and neighbours of each gene."""
+    """Genes shown of each type and modality, peaks of each type, and neighbours of each
+    gene."""
     batch_size: int | None = None
     """Cells computed at a time; as many as memory has room for if not given."""
     overwrite: bool = False
@@ -151,23 +155,24 @@ def run_explain(command: Explain) -> None:
     from scmultimodal.schemas.errors import InputError
     from scmultimodal.singlecell import readers
     from scmultimodal.workflows import explanation_files, targets
+    from scmultimodal.workflows.importance_tables import Importance
 
     if command.data is None and not command.neighbours:
         raise InputError("--data", "is missing", "Give cells, or --neighbours GENE")
     targets.check(command.out, explanation_files.REPORT, overwrite=command.overwrite)
     explanation_files.check_figures()
     model = CellModel.load(command.model)
-    near, found, pictures = None, None, []
+    near, found, pictures = {}, Importance(genes=None, peaks=None), []
     if command.neighbours:
         near = {
             m: model.gene_neighbours(command.neighbours, m, command.top)
-            for m in model.modalities
+            for m in model.embedded or model.modalities
         }
     note = ""
     if command.data is not None:
         data = readers.read(command.data, layer=command.layer)
         note = _note(data)
-        found = model.gene_importance(
+        found = model.explain(
             data,
             label=command.label,
             counts=command.counts,
@@ -177,11 +182,12 @@ def run_explain(command: Explain) -> None:
     facts = origin(command.model, command.data) | {"simulated": bool(note)}
     with atomic.folder(command.out) as folder:
         pictures = explanation_files.write(
-            folder, found, near or {}, facts, k=command.top, note=note
+            folder, found, near, facts, k=command.top, note=note
         )
-    if found is not None:
-        print(f"\n{found.format_table()}\n")
-    for modality, table in (near or {}).items():
+    for part in found:
+        if part is not None:
+            print(f"\n{part.format_table()}\n")
+    for modality, table in near.items():
         print(f"\n{explanation_files.format_neighbours(table, modality)}\n")
     for name in pictures:
         print(f"figure  {command.out / name}")

@@ -55,7 +55,8 @@ class BatchBuilder:
     batches: Int[np.ndarray, " cells"] | None = None
 
     def __post_init__(self):
-        if self.atac_path != "gene" and self.source.peaks is None:
+        has_atac = Modality.ATAC in self.source.modalities
+        if self.atac_path != "gene" and has_atac and self.source.peaks is None:
             problem = f"keep no peaks, and atac_path is {self.atac_path!r}"
             raise InputError("cells", problem, "Prepare them with --peak-tokens")
         if self.tokens != "all" and self.feature_order != "fixed":

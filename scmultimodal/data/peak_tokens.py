@@ -6,12 +6,14 @@ import zlib
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, Integer
+from scipy import sparse
 
 from scmultimodal.data.buckets import default_buckets
 from scmultimodal.data.gather import Entries
 from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.permutations import Stream, permutation
 from scmultimodal.data.shards import ShardedMatrix
+from scmultimodal.ops import csr
 from scmultimodal.schemas.batches import PeakTokens
 from scmultimodal.schemas.errors import InputError
 
@@ -99,6 +101,18 @@ class PeakTokenizer:
             positions=np.where(mask, self._middles[ids], 0),
             mask=mask,
         )
+
+    def shown(self) -> sparse.csr_matrix:
+        """The peaks that are shown of every cell at step 0: [cells, peaks], 1 or 0."""
+        found = self._matrix.entries(np.arange(len(self._matrix.lengths)))
+        rows = [
+            self._subset(open_, 0) if len(open_) > self.config.most else open_
+            for open_ in _of_rows(found)
+        ]
+        indices = np.concatenate([np.zeros(0, np.int64), *rows])
+        indptr = np.concatenate(([0], np.cumsum(self.lengths)))
+        shape = (len(self.lengths), self._matrix.num_genes)
+        return csr.wrap(np.ones(len(indices), np.uint8), indices, indptr, shape)
 
     def _width(self, longest: int) -> int:
         sizes = self.config.buckets or default_buckets(self.config.most)

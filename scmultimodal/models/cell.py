@@ -29,9 +29,14 @@ from scmultimodal.workflows import (
 )
 from scmultimodal.workflows.alignment import AlignedCells
 from scmultimodal.workflows.cell_inference import Question
-from scmultimodal.workflows.explanation import GeneImportance
+from scmultimodal.workflows.importance_tables import (
+    GeneImportance,
+    Importance,
+    PeakImportance,
+)
 from scmultimodal.workflows.peak_link_tables import PeakGeneLinks
-from scmultimodal.workflows.perturbation import Kind, PerturbationConfig, Perturbations
+from scmultimodal.workflows.perturbation_changes import Kind, PerturbationConfig
+from scmultimodal.workflows.perturbation_results import Perturbations
 
 
 class CellModel:
@@ -148,6 +153,11 @@ class CellModel:
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that the model was trained on."""
         return tuple(Modality(m) for m in self._stored.config.modalities)
+
+    @property
+    def embedded(self) -> tuple[Modality, ...]:
+        """The modalities whose genes it embeds: not those that it reads by peaks."""
+        return explanation.embedded(self._stored)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -299,7 +309,8 @@ class CellModel:
             genes: symbols or IDs, changed one after the other.
             kind: "delete" takes a gene's counts away, "overexpress" gives it the
                 highest bin, in cells that lack it too, "close" takes the gene-level
-                ATAC value, that of the peaks near it, away.
+                ATAC value, that of the peaks near it, away, and these peaks themselves
+                where the model reads them.
             modality: where to "delete" or "overexpress", if not in "rna".
             fold: "overexpress" multiplies the counts that a cell has by this instead,
                 up to the highest bin; for models whose bins are counts.
@@ -307,11 +318,13 @@ class CellModel:
 
         Returns:
             See `Perturbations`: the shift of the cells' vectors, and of what the model
-            expects of all genes, if it was trained to tell counts (`count_weight`).
+            expects of all genes, if it was trained to tell counts (`count_weight`), or
+            RNA from the open peaks that are closed (`gene_from_peaks`).
 
         Raises:
             InputError: genes that the model lacks, arguments that do not fit each
-                other, cells or a model without the modality, or `embed` would raise.
+                other, cells or a model without the modality, values of it that the
+                model reads by peaks alone, or `embed` would raise.
         """
         if modality is not None:
             arguments.check("modality", modality, Modality)
@@ -348,6 +361,75 @@ class CellModel:
 
             model.gene_importance(mdata).top_genes(5)
 
+        See `explain`, which says the same of peaks in one go.
+
+        Raises:
+            InputError: the model reads peaks alone of these cells, or `explain` would
+                raise.
+        """
+        found = self.explain(
+            data,
+            label=label,
+            layer=layer,
+            counts=counts,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        if found.genes is None:
+            problem = "it reads peaks of these cells, and no values of genes"
+            raise InputError("model", problem, "Call peak_importance")
+        return found.genes
+
+    def peak_importance(
+        self,
+        data: MuData | AnnData,
+        *,
+        label: str | None = None,
+        layer: str | None = None,
+        counts: CountChoice = "auto",
+        batch_size: int | None = None,
+        progress: bool = True,
+    ) -> PeakImportance:
+        """What each open peak adds to the logit of each cell type: gradient × input.
+
+            found = model.peak_importance(atac)
+            found.top_peaks(5)
+            found.to_bed("peaks.bed.gz")
+
+        See `explain`, which says the same of genes in one go.
+
+        Raises:
+            InputError: the model reads no peaks of these cells, or `explain` would
+                raise.
+        """
+        found = self.explain(
+            data,
+            label=label,
+            layer=layer,
+            counts=counts,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        if found.peaks is None:
+            problem = "it reads no open peaks of these cells"
+            remedy = "Call gene_importance, or give a model of peaks cells with ATAC"
+            raise InputError("model", problem, remedy)
+        return found.peaks
+
+    def explain(
+        self,
+        data: MuData | AnnData,
+        *,
+        label: str | None = None,
+        layer: str | None = None,
+        counts: CountChoice = "auto",
+        batch_size: int | None = None,
+        progress: bool = True,
+    ) -> Importance:
+        """What the model tells cell types by: genes, open peaks, or both.
+
+            genes, peaks = model.explain(mdata)
+
         See `explanation.importance` for what it is, and `embed` for the other
         arguments.
 
@@ -355,6 +437,10 @@ class CellModel:
             label: column of obs with the types to average over; cells of types that
                 the model does not know are left out. None takes the types that the
                 model gives them.
+
+        Returns:
+            `genes`, of values that the model reads of genes, and `peaks`, of open peaks
+            that it reads; each None where it reads none of these cells.
 
         Raises:
             InputError: the model was only pre-trained, there is no such column or no
@@ -386,7 +472,8 @@ class CellModel:
             gene_id, symbol, rank from 1, neighbour_id, neighbour, cosine.
 
         Raises:
-            InputError: genes or a modality that the model lacks, or k below 1.
+            InputError: genes that the model lacks, a modality whose genes it does not
+                embed (ATAC that is read by peaks), or k below 1.
         """
         chosen = gene_lookup.positions(self._stored.vocabulary, genes)
         arguments.check("modality", modality, Modality)

@@ -18,8 +18,10 @@ from scmultimodal.modules import (
     peak_encoder,
     performer,
     token_arrays,
+    token_dials,
 )
 from scmultimodal.modules.joining import Joint
+from scmultimodal.modules.token_dials import Dials
 from scmultimodal.schemas.batches import (
     ATAC_PATHS,
     TOKENS,
@@ -128,20 +130,28 @@ class CellEncoder(hk.Module):
         self.config = config
 
     def __call__(
-        self, batch: CellBatch, at: Int[Array, "cells chosen"] | None = None
+        self,
+        batch: CellBatch,
+        at: Int[Array, "cells chosen"] | None = None,
+        *,
+        dials: Dials | None = None,
+        shares: Float[Array, "cells peaks"] | None = None,
     ) -> CellEncoding:
         """Encodes the value bins of a batch (masked ones included).
 
         Args:
             batch: cells.
             at: the tokens that are asked for; None asks for all, and for the cells.
+            dials: how much of each value is read: what its token counts in the mean
+                that is the cell; None is all.
+            shares: how much of each peak is there, as in `PeakEncoder`.
         """
         paths = {
             modality: (values, getattr(batch, f"{modality}_present"))
             for modality in MODALITIES
             if (values := self._values(modality, batch)) is not None
         }
-        peaks = self._peaks(batch, needed=at is None)
+        peaks = self._peaks(batch, shares, needed=at is None)
         if not paths:
             assert peaks is not None, "a batch shows genes or peaks"
             return CellEncoding(tokens=None, cells=peaks.cells)
@@ -156,13 +166,16 @@ class CellEncoder(hk.Module):
         tokens = joining.join(self.config.joint, outputs, present)
         if peaks is not None and self.config.peak_joint == "cross_attention":
             tokens = joining.attend_to_peaks(
-                self.config.path, tokens, peaks.tokens, batch.peaks.mask
+                self.config.path, tokens, peaks.tokens, batch.peaks.mask, shares
             )
         if at is not None:
             return CellEncoding(tokens=tokens, cells=None)
         nonzero = jnp.stack([(v > 0) & p[:, None] for v, p in paths.values()]).any(0)
         if batch.token_mask is not None:
             nonzero &= batch.token_mask
+        if dials is not None:
+            values = {m: v for m, (v, _) in paths.items()}
+            nonzero = jnp.where(nonzero, token_dials.there(values, dials), 0)
         cells = token_arrays.mean_over_tokens(tokens, nonzero)
         if peaks is not None:
             some = functools.reduce(jnp.logical_or, present.values())
@@ -183,7 +196,11 @@ class CellEncoder(hk.Module):
 
     @hk.transparent
     def _peaks(
-        self, batch: CellBatch, *, needed: bool
+        self,
+        batch: CellBatch,
+        shares: Float[Array, "cells peaks"] | None,
+        *,
+        needed: bool,
     ) -> peak_encoder.PeakEncoding | None:
         """Of the open peaks, where they are shown and something depends on them."""
         crossed = self.config.peak_joint == "cross_attention"
@@ -192,7 +209,7 @@ class CellEncoder(hk.Module):
         if not (needed or crossed):
             return None
         encoder = peak_encoder.PeakEncoder(self.config.peaks)
-        return encoder(batch.peaks, with_tokens=crossed)
+        return encoder(batch.peaks, with_tokens=crossed, shares=shares)
 
     @hk.name_like("__call__")
     def approximation_errors(

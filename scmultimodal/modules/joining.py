@@ -72,9 +72,19 @@ def attend_to_peaks(
     tokens: Rows,
     peaks: Float[Array, "cells peaks dim"],
     mask: Bool[Array, "cells peaks"],
+    shares: Float[Array, "cells peaks"] | None = None,
 ) -> Rows:
-    """Tokens of cells with open peaks have attended to them."""
-    crossed = _attend(path, "peak_cross", tokens, peaks, mask)
+    """Tokens of cells with open peaks have attended to them.
+
+    Args:
+        path: shape of the layer.
+        tokens: of genes.
+        peaks: of each peak.
+        mask: True at real peaks.
+        shares: how much each counts; None is 1 throughout.
+    """
+    counted = mask if shares is None else jnp.where(mask, shares, 0)
+    crossed = _attend(path, "peak_cross", tokens, peaks, counted)
     return jnp.where(mask.any(1)[:, None, None], crossed, tokens)
 
 
@@ -83,7 +93,7 @@ def _attend(
     name: str,
     rows: Float[Array, "cells tokens dim"],
     context: Float[Array, "cells keys dim"],
-    mask: Bool[Array, "cells keys"] | None,
+    mask: Bool[Array, "cells keys"] | Float[Array, "cells keys"] | None,
     at: Int[Array, "cells chosen"] | None = None,
 ) -> Rows:
     """A layer of softmax attention to the tokens of another path."""

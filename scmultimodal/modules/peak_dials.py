@@ -1,9 +1,9 @@
 """Dials on open peaks, for gradients with regard to a peak's being there.
 
 A peak is open or closed, which has no gradient. With a dial a, its token counts a times
-in the attention of all tokens, and in the mean where that is the cell's vector. At 1
-nothing is changed, at 0 the peak is closed. The gradient at 1, where the input is 1, is
-gradient × input.
+in the attention of all tokens, in the mean where that is the cell's vector, and in what
+the head of cell types reads past the trunk. At 1 nothing is changed, at 0 the peak is
+closed. The gradient at 1, where the input is 1, is gradient × input.
 """
 
 import contextlib
@@ -13,13 +13,14 @@ from typing import Any
 import haiku as hk
 from jaxtyping import Float
 
-from scmultimodal.modules.peak_encoder import PeakEncoder
+from scmultimodal.modules.cell_encoder import CellEncoder
+from scmultimodal.modules.heads.cell_vector import CellVectorHead
 from scmultimodal.schemas.batches import Array
 
 
 @contextlib.contextmanager
 def dialled(dials: Float[Array, "cells peaks"]) -> Iterator[None]:
-    """Within it, encoders of peaks are applied with a dial on each token."""
+    """Within it, what reads peaks is applied with a dial on each token."""
 
     def intercept(
         call: Callable[..., Any],
@@ -27,9 +28,8 @@ def dialled(dials: Float[Array, "cells peaks"]) -> Iterator[None]:
         kwargs: dict[str, Any],
         context: hk.MethodContext,
     ) -> Any:
-        if context.method_name == "__call__" and isinstance(
-            context.module, PeakEncoder
-        ):
+        reads = isinstance(context.module, CellEncoder | CellVectorHead)
+        if context.method_name == "__call__" and reads:
             return call(*args, **kwargs, shares=dials)
         return call(*args, **kwargs)
 

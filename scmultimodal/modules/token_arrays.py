@@ -17,10 +17,12 @@ def average_present(
 
 
 def mean_over_tokens(
-    tokens: Float[Array, "cells tokens dim"], where: Bool[Array, "cells tokens"]
+    tokens: Float[Array, "cells tokens dim"],
+    where: Bool[Array, "cells tokens"] | Float[Array, "cells tokens"],
 ) -> Float[Array, "cells dim"]:
-    """Mean over the chosen tokens; zero where none is chosen."""
-    weights = where / jnp.maximum(where.sum(-1, keepdims=True), 1)
+    """Mean over the chosen tokens, or by how much each is chosen; of none zero."""
+    total = where.sum(-1, keepdims=True)
+    weights = where / jnp.where(total > 0, total, 1)
     return jnp.einsum("btd,bt->bd", tokens, weights.astype(tokens.dtype))
 
 

@@ -3,7 +3,8 @@
 A bin is an index, which has no gradient. With a dial a, the embedding of a token's
 value is that of bin 0 plus a times what the bin adds; at a = 1 nothing is changed, and
 the gradient with regard to a is gradient × input, with bin 0 for what the input is
-measured from. What the cell-type head reads of values past the trunk is dialled alike.
+measured from. What heads of cell types read of values past the trunk is dialled alike,
+and how much a token counts in the cell's vector.
 """
 
 import contextlib
@@ -14,8 +15,11 @@ import haiku as hk
 import jax.numpy as jnp
 from jaxtyping import Float, Int, Integer
 
+from scmultimodal.modules.cell_encoder import CellEncoder
 from scmultimodal.modules.embeddings import GeneValueEmbedding
-from scmultimodal.modules.heads.cell_type import CellTypeHead, Dials
+from scmultimodal.modules.heads.cell_type import CellTypeHead
+from scmultimodal.modules.heads.cell_vector import CellVectorHead
+from scmultimodal.modules.token_dials import Dials
 from scmultimodal.schemas.batches import Array
 
 
@@ -30,7 +34,7 @@ def dialled(
         tokens_fade: a token whose values are all dialled to zero is none, as where the
             tokens of a cell are its non-zero genes: the head does not read it.
     """
-    of_head = Dials(values=dict(dials), tokens_fade=tokens_fade)
+    those = Dials(values=dict(dials), tokens_fade=tokens_fade)
 
     def intercept(
         call: Callable[..., Any],
@@ -40,8 +44,8 @@ def dialled(
     ) -> Any:
         if context.method_name != "__call__":
             return call(*args, **kwargs)
-        if isinstance(context.module, CellTypeHead):
-            return call(*args, **kwargs, dials=of_head)
+        if isinstance(context.module, CellEncoder | CellTypeHead | CellVectorHead):
+            return call(*args, **kwargs, dials=those)
         if isinstance(context.module, GeneValueEmbedding):
             dial = dials.get(context.module.name.removesuffix("_embedding"))
             # Static zeros embed all genes once for all cells: no tokens, no dials.

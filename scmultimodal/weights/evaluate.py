@@ -7,6 +7,8 @@
     atac = model.align_peaks(counts, peak_names)      # [cells, genes of the model]
     vectors = model.embed(rna=rna)                    # [cells, dim]; or atac, or both
     logits = model.logits(rna=rna)                    # [cells, len(model.classes)]
+    peaks = model.open_peaks(counts, peak_names)      # of a model that reads peaks:
+    vectors = model.embed(peaks=peaks)                # alone, or beside rna and atac
 
 Needs Python and numpy, and nothing else. `python evaluate.py [FOLDER]` checks a folder.
 Read from the top: files, counts to genes to bins, the encoder, the head. One cell is
@@ -22,6 +24,7 @@ import re
 import struct
 import sys
 import warnings
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -47,18 +50,29 @@ COMPUTABLE = {
     "model.feature_order": ["fixed"],
     "model.encoder.tokens": ["all", "nonzero"],
     "model.encoder.joint": ["mean", "concatenate"],
-    "model.encoder.atac_path": ["gene"],
+    "model.encoder.atac_path": ["gene", "peak", "both"],
     "model.encoder.path.attention": ["favor", "exact"],
     "model.encoder.path.dtype": ["float32", "bfloat16"],
+    "model.encoder.peak_joint": ["mean"],
+    "model.encoder.peaks.pool": ["cls", "mean"],
+    "model.encoder.peaks.path.attention": ["favor", "exact"],
+    "model.encoder.peaks.path.dtype": ["float32", "bfloat16"],
+    "model.head.reads": ["tokens", "vector"],
 }
 """Settings of which this file knows some values, by where they are in config.json."""
+PATH = (
+    "dim num_layers num_heads key_size num_features feed_forward_multiplier attention "
+    "redraw_every chunk approximate_gelu dtype"
+)
 FIELDS = {
     "model": "encoder head decoder genes_told classes modalities feature_order buckets "
     "peak_tokens provenance",
     "model.encoder": "num_genes num_bins tokens path joint depth atac_path peaks "
     "peak_joint",
-    "model.encoder.path": "dim num_layers num_heads key_size num_features "
-    "feed_forward_multiplier attention redraw_every chunk approximate_gelu dtype",
+    "model.encoder.path": PATH,
+    "model.encoder.peaks": "num_peaks num_chroms path position dna_dim pool",
+    "model.encoder.peaks.path": PATH,
+    "model.peak_tokens": "most buckets",
     "model.head": "num_classes hidden dropout silent_genes by_value skip root_skip "
     "reads",
 }
@@ -222,6 +236,29 @@ def pad(cells, modalities, multiple=128):
     return found
 
 
+def pad_peaks(cells, multiple=128):
+    """Open peaks of each cell, as arrays [cells, peaks] by name: see `pad`."""
+    width = max([1, *map(len, cells)])
+    shape = (len(cells), -(-width // multiple) * multiple)
+    found = {"peak_ids": np.zeros(shape, np.int32), "peak_mask": np.zeros(shape, bool)}
+    for row, peaks in enumerate(cells):
+        here = (row, slice(len(peaks)))
+        found["peak_ids"][here], found["peak_mask"][here] = peaks, True
+    return found
+
+
+def drawn(peaks, most):
+    """The open peaks of a cell that a model reads: of more than `most` a subset.
+
+    It depends on the cell's peaks alone; the words of Philox are stable.
+    """
+    if len(peaks) <= most:
+        return peaks
+    cell = zlib.crc32(peaks.astype("<i8").tobytes())
+    words = np.random.Philox(key=(0, 4), counter=(0, 0, cell, 0)).random_raw(len(peaks))
+    return peaks[np.sort(np.argsort(words, kind="stable")[:most])]
+
+
 # Mathematics.
 
 
@@ -248,10 +285,27 @@ def to_bfloat16(x):
     return (bits & np.uint32(0xFFFF0000)).view(np.float32)
 
 
+def product(left, right, path):
+    """A product of matrices, in the precision that a Performer was trained in."""
+    if path.get("dtype", "float32") == "bfloat16":
+        left, right = to_bfloat16(left), to_bfloat16(right)
+    return left @ right
+
+
+def sinusoids(positions, dim):
+    """Sines, then cosines, of places in bp; wavelengths from 2 kb to 1 Gb."""
+    waves = np.geomspace(2_000.0, 1e9, (dim + 1) // 2).astype(np.float32)
+    angles = 2 * np.pi * positions[:, None].astype(np.float32) / waves
+    angles = angles.astype(np.float32)
+    return np.concatenate([np.sin(angles), np.cos(angles)], 1)[:, :dim]
+
+
 class Model:
     """The model of a folder.
 
-    Attributes: `genes` (IDs), `symbols`, `classes`, `modalities`, `config`.
+    Attributes: `genes` (IDs), `symbols`, `classes`, `modalities`, `config`; `by_gene`,
+    the modalities that it reads by bins of genes; `peaks`, those that it reads, by
+    `chroms`, `chrom` (which of them), `starts` and `ends`, or None.
     """
 
     def __init__(self, folder="."):
@@ -269,6 +323,12 @@ class Model:
         }
         self.classes, self.modalities = config["classes"], config["modalities"]
         self.encoder, self.path = config["encoder"], config["encoder"]["path"]
+        atac_path, self.peaks = self.encoder.get("atac_path", "gene"), None
+        self.by_gene = [m for m in self.modalities if m == "rna" or atac_path != "peak"]
+        if self.encoder.get("peaks"):
+            self.peaks = json.loads((self.folder / "peaks.json").read_text("utf-8"))
+            for name in ("chrom", "starts", "ends"):
+                self.peaks[name] = np.array(self.peaks[name], np.int64)
         self.tensors = read_tensors(self.folder / "model.safetensors")
 
     # Counts to genes to bins.
@@ -340,6 +400,45 @@ class Model:
         self._report(served, "have a peak near them")
         return aligned
 
+    def open_peaks(self, counts, names):
+        """The peaks of the model that are open in each cell: an array for each.
+
+        Counts [cells, peaks] of peaks named as for `align_peaks`: each is the peak of
+        the model that it shares most bp with, the first of equals. Raises ValueError
+        where values are no counts, or no peak is any, and warns where most are none.
+        """
+        if self.peaks is None:
+            raise ValueError("this model reads no peaks: give align_peaks' as atac")
+        names = list(map(str, names))
+        counts, which = as_counts(counts, names, "peaks"), self._matched(names)
+        if not (found := (which >= 0).sum()):
+            raise ValueError("no peak overlaps one of the model: another assembly?")
+        if found < 0.5 * len(names):
+            said = f"only {found} of {len(names)} peaks overlap one that it reads"
+            warnings.warn(f"{said}; the others are left out", stacklevel=2)
+        most, cells = (self.config.get("peak_tokens") or {}).get("most", 8_192), []
+        for cell in range(counts.shape[0]):
+            peaks = which[np.flatnonzero(np.ravel(dense(counts[[cell]])))]
+            cells.append(drawn(np.unique(peaks[peaks >= 0]), most))
+        return cells
+
+    def _matched(self, names):
+        """Which peak of the model each name is, or −1."""
+        chroms, first, last = places_of(names)
+        known = list(map(bare, self.peaks["chroms"]))
+        starts, ends = self.peaks["starts"], self.peaks["ends"]
+        longest, which = (ends - starts).max(initial=0), np.full(len(names), -1)
+        on = {c: np.flatnonzero(self.peaks["chrom"] == i) for i, c in enumerate(known)}
+        for column, chrom in enumerate(chroms):
+            here = on.get(chrom, np.zeros(0, np.int64))
+            window = first[column] - longest, last[column]
+            here = here[slice(*np.searchsorted(starts[here], window))]
+            low = np.maximum(starts[here], first[column])
+            shared = np.minimum(ends[here], last[column]) - low
+            if shared.max(initial=0) > 0:
+                which[column] = here[shared.argmax()]
+        return which
+
     def _links(self, names):
         """Of each gene on a chromosome with peaks: columns, and weights in units.
 
@@ -408,63 +507,110 @@ class Model:
 
     # The encoder.
 
-    def embed(self, rna=None, atac=None):
+    def embed(self, rna=None, atac=None, peaks=None):
         """Vectors [cells, dim]: the mean over a cell's non-zero genes.
 
         `rna` and `atac` are counts [cells, genes of the model], dense or scipy's, as
-        `align` and `align_peaks` give them; None where all cells lack the modality. A
-        cell that has nothing is zero. Raises ValueError where values are no counts, or
-        rna and atac are of different numbers of cells.
+        `align` and `align_peaks` give them, and `peaks` those that `open_peaks` gives;
+        None where all cells lack the modality. A model that reads peaks takes ATAC by
+        them, and one of `atac_path` "both" by `atac` too; where a cell has genes and
+        peaks the vector is the mean of theirs. A cell of no gene is zero. Raises
+        ValueError where values are no counts, or numbers of cells differ.
         """
-        return self._over_cells(rna, atac, self._vector, self.path["dim"])
+        cells = self._cells(rna, atac, peaks)
+        return self._over(cells, self._vector, self.path["dim"])
 
-    def logits(self, rna=None, atac=None):
+    def logits(self, rna=None, atac=None, peaks=None):
         """Logits [cells, classes] of the cell types; the softmax of them is certainty.
 
         Raises ValueError where the model was not trained to tell types.
         """
         if self.config["head"] is None:
             raise ValueError("this model was only pre-trained: it tells no types")
-        return self._over_cells(rna, atac, self._head, len(self.classes))
+        cells = self._cells(rna, atac, peaks)
+        return self._over(cells, self._head, len(self.classes))
 
-    def batch(self, rna=None, atac=None):
-        """What the exported functions of jax take: see `pad`."""
-        bins = self._bins_of(self._given(rna, atac))
-        return pad(list(map(self._tokens_of, bins)), self.modalities)
-
-    def _over_cells(self, rna, atac, function, width):
-        refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
-        given = self._given(rna, atac)
-        found = np.zeros((next(iter(given.values())).shape[0], width), np.float32)
-        for row, bins in enumerate(self._bins_of(given)):
-            found[row] = function(*self._tokens_of(bins))
+    def batch(self, rna=None, atac=None, peaks=None):
+        """What the exported functions of jax take: see `pad` and `pad_peaks`."""
+        cells = list(self._cells(rna, atac, peaks))
+        genes = [(genes, values) for genes, values, _ in cells]
+        found = pad(genes, self.by_gene) if self.by_gene else {}
+        if self.peaks is not None:
+            found |= pad_peaks([open_ for _, _, open_ in cells])
         return found
 
-    def _given(self, rna, atac):
-        """{modality: counts}, checked, of what the model knows."""
+    def _over(self, cells, function, width):
+        refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
+        found = [function(*cell) for cell in cells]
+        return np.array(found, np.float32).reshape(len(found), width)
+
+    def _cells(self, rna, atac, peaks):
+        """The tokens of each cell: genes, their bins by modality, and open peaks."""
         given = {"rna": rna, "atac": atac}
         given = {
             m: as_counts(given[m], self.genes, m)
-            for m in self.modalities
+            for m in self.by_gene
             if given[m] is not None
         }
-        if not given:
-            raise ValueError(f"give counts of {' or '.join(self.modalities)}")
-        if len({counts.shape[0] for counts in given.values()}) > 1:
-            said = " and ".join(f"{c.shape[0]} of {m}" for m, c in given.items())
+        numbers = {m: counts.shape[0] for m, counts in given.items()}
+        if self.peaks is not None and peaks is not None:
+            numbers["peaks"] = len(peaks)
+        if not numbers:
+            known = [*self.by_gene, *(["peaks"] if self.peaks is not None else [])]
+            raise ValueError(f"give counts of {' or '.join(known)}")
+        if len(set(numbers.values())) > 1:
+            said = " and ".join(f"{number} of {m}" for m, number in numbers.items())
             raise ValueError(f"{said}: give the same cells, and those with one apart")
-        return given
+        return (
+            self._cell(given, peaks if "peaks" in numbers else None, number)
+            for number in range(next(iter(numbers.values())))
+        )
 
-    def _bins_of(self, given):
-        """{modality: bins [genes]} of each cell."""
-        for cell in range(next(iter(given.values())).shape[0]):
-            rows = {m: np.ravel(dense(counts[[cell]])) for m, counts in given.items()}
-            yield {m: self.bins(row, m) for m, row in rows.items()}
+    def _cell(self, given, peaks, number):
+        rows = {m: np.ravel(dense(counts[[number]])) for m, counts in given.items()}
+        bins = {m: self.bins(row, m) for m, row in rows.items()}
+        open_ = np.zeros(0, np.int64) if peaks is None else peaks[number]
+        return *self._tokens_of(bins), open_
 
     def _tokens_of(self, bins):
+        if not bins:
+            return np.zeros(0, np.int64), {}
         return tokens_of(bins, everything=self.encoder["tokens"] == "all")
 
-    def _vector(self, genes, values):
+    def _vector(self, genes, values, peaks):
+        """Of genes, of peaks, or the mean of both where a cell has both."""
+        if not values:
+            return self._of_peaks(peaks)
+        of_genes = self._of_genes(genes, values)
+        return (of_genes + self._of_peaks(peaks)) / 2 if len(peaks) else of_genes
+
+    def _of_peaks(self, peaks):
+        """A Performer over open peaks, and what it makes of the cell [dim]."""
+        how, name = self.encoder["peaks"], "cell_encoder/peak_encoder"
+        dim, pool = how["path"]["dim"], how.get("pool", "cls")
+
+        def normed(x, norm):
+            scale, offset = (self._get(f"{norm}/{n}") for n in ("scale", "offset"))
+            return layer_norm(x, scale, offset)
+
+        x = normed(self._get(f"{name}/peak/embeddings")[peaks], f"{name}/peak_norm")
+        x = x + self._get(f"{name}/chrom/embeddings")[self.peaks["chrom"][peaks]]
+        if how.get("position", False):
+            middles = (self.peaks["starts"] + self.peaks["ends"]) // 2
+            x = x + sinusoids(middles[peaks], dim)
+        if how.get("dna_dim") is not None:
+            dna = self.tensors[f"state/{name}/dna"][peaks]
+            x = x + self._linear(f"{name}/dna", dna)
+        if pool == "cls":
+            x = np.concatenate([self._get(f"{name}/cls")[None], x])
+        elif not len(peaks):
+            return np.zeros(dim, np.float32)
+        for number in range(how["path"]["num_layers"]):
+            x = self._layer(f"{name}/performer/layer_{number}", x, how["path"])
+        x = normed(x, f"{name}/performer/norm")
+        return x[0] if pool == "cls" else x.mean(0)
+
+    def _of_genes(self, genes, values):
         shown = np.any([v > 0 for v in values.values()], axis=0)
         if not shown.any():
             return np.zeros(self.path["dim"], np.float32)
@@ -488,11 +634,11 @@ class Model:
             depth = np.log1p(np.float32(values.sum(dtype=np.int64)))
             x = x + self._linear(f"{name}_depth", depth.reshape(1, 1))
         for number in range(self.path["num_layers"]):
-            x = self._layer(f"{name}_performer/layer_{number}", x)
+            x = self._layer(f"{name}_performer/layer_{number}", x, self.path)
         norm = f"{name}_performer/norm"
         return layer_norm(x, self._get(f"{norm}/scale"), self._get(f"{norm}/offset"))
 
-    def _layer(self, name, x):
+    def _layer(self, name, x, path):
         """A pre-norm transformer layer: x + attention, then + feed-forward."""
 
         def get(leaf):
@@ -504,30 +650,31 @@ class Model:
         dim, heads, size = get("query").shape
 
         def split(leaf):  # [heads, tokens, key_size]
-            flat = self._product(normed, get(leaf).reshape(dim, heads * size))
+            flat = product(normed, get(leaf).reshape(dim, heads * size), path)
             return flat.reshape(-1, heads, size).swapaxes(0, 1)
 
         query, key, value = split("query"), split("key"), split("value")
-        if self.path.get("attention", "favor") == "favor":
+        if path.get("attention", "favor") == "favor":
             directions = self.tensors[f"state/{name}/projection"]
-            attended = self._favor(query, key, value, directions)
+            attended = self._favor(query, key, value, directions, path)
         else:
-            logits = self._product(query * size**-0.5, key.swapaxes(1, 2))
+            logits = product(query * size**-0.5, key.swapaxes(1, 2), path)
             weights = np.exp(logits - logits.max(-1, keepdims=True))
-            attended = self._product(weights / weights.sum(-1, keepdims=True), value)
+            weights = weights / weights.sum(-1, keepdims=True)
+            attended = product(weights, value, path)
         attended = attended.swapaxes(0, 1).reshape(len(x), heads * size)
         output = get("output").reshape(heads * size, dim)
-        x = x + self._product(attended, output) + get("output_bias")
+        x = x + product(attended, output, path) + get("output_bias")
         hidden = layer_norm(
             x, get("feed_forward_norm_scale"), get("feed_forward_norm_offset")
         )
-        hidden = self._product(hidden, get("feed_forward_in"))
+        hidden = product(hidden, get("feed_forward_in"), path)
         hidden = hidden + get("feed_forward_in_bias")
-        hidden = gelu(hidden, self.path.get("approximate_gelu", True))
-        hidden = self._product(hidden, get("feed_forward_out"))
+        hidden = gelu(hidden, path.get("approximate_gelu", True))
+        hidden = product(hidden, get("feed_forward_out"), path)
         return x + hidden + get("feed_forward_out_bias")
 
-    def _favor(self, query, key, value, directions):
+    def _favor(self, query, key, value, directions, path):
         """FAVOR+ (arXiv:2009.14794): softmax attention by random features.
 
         φ(k) = exp(W k − |k|²/2 − s) + ε with s the largest W k of the head, φ(q) alike
@@ -537,24 +684,47 @@ class Model:
         scale = directions.shape[1] ** -0.25
 
         def exponents(vectors):
-            along = self._product(vectors, directions.T * np.float32(scale))
+            along = product(vectors, directions.T * np.float32(scale), path)
             half = np.square(vectors).sum(-1, keepdims=True) * np.float32(scale**2 / 2)
             return along, half
 
         along, half = exponents(key)
         of_keys = np.exp(along - half - along.max((1, 2), keepdims=True)).swapaxes(1, 2)
         ones = np.ones((*value.shape[:2], 1), np.float32)
-        weighted = self._product(of_keys, value) + EPSILON * value.sum(1, keepdims=True)
-        weights = self._product(of_keys, ones) + EPSILON * value.shape[1]
+        weighted = product(of_keys, value, path)
+        weighted = weighted + EPSILON * value.sum(1, keepdims=True)
+        weights = product(of_keys, ones, path) + EPSILON * value.shape[1]
         along, half = exponents(query)
         of_queries = np.exp(along - half - along.max(-1, keepdims=True)) + EPSILON
-        attended = self._product(of_queries, weighted)
-        return attended / self._product(of_queries, weights)
+        attended = product(of_queries, weighted, path)
+        return attended / product(of_queries, weights, path)
 
     # The head.
 
-    def _head(self, genes, values):
-        """Logits of one cell: one number for each gene, then an MLP over the genes."""
+    def _head(self, genes, values, peaks):
+        """Logits of one cell: an MLP, and linear maps of what it was given."""
+        head, name = self.config["head"], "cell_type_head"
+        if head.get("reads", "tokens") == "vector":
+            norm = (self._get(f"{name}/norm/{n}") for n in ("scale", "offset"))
+            hidden = layer_norm(self._vector(genes, values, peaks), *norm)
+        else:
+            hidden = self._channel(genes, values)
+        for number in range(len(head["hidden"])):
+            hidden = np.maximum(self._linear(f"{name}/hidden_{number}", hidden), 0)
+        logits = self._linear(f"{name}/logits", hidden)
+        if head.get("skip", False):
+            for modality, bins in values.items():
+                weights = self._get(f"{name}/{modality}_skip")[genes]
+                logits = logits + bins.astype(np.float32) @ weights
+        if head.get("skip", False) and len(peaks):
+            logits = logits + self._get(f"{name}/peak_skip")[peaks].sum(0)
+        if head.get("root_skip", False) and len(peaks):
+            total = self._get(f"{name}/peak_root_skip")[peaks].sum(0)
+            logits = logits + total / np.float32(math.sqrt(len(peaks)))
+        return logits
+
+    def _channel(self, genes, values):
+        """One number for each gene: 0 where it is no token."""
         head, name = self.config["head"], "cell_type_head"
         channel = np.zeros(len(self.genes), np.float32)
         if len(genes):
@@ -564,27 +734,13 @@ class Model:
             if not head.get("silent_genes", True):
                 said = np.where(largest > 0, said, 0)
             channel[genes] = said * largest if head.get("by_value", False) else said
-        hidden = channel
-        for number in range(len(head["hidden"])):
-            hidden = np.maximum(self._linear(f"{name}/hidden_{number}", hidden), 0)
-        logits = self._linear(f"{name}/logits", hidden)
-        if head.get("skip", False):
-            for modality, bins in values.items():
-                weights = self._get(f"{name}/{modality}_skip")[genes]
-                logits = logits + bins.astype(np.float32) @ weights
-        return logits
+        return channel
 
     def _get(self, name):
         return self.tensors[f"params/{name}"]
 
     def _linear(self, name, x):
         return x @ self._get(f"{name}/w") + self._get(f"{name}/b")
-
-    def _product(self, left, right):
-        """A product of matrices, in the precision that the model was trained in."""
-        if self.path.get("dtype", "float32") == "bfloat16":
-            left, right = to_bfloat16(left), to_bfloat16(right)
-        return left @ right
 
     # The proof.
 
@@ -595,10 +751,14 @@ class Model:
         """
         refuse_unknown({"model": self.config}, COMPUTABLE, FIELDS)
         reference = read_tensors(self.folder / "reference.safetensors")
-        shown = [m for m in ("rna", "atac") if m in reference]
-        worst = 0.0
+        shown = [m for m in self.by_gene if m in reference]
+        most, worst = (self.config.get("peak_tokens") or {}).get("most", 8_192), 0.0
         for number in range(len(reference["embedding"])):
             cell = self._tokens_of({m: reference[m][number] for m in shown})
+            open_ = np.zeros(0, np.int64)
+            if self.peaks is not None:
+                open_ = drawn(np.flatnonzero(reference["peaks"][number]), most)
+            cell = *cell, open_
             found = {"embedding": self._vector(*cell)}
             if "logits" in reference:
                 found["logits"] = self._head(*cell)

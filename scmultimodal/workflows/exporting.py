@@ -12,7 +12,14 @@ import numpy as np
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import evaluate, export, genome_model, hub
 from scmultimodal.weights import folder as folders
-from scmultimodal.workflows import genome_inference, model_card, runs, stablehlo
+from scmultimodal.workflows import (
+    expression,
+    genome_inference,
+    model_card,
+    runs,
+    stablehlo,
+    trained,
+)
 from scmultimodal.workflows.runs import Run
 
 LOADER, TOKENS = "evaluate.py", "tokens.json"
@@ -205,15 +212,15 @@ def _same_weights(one: Path, other: Path) -> bool:
 def _expected(model: Model, function: str) -> tuple[object, np.ndarray]:
     """A batch for a program, and what the model says of it."""
     if isinstance(model, export.StoredModel):
-        reference = model.reference
-        shown = [m for m in ("rna", "atac") if m in reference]
-        everything = model.config.encoder.tokens == "all"
-        cells = [
-            evaluate.tokens_of(dict(zip(shown, bins, strict=True)), everything)
-            for bins in zip(*(reference[m] for m in shown), strict=True)
-        ]
+        source = trained.reference_source(model, model.reference)
+        regime = trained.regime_of(source.modalities)
+        builder = trained.builder_for(source, model.config)
+        batch = builder.build(np.arange(source.num_cells), regime)
+        given = stablehlo.program_batch(batch)
+        if function == "express":
+            return given, np.asarray(expression.function(model)(batch))
         said = {"embed": "embedding", "annotate": "logits"}[function]
-        return evaluate.pad(cells, model.config.modalities), reference[said]
+        return given, model.reference[said]
     compute, length = genome_inference.functions(model)[function]
     ids = genome_inference.reference_tokens(model.config, length)
     return ids, np.asarray(compute(jax.device_put(model.params), ids))

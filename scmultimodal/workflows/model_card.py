@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.evaluation.comparison import DIGITS, Score, title_of
 from scmultimodal.schemas import configs
 from scmultimodal.weights import evaluate
 from scmultimodal.weights.export import StoredModel
 from scmultimodal.weights.genome_model import StoredGenomeModel
-from scmultimodal.workflows import genome_inference
+from scmultimodal.workflows import expression, genome_inference
 from scmultimodal.workflows.runs import Run
 
 NOT_RECORDED = "not recorded"
@@ -26,6 +27,8 @@ _CELLS_LIMITS = """- Nothing here is validated for diagnosis or treatment.
 - Cells of tissues, species or protocols that it was not trained on have vectors too:
   nothing in these says that they are meaningless.
 - {types}"""
+_PEAKS_LIMITS = """- It reads peaks of one assembly: a peak of the data is the one of
+  `peaks.json` that it shares most with; what overlaps none of them is not read."""
 _GENOME_FOR = """Vectors of DNA{heads}. For research."""
 _GENOME_LIMITS = """- Nothing here is validated for diagnosis or treatment.
 - It was trained on the genome and the cell types of its data, and may not hold for
@@ -144,13 +147,30 @@ def _of_cells(model: StoredModel) -> dict[str, Any]:
         "what": "cell model: value bins of genes to cell vectors",
         "modalities": ", ".join(config.modalities),
         "genes": f"{len(genes):,}, the first {genes[0]}",
-        "tokens of a cell": f"{config.encoder.tokens} genes",
+        "tokens of a cell": _tokens(model),
         "encoder": f"{path.num_layers} layers of {path.dim}, "
         f"{path.attention} attention",
         "parameters": f"{_size(model.params):,}",
         "cell types": types or "none: it was only pre-trained",
         "tells counts": "no" if config.decoder is None else "yes",
+        "tells genes from open peaks": "no"
+        if config.genes_told is None
+        else expression.values(model),
     }
+
+
+def _tokens(model: StoredModel) -> str:
+    """Of genes and of peaks, whichever it reads."""
+    encoder, peaks = model.config.encoder, model.peaks
+    genes = f"{encoder.tokens} genes"
+    if peaks is None:
+        return genes
+    most = (model.config.peak_tokens or PeakTokenConfig()).most
+    opened = (
+        f"open peaks, of {peaks.num_peaks:,} in peaks.json, {most:,} of a cell at most"
+    )
+    alone = model.config.modalities == ("atac",) and encoder.atac_path == "peak"
+    return opened if alone else f"{genes}, {opened}"
 
 
 def _of_genome(model: StoredGenomeModel) -> dict[str, Any]:
@@ -233,7 +253,8 @@ def _limits(model: StoredModel | StoredGenomeModel) -> str:
     types = "It tells no cell types."
     if names:
         types = f"It gives every cell one of {len(names)} types, whatever the cell is."
-    return _CELLS_LIMITS.format(types=types)
+    limits = _CELLS_LIMITS.format(types=types)
+    return limits if model.peaks is None else f"{limits}\n{_PEAKS_LIMITS}"
 
 
 def _loading(model: StoredModel | StoredGenomeModel, name: str) -> str:
@@ -289,6 +310,9 @@ def _of_modality(text: str, model: StoredModel) -> str:
     align = "align(matrix, gene_names)  # raw counts [cells, genes]"
     if modality == "atac":
         align = "align_peaks(matrix, peak_names)  # raw counts [cells, peaks]"
+        if model.config.encoder.atac_path == "peak":
+            modality = "peaks"
+            align = "open_peaks(matrix, peak_names)  # raw counts [cells, peaks]"
     return text.format(modality=modality, align=f"model.{align}")
 
 

@@ -15,6 +15,7 @@ from scmultimodal.data import atomic
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.schemas.errors import InputError, first_line
 from scmultimodal.schemas.modality import Modality
+from scmultimodal.workflows.cell_inference import VALUES
 
 REPORT = "perturbation.json"
 TOP = 5
@@ -29,13 +30,15 @@ class Perturbations:
         table: a row for each, indexed by gene ID (those of a set joined by "+"):
             `symbol`; `cells`, that the change has changed; `cosine_shift`, 1 − the
             cosine of a cell's vectors before and after, and `euclidean_shift`, their
-            distance, both means over these cells; and, of a model that tells counts,
-            `top_rna` and `top_atac`, the symbols whose expected share changes most,
+            distance, both means over these cells; and, of a model that tells something
+            of genes, `top_rna` and `top_atac`, the symbols of which it changes most,
             but for what was itself changed. NaN where no cell was changed.
         effects: layers "rna" and "atac", float32 [perturbed, genes]: the natural
             logarithm of a gene's expected share of the cell's counts, after less
-            before, mean over these cells. `obs` is the table, `var` the vocabulary.
-            None of a model that tells no counts.
+            before, mean over these cells; or, where open peaks were closed for a model
+            that tells RNA from them, of the probability that the gene is expressed, or
+            its expected bin. `uns["scmm_values"]` says which, `obs` is the table, `var`
+            the vocabulary. None of a model that tells neither.
         cells: a row for each pair of a perturbed gene and a cell that it changed:
             gene_id, cell, cosine_shift, euclidean_shift.
         changed: the modality that was changed.
@@ -183,6 +186,7 @@ def build(
     cell_names: Shaped[np.ndarray, " pairs"],
     shifts: Float32[np.ndarray, "pairs 2"],
     effects: Mapping[Modality, Float32[np.ndarray, "perturbed genes"]],
+    values: str = "",
 ) -> Perturbations:
     """Lays out what was measured.
 
@@ -194,6 +198,7 @@ def build(
         cell_names: of each pair, the cell.
         shifts: of each pair, by cosine and by distance.
         effects: mean log fold changes; empty where none are told.
+        values: of what, for people.
     """
     names = ["+".join(vocabulary.gene_ids[genes]) for genes in members]
     counts = np.bincount(group, minlength=len(members))
@@ -215,7 +220,7 @@ def build(
     )
     found = Perturbations(
         table=pd.DataFrame(columns, index=pd.Index(names, name="perturbed")),
-        effects=_effects(vocabulary, names, effects),
+        effects=_effects(vocabulary, names, effects, values),
         cells=cells,
         changed=changed,
         members=tuple(members),
@@ -227,13 +232,15 @@ def _effects(
     vocabulary: GeneVocabulary,
     names: Sequence[str],
     effects: Mapping[Modality, Float32[np.ndarray, "perturbed genes"]],
+    values: str,
 ) -> AnnData | None:
     if not effects:
         return None
     return AnnData(
         obs=pd.DataFrame(index=names),
         var=vocabulary.to_frame().set_index("gene_id"),
-        layers={modality.value: values for modality, values in effects.items()},
+        layers={modality.value: found for modality, found in effects.items()},
+        uns={VALUES: f"log fold change of {values}"},
     )
 
 

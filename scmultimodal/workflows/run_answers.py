@@ -10,7 +10,8 @@ from scmultimodal.evaluation.report import Table
 _SHIFTS = {"cosine_shift": "cosine shift", "euclidean_shift": "Euclidean shift"}
 _TOP = {"top_rna": "RNA changed most", "top_atac": "ATAC changed most"}
 SHOWN = 5
-"""Genes that are named of each type."""
+"""Genes and peaks that are named of each type."""
+_STRONGEST = {"top_genes": "genes", "top_peaks": "peaks"}
 
 
 def perturbed(content: Mapping[str, Any]) -> list[Table]:
@@ -33,10 +34,10 @@ def perturbed(content: Mapping[str, Any]) -> list[Table]:
 
 
 def explained(content: Mapping[str, Any]) -> list[Table]:
-    """Of `explanation.json`: the strongest genes of types, and genes that are alike."""
+    """Of `explanation.json`: what is strongest of types, and genes that are alike."""
     tables = []
-    if "top_genes" in content:
-        tables.append(_types(content["cells"], content["top_genes"]))
+    if any(name in content for name in _STRONGEST):
+        tables.append(_types(content))
     for modality, rows in content["neighbours"].items():
         frame = pd.DataFrame(
             {"nearest, with cosines": _joined(rows, "symbol", "neighbour", "cosine")}
@@ -46,17 +47,29 @@ def explained(content: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _types(cells: Mapping[str, int], genes: Sequence[Mapping[str, Any]]) -> Table:
-    strongest = [gene for gene in genes if gene["rank"] <= SHOWN]
-    frame = pd.DataFrame({"cells": pd.Series(cells, dtype=int)})
-    for modality in dict.fromkeys(gene["modality"] for gene in strongest):
-        own = [gene for gene in strongest if gene["modality"] == modality]
-        found = _joined(own, "cell_type", "symbol", "importance")
-        frame[modality] = [found.get(name, "–") for name in frame.index]
+def _types(content: Mapping[str, Any]) -> Table:
+    genes, peaks = (content.get(name, []) for name in _STRONGEST)
+    named = [
+        *((gene["modality"], gene["symbol"], gene) for gene in genes),
+        *(("peaks", _place(peak), peak) for peak in peaks),
+    ]
+    strongest = [(of, name, row) for of, name, row in named if row["rank"] <= SHOWN]
+    frame = pd.DataFrame({"cells": pd.Series(content["cells"], dtype=int)})
+    for column in dict.fromkeys(of for of, _, _ in strongest):
+        own = [{**row, "name": name} for of, name, row in strongest if of == column]
+        found = _joined(own, "cell_type", "name", "importance")
+        frame[column] = [found.get(name, "–") for name in frame.index]
+    told = " and ".join(title for key, title in _STRONGEST.items() if key in content)
     return Table(
         frame=frame.rename_axis("cell type"),
-        caption="Genes that speak most for each type, with what they add to its logit",
+        caption=f"{told.capitalize()} that speak most for each type, with what they "
+        "add to its logit",
     )
+
+
+def _place(peak: Mapping[str, Any]) -> str:
+    place = f"{peak['chrom']}:{peak['start']}-{peak['end']}"
+    return f"{place} ({peak['nearest_gene']})" if peak["nearest_gene"] else place
 
 
 def _joined(

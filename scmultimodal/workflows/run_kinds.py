@@ -115,9 +115,10 @@ KINDS: Mapping[str, Kind] = {
         scores=run_scores.nothing,
         metrics=(),
         text="How far cells' vectors move where a gene is changed, mean over the cells "
-        "that the change has changed, and the genes whose expected share of the cell's "
-        "counts changes most. Vectors of two models have no common measure: compare "
-        "shifts of one model.",
+        "that the change has changed, and the genes of which what is told changes "
+        "most: their expected share of the cell's counts, or, by a model that tells "
+        "RNA from open peaks, how likely they are expressed. Vectors of two models "
+        "have no common measure: compare shifts of one model.",
         config=perturbation_results.REPORT,
         answers=("perturbed",),
         tables=run_answers.perturbed,
@@ -132,15 +133,17 @@ KINDS: Mapping[str, Kind] = {
         told_by="neighbours",
         scores=run_scores.nothing,
         metrics=(),
-        text="Gradient × input: what a gene adds to the logit of a cell's type, less "
-        "what it adds to the mean of all types, mean over the cells of the type. It "
+        text="Gradient × input: what a gene or an open peak adds to the logit of a "
+        "cell's type, less what it adds to the mean of all types, mean over the cells "
+        "of the type. Peaks are named by the gene whose start is nearest. It "
         "says what the classifier reads, not what makes a cell what it is.",
         config=explanation_files.REPORT,
-        answers=("neighbours", "cells", "top_genes"),
+        answers=("neighbours", "cells", "top_genes", "top_peaks"),
         tables=run_answers.explained,
         pictures={
             "rna.png": "The strongest genes of each type, RNA.",
             "atac.png": "The strongest genes of each type, ATAC.",
+            "peaks.png": "The strongest open peaks of each type.",
         },
     ),
 }

@@ -98,8 +98,9 @@ def logits_function(
 
 
 def tells_counts(model: export.StoredModel, modality: Modality) -> bool:
-    """Whether the model was trained to tell counts of a modality."""
-    return model.config.decoder is not None and modality in model.config.modalities
+    """Whether the model was trained to tell counts of a modality; not of open peaks."""
+    decodes = f"count_decoder/{modality}_genes" in model.params
+    return decodes and modality in model.config.modalities
 
 
 def shares_function(
@@ -154,16 +155,7 @@ def outputs(
     model: export.StoredModel, reference: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What a model makes of the cells in a reference: embedding, and logits."""
-    bins = {m: reference.get(m) for m in ("rna", "atac")}
-    peaks = None
-    if model.peaks is not None:
-        opened = sparse.csr_matrix(reference[PEAKS])
-        matrix = ShardedMatrix.in_memory(PEAKS, opened)
-        peaks = PeakRows(matrix=matrix, vocabulary=model.peaks)
-    source = ArraySource(
-        **{m: None if b is None else sparse.csr_matrix(b) for m, b in bins.items()},
-        peaks=peaks,
-    )
+    source = reference_source(model, reference)
     builder = builder_for(source, model.config)
     regime, cells = regime_of(source.modalities), np.arange(source.num_cells)
     functions = {"embedding": embed_function(model)}
@@ -173,6 +165,22 @@ def outputs(
         name: inference.over_cells(f, builder, cells, regime, batch_size=len(cells))
         for name, f in functions.items()
     }
+
+
+def reference_source(
+    model: export.StoredModel, reference: Mapping[str, np.ndarray]
+) -> ArraySource:
+    """The cells in a reference."""
+    bins = {m: reference.get(m) for m in ("rna", "atac")}
+    peaks = None
+    if model.peaks is not None:
+        opened = sparse.csr_matrix(reference[PEAKS])
+        matrix = ShardedMatrix.in_memory(PEAKS, opened)
+        peaks = PeakRows(matrix=matrix, vocabulary=model.peaks)
+    return ArraySource(
+        **{m: None if b is None else sparse.csr_matrix(b) for m, b in bins.items()},
+        peaks=peaks,
+    )
 
 
 def _reference_input(store: Store, config: export.ModelConfig) -> dict[str, np.ndarray]:

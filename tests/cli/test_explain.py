@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from scmultimodal import cli
+from scmultimodal.models import CellModel
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.weights import export
 from tests import builders
@@ -23,6 +24,11 @@ def folder(tmp_path_factory):
     head = CellTypeHeadConfig(num_classes=3, hidden=(4,))
     export.save(builders.random_cell_model(store, head=head), path / "model")
     export.save(builders.random_cell_model(store, decodes=False), path / "plain")
+    peaks = builders.peak_store(path / "peaks", num_cells=40, num_genes=12)
+    both = {"modalities": ("rna", "atac"), "head": {"skip": True}}
+    for name, fields in {"by_peak": {}, "by_both": both}.items():
+        kind = "both" if fields else "peak"
+        export.save(builders.peak_classifier(peaks, kind, **fields), path / name)
     return path
 
 
@@ -110,6 +116,34 @@ def test_explain_leaves_tables_and_a_picture(folder, tmp_path, capsys):
     assert len(report["neighbours"]["rna"]) == 3
 
 
+@pytest.mark.parametrize("model", ["by_peak", "by_both"])
+def test_explain_leaves_peaks_for_browsers(folder, tmp_path, capsys, model):
+    """Beside genes where both are read, and on a report's page."""
+    out, page = tmp_path / "out", tmp_path / "page"
+    cells = {"data": folder / "cells.h5mu", "label": "cell_type"}
+    assert cli.main(words("explain", folder, model, top=3, out=out, **cells)) == 0
+    found = CellModel.load(folder / model).explain(
+        builders.simulated_cells(num_cells=40, num_genes=12), label="cell_type"
+    )
+    lines = pd.read_csv(out / "peaks.bed.gz", sep="\t")
+    assert len(lines) == len(found.peaks.table)
+    assert lines["score"].max() == 1_000
+    top = pd.read_csv(out / "top_peaks.csv", keep_default_na=False)
+    columns = ["cell_type", "chrom", "start"]
+    assert top[columns].equals(found.peaks.top_peaks(3)[columns])
+    pictures = {"peaks.png"} | ({"rna.png", "atac.png"} if found.genes else set())
+    assert {path.name for path in out.glob("*.png")} == pictures
+    assert (out / "importance.csv").exists() == (found.genes is not None)
+    printed = capsys.readouterr().out
+    assert f"{top['chrom'][0]}:{top['start'][0]}-{top['end'][0]}" in printed
+    assert not cli.main(["report", str(out), "--out", str(page)])
+    facts = json.loads((page / "report.json").read_text())
+    told = facts["results"]["explanation"]["answers"]["out"]["top_peaks"]
+    assert told == found.peaks.top_peaks(3).to_dict("records")
+    place = f"{top['chrom'][0]}:{top['start'][0]}-{top['end'][0]}"
+    assert place in (page / "report.html").read_text()
+
+
 def test_neighbours_alone_need_no_cells(folder, tmp_path, capsys):
     out = tmp_path / "out"
     command = words("explain", folder, "plain", neighbours=["GENE3"], out=out)
@@ -130,6 +164,11 @@ def test_neighbours_alone_need_no_cells(folder, tmp_path, capsys):
         ("perturb", {"genes": ["GENE3"], "fold": 2}, "fold: is 2.0, and kind"),
         ("explain", {"model": "plain"}, "only pre-trained"),
         ("explain", {"label": "kind"}, "obs has no column 'kind'"),
+        (
+            "explain",
+            {"model": "by_peak", "neighbours": ["GENE3"]},
+            "embeds none: it reads peaks",
+        ),
     ],
 )
 def test_what_cannot_be_done_leaves_nothing(

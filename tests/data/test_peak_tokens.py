@@ -192,6 +192,10 @@ def test_batch_codes_come_along(rows):
 def test_cells_without_peaks_cannot_be_shown_by_them(rows):
     with pytest.raises(InputError, match=r"keep no peaks.*--peak-tokens"):
         BatchBuilder(source_of(rows, peaks=False), GENES, atac_path="both")
+    rna = ArraySource(builders.sparse_counts(CELLS, GENES, seed=0), None)
+    built = BatchBuilder(rna, GENES, atac_path="both").build(np.arange(3), Regime.RNA)
+    assert built.peaks is None
+    assert built.rna is not None
     short = rows_of(np.ones((2, PEAKS)), rows.vocabulary)
     with pytest.raises(InputError, match="peaks: of 2 cells for 30"):
         source_of(short)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from scmultimodal.modules import cell_encoder, peak_dials
+from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
+from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
@@ -87,3 +89,42 @@ def test_a_dial_turns_its_own_cell_alone(vectors):
     turned = np.asarray(vectors(BATCH, ONES.at[1, 0].set(0.5)))
     moved = np.abs(turned - vectors(BATCH, None)).max(1) > 1e-4
     assert moved.tolist() == [row == 1 for row in range(6)]
+
+
+HEADS = {
+    "vector": {},
+    "skip": {"skip": True},
+    "root": {"skip": True, "root_skip": True},
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_of_types_read_no_closed_peak(head):
+    """Past the trunk, and where genes have attended to peaks, too."""
+    batch = builders.peak_batch(num_genes=GENES)
+    encoder = builders.peak_encoder_config(GENES, "both", peak_joint="cross_attention")
+    shape = CellTypeHeadConfig(
+        num_classes=3, hidden=(5,), reads="vector", **HEADS[head]
+    )
+    task = CellTypeClassification(CellTypeConfig(encoder=encoder, head=shape))
+    params, state = jax.jit(task.init)(jax.random.PRNGKey(0), batch)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda a: a + rng.normal(0, 0.5, np.shape(a)).astype(np.float32), params
+    )
+    predict = jax.jit(lambda batch: task.predict(params, state, batch))
+
+    @jax.jit
+    def turned(dials):
+        with peak_dials.dialled(dials):
+            return task.predict(params, state, batch)
+
+    unchanged = np.asarray(predict(batch))
+    np.testing.assert_allclose(turned(ONES), unchanged, atol=1e-5)
+    mask = batch.peaks.mask.copy()
+    mask[:, :2] = False
+    expected = predict(batch.replace(peaks=batch.peaks.replace(mask=mask)))
+    several = mask.sum(1) > 1
+    found = np.asarray(turned(ONES.at[:, :2].set(0)))[several]
+    np.testing.assert_allclose(found, np.asarray(expected)[several], atol=1e-4)
+    assert np.abs(found - unchanged[several]).max() > 1e-2

@@ -17,6 +17,7 @@ HEADS = {
     "plain": {},
     "by_value": {"by_value": True, "skip": True},
     "shown": {"silent_genes": False},
+    "vector": {"reads": "vector", "skip": True},
 }
 
 

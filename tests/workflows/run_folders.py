@@ -25,7 +25,7 @@ from scmultimodal.workflows import (
     presets,
     provenance,
 )
-from scmultimodal.workflows.explanation import GeneImportance
+from scmultimodal.workflows.importance_tables import GeneImportance, Importance
 from tests import builders
 
 TYPES = ("Ast", "Micro", "Oligo")
@@ -204,7 +204,10 @@ def explained(
     facts = provenance.of_code() | {"command": "scmultimodal explain", "files": []}
     explanation_files.write(
         folder,
-        GeneImportance(table=table, cells=cells) if types else None,
+        Importance(
+            genes=GeneImportance(table=table, cells=cells) if types else None,
+            peaks=None,
+        ),
         {"rna": near},
         facts | {"simulated": simulated},
     )

@@ -11,8 +11,8 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows import finetune, pretrain
-from scmultimodal.workflows.explanation import GeneImportance
 from scmultimodal.workflows.finetune_config import FinetuneConfig
+from scmultimodal.workflows.importance_tables import GeneImportance
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")

@@ -95,7 +95,7 @@ def effect_map(
         interpolation="nearest",
     )
     axes.set_facecolor("#DDDDDD")
-    style.tidy(axes, title=title, xlabel="gene whose share changes", ylabel="perturbed")
+    style.tidy(axes, title=title, xlabel="gene that changes", ylabel="perturbed")
     axes.set_xticks(range(len(columns)), [genes[i] for i in columns], rotation=90)
     axes.set_yticks(range(len(rows)), [names[i] for i in rows])
     axes.tick_params(length=0)

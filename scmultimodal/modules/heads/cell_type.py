@@ -2,18 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Real
 
-from scmultimodal.modules import token_arrays
+from scmultimodal.modules import token_arrays, token_dials
+from scmultimodal.modules.token_dials import Dials
 from scmultimodal.ops import masking
 from scmultimodal.schemas.batches import Array, CellBatch
-from scmultimodal.schemas.modality import MODALITIES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,15 +56,6 @@ class CellTypeHeadConfig:
             raise ValueError("root_skip must be false where tokens are read")
 
 
-class Dials(NamedTuple):
-    """How much of each value is read: see `modules.value_dials`."""
-
-    values: Mapping[str, Float[Array, "cells tokens"]]
-    """By modality, 1 where nothing is changed."""
-    tokens_fade: bool
-    """Whether a token whose values are dialled to zero is as good as none."""
-
-
 class CellTypeHead(hk.Module):
     """Convolution of width 1 to one channel, then an MLP over the genes.
 
@@ -105,7 +95,7 @@ class CellTypeHead(hk.Module):
         if self.config.by_value:
             hidden *= _largest(batch, dials).astype(hidden.dtype)
         elif dials is not None and (dials.tokens_fade or not self.config.silent_genes):
-            hidden *= _there(batch, dials)
+            hidden *= token_dials.there(token_dials.values_of(batch), dials)
         if batch.token_mask is not None:
             hidden = token_arrays.scatter_to_genes(
                 hidden, batch.gene_ids, batch.token_mask, self.num_genes
@@ -144,10 +134,8 @@ def skipped(
     weights are.
     """
     shape, logits = (num_genes, num_classes), []
-    for modality in MODALITIES:
-        if (values := getattr(batch, modality)) is None:
-            continue
-        values = _dialled(values.astype(jnp.float32), modality, dials)
+    for modality, values in token_dials.values_of(batch).items():
+        values = token_dials.dialled(values.astype(jnp.float32), modality, dials)
         if batch.gene_ids is not None:
             values = token_arrays.scatter_to_genes(
                 values, batch.gene_ids, batch.token_mask, num_genes
@@ -169,24 +157,7 @@ def _largest(
 ) -> Real[Array, "cells tokens"]:
     """The value of each token in the modality that has more of it."""
     values = [
-        _dialled(v, m, dials)
-        for m in MODALITIES
-        if (v := getattr(batch, m)) is not None
+        token_dials.dialled(v, m, dials)
+        for m, v in token_dials.values_of(batch).items()
     ]
     return functools.reduce(jnp.maximum, values)
-
-
-def _there(batch: CellBatch, dials: Dials) -> Float[Array, "cells tokens"]:
-    """Whether some modality shows a token: 1 less the chance that none does."""
-    absent = [
-        1 - _dialled((v > 0).astype(jnp.float32), m, dials)
-        for m in MODALITIES
-        if (v := getattr(batch, m)) is not None
-    ]
-    return 1 - functools.reduce(jnp.multiply, absent)
-
-
-def _dialled(
-    values: Real[Array, "cells tokens"], modality: str, dials: Dials | None
-) -> Real[Array, "cells tokens"]:
-    return values if dials is None else values * dials.values.get(modality, 1)

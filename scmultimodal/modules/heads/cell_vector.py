@@ -4,12 +4,13 @@ import functools
 
 import haiku as hk
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from scmultimodal.modules.cell_encoder import CellEncoderConfig, CellEncoding
 from scmultimodal.modules.heads import cell_type
 from scmultimodal.modules.heads.cell_type import CellTypeHead, CellTypeHeadConfig
-from scmultimodal.schemas.batches import Array, CellBatch, PeakTokens
+from scmultimodal.modules.token_dials import Dials
+from scmultimodal.schemas.batches import Array, CellBatch
 
 
 def logits_of(
@@ -49,8 +50,18 @@ class CellVectorHead(hk.Module):
         batch: CellBatch,
         *,
         is_training: bool,
+        dials: Dials | None = None,
+        shares: Float[Array, "cells peaks"] | None = None,
     ) -> Float[Array, "cells classes"]:
-        """Returns the logits of the cell types."""
+        """Returns the logits of the cell types.
+
+        Args:
+            cells: vectors.
+            batch: what is read past them.
+            is_training: draws a dropout.
+            dials: how much of each value is read; None is all.
+            shares: how much of each peak is there, as in `PeakEncoder`.
+        """
         # A mean over many tokens varies little from cell to cell.
         hidden = hk.LayerNorm(-1, True, True, name="norm")(cells)
         hidden = cell_type.hidden_layers(
@@ -64,20 +75,27 @@ class CellVectorHead(hk.Module):
         parts = [linear(hidden)]
         if config.skip:
             num_genes = self.encoder.num_genes
-            parts.append(cell_type.skipped(config.num_classes, num_genes, batch, None))
+            parts.append(cell_type.skipped(config.num_classes, num_genes, batch, dials))
         if (peaks := batch.peaks) is not None and past:
+            open_ = peaks.mask if shares is None else jnp.where(peaks.mask, shares, 0)
             if config.skip:
-                parts.append(self._of_peaks("peak_skip", peaks))
+                parts.append(self._of_peaks("peak_skip", peaks.ids, open_))
             if config.root_skip:
-                root = jnp.sqrt(jnp.maximum(peaks.mask.sum(1, keepdims=True), 1))
-                parts.append(self._of_peaks("peak_root_skip", peaks) / root)
+                total = open_.sum(1, keepdims=True)
+                root = jnp.sqrt(jnp.where(total > 1, total, 1))
+                parts.append(self._of_peaks("peak_root_skip", peaks.ids, open_) / root)
         return functools.reduce(jnp.add, [part for part in parts if part is not None])
 
     @hk.transparent
-    def _of_peaks(self, name: str, peaks: PeakTokens) -> Float[Array, "cells classes"]:
+    def _of_peaks(
+        self,
+        name: str,
+        ids: Int[Array, "cells peaks"],
+        open_: Bool[Array, "cells peaks"] | Float[Array, "cells peaks"],
+    ) -> Float[Array, "cells classes"]:
         """The weights of the peaks that are open, summed."""
         assert self.encoder.peaks is not None, "peaks are read by a path of them"
         shape = (self.encoder.peaks.num_peaks, self.config.num_classes)
         weights = hk.get_parameter(name, shape, init=jnp.zeros)
-        taken = jnp.take(weights, peaks.ids, 0)
-        return jnp.einsum("cpk,cp->ck", taken, peaks.mask.astype(taken.dtype))
+        taken = jnp.take(weights, ids, 0)
+        return jnp.einsum("cpk,cp->ck", taken, open_.astype(taken.dtype))

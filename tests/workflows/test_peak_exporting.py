@@ -1,0 +1,183 @@
+"""Exported models that read peaks: programs and loader say what the model says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from scmultimodal.data.peak_tokens import PeakTokenConfig
+from scmultimodal.models import CellModel
+from scmultimodal.singlecell.peaks import peak_intervals
+from scmultimodal.weights import evaluate
+from scmultimodal.weights import folder as folders
+from scmultimodal.workflows import exporting, pretrain, stablehlo, trained
+from tests import builders
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
+SIZE = {"num_cells": 60, "num_genes": 20}
+SKIPS = {"skip": True, "root_skip": True}
+BOTH = {"modalities": ("rna", "atac"), "head": SKIPS}
+MODELS = {
+    "peak": {"head": SKIPS, "peaks": {"position": True, "dna_dim": 3}},
+    "beside_rna": {**BOTH, "path": {"num_layers": 0}, "peaks": {"pool": "mean"}},
+    "both": {**BOTH, "path": {"attention": "exact"}, "atac_path": "both"},
+    "crossed": {**BOTH, "atac_path": "both", "peak_joint": "cross_attention"},
+    "drawn": {"head": {"skip": True}},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return builders.peak_store(tmp_path_factory.mktemp("store") / "data", **SIZE)
+
+
+@pytest.fixture(scope="module")
+def exported(store, tmp_path_factory, lightly_compiled):
+    """Folder by name of a model, each with its programs."""
+    place, made = tmp_path_factory.mktemp("models"), {}
+    stored = {n: builders.peak_classifier(store, **of) for n, of in MODELS.items()}
+    config = dataclasses.replace(
+        stored["drawn"].config, peak_tokens=PeakTokenConfig(most=6)
+    )
+    stored["drawn"] = dataclasses.replace(stored["drawn"], config=config)
+    stored["told"] = pretrain.untrained(store, builders.peak_pretraining())
+    for name, of in stored.items():
+        run = place / f"{name}_run"
+        trained.save(run, store, of.config, of.params, of.network_state)
+        made[name] = exporting.run(run, place / name).folder
+    return made
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Other cells, their peaks moved and in another order."""
+    cells = builders.simulated_cells(num_cells=9, num_genes=20, seed=1)
+    atac = cells["atac"]
+    for column in ("start", "end"):
+        atac.var[column] += 120
+    places = peak_intervals(atac)
+    atac.var_names = [f"{c}:{s}-{e}" for c, s, e in places.itertuples(index=False)]
+    order = np.random.default_rng(0).permutation(atac.n_vars)
+    cells.mod["atac"] = atac[:, order].copy()
+    return cells
+
+
+def given(loader, data):
+    """What the loader makes of counts, by the names of its arguments."""
+    rna, atac = data["rna"], data["atac"]
+    found = {"rna": loader.align(rna.X, rna.var_names)}
+    if loader.by_gene == ["rna", "atac"]:
+        found["atac"] = loader.align_peaks(atac.X, atac.var_names, "fragments")
+    found["peaks"] = loader.open_peaks(atac.X, atac.var_names)
+    return {m: v for m, v in found.items() if m in (*loader.by_gene, "peaks")}
+
+
+def cells_of(model, data):
+    return data if "rna" in model.modalities else data["atac"].copy()
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "told"])
+def test_a_folder_is_whole(exported, name):
+    said = exporting.check(exported[name])
+    programs = {"told": {"embed", "express"}}.get(name, {"embed", "annotate"})
+    assert set(said) == {*(f"{p}.jax_export" for p in programs), "evaluate.py"}
+    refused = said.pop("evaluate.py") if name == "crossed" else None
+    assert max(of.difference for of in said.values()) < 1e-4
+    if refused is not None:
+        assert "peak_joint is 'cross_attention'" in refused.note
+    assert CellModel.load(exported[name]).self_check() < 1e-5
+
+
+@pytest.mark.parametrize("name", [*MODELS, "told"])
+def test_programs_say_of_new_cells_what_the_model_says(exported, data, name):
+    model, loader = CellModel.load(exported[name]), evaluate.Model(exported[name])
+    tensors = folders.read_tensors(exported[name] / folders.TENSORS)
+    batch, cells = loader.batch(**given(loader, data)), cells_of(model, data)
+
+    def told(program):
+        content = (exported[name] / f"{program}{stablehlo.SUFFIX}").read_bytes()
+        return stablehlo.run(content, tensors, batch)
+
+    expected = model.embed(cells, counts="fragments")
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    close(told("embed"), expected)
+    if name == "told":
+        close(told("express"), model.impute(cells, "rna", counts="fragments").X)
+        return
+    found = model.annotate(cells.copy(), counts="fragments")
+    codes = found["scmm_cell_type"].cat.codes
+    assert told("annotate").argmax(1).tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n != "crossed"])
+def test_the_loader_says_of_new_cells_what_the_model_says(exported, data, name):
+    model, loader = CellModel.load(exported[name]), evaluate.Model(exported[name])
+    counts, cells = given(loader, data), cells_of(model, data)
+    close(loader.embed(**counts), model.embed(cells, counts="fragments"))
+    found = model.annotate(cells.copy(), counts="fragments")
+    logits = loader.logits(**counts).astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares = shares.max(1) / shares.sum(1)
+    np.testing.assert_allclose(shares, found["scmm_confidence"], rtol=0, atol=1e-3)
+    if name == "drawn":
+        assert max(map(len, counts["peaks"])) == 6 < (data["atac"].X > 0).sum(1).max()
+    if "rna" not in counts:
+        return
+    rna = model.embed(data["rna"].copy())
+    close(loader.embed(rna=counts["rna"]), rna)
+    tensors = folders.read_tensors(exported[name] / folders.TENSORS)
+    program = (exported[name] / "embed.jax_export").read_bytes()
+    close(stablehlo.run(program, tensors, loader.batch(rna=counts["rna"])), rna)
+
+
+def test_peaks_are_those_that_they_share_most_with(exported):
+    """Of two that share as much the first; in whichever style of chromosomes."""
+    loader = evaluate.Model(exported["peak"])
+    loader.peaks = {
+        "chroms": ["chr1", "chr2"],
+        "chrom": np.array([0, 0, 0, 1]),
+        "starts": np.array([100, 200, 260, 100]),
+        "ends": np.array([200, 300, 400, 900]),
+    }
+    names = ["1:150-260", "chr1:290-310", "chr2:0-101", "chr1:400-500", "chr1:150-250"]
+    counts = np.array([[1, 0, 0, 0, 0], [0, 2, 3, 1, 0], [0, 0, 0, 4, 1]])
+    found = loader.open_peaks(counts, names)
+    assert [peaks.tolist() for peaks in found] == [[1], [2, 3], [0]]
+    with pytest.warns(UserWarning, match="only 1 of 3 peaks overlap one"):
+        loader.open_peaks(counts[:, :3], ["chr1:1-150", "chr1:500-600", "chr3:1-9"])
+    with pytest.raises(ValueError, match="no peak overlaps one of the model"):
+        loader.open_peaks(counts[:, :1], ["chr1:500-600"])
+    with pytest.raises(ValueError, match=r"value 0.5 of '1:150-260'"):
+        loader.open_peaks(counts / 2, names)
+
+
+def test_what_does_not_fit_is_refused(exported, data):
+    alone, both = (evaluate.Model(exported[n]) for n in ("peak", "both"))
+    counts = given(both, data)
+    with pytest.raises(ValueError, match="give counts of peaks"):
+        alone.embed(atac=counts["atac"])
+    with pytest.raises(ValueError, match=r"9 of rna and 5 of peaks: give the same"):
+        both.embed(rna=counts["rna"], peaks=counts["peaks"][:5])
+    by_gene = evaluate.Model(exported["both"])
+    by_gene.peaks = None
+    with pytest.raises(ValueError, match="this model reads no peaks"):
+        by_gene.open_peaks(data["atac"].X, data["atac"].var_names)
+
+
+def test_the_card_says_which_peaks(exported, store):
+    number = f"{store.peaks.num_peaks:,} in peaks.json, 8,192 of a cell at most |"
+    alone, both, told = (
+        (exported[n] / "README.md").read_text() for n in ("peak", "both", "told")
+    )
+    assert f"| tokens of a cell | open peaks, of {number}" in alone
+    assert f"| tokens of a cell | nonzero genes, open peaks, of {number}" in both
+    assert "vectors = model.embed(peaks=counts)" in alone
+    assert "model.open_peaks(matrix, peak_names)" in alone
+    assert "It reads peaks of one assembly" in alone
+    assert "| tells genes from open peaks | no |" in alone
+    assert "| tells genes from open peaks | probability of expression |" in told
