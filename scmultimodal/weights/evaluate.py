@@ -54,7 +54,7 @@ COMPUTABLE = {
 """Settings of which this file knows some values, by where they are in config.json."""
 FIELDS = {
     "model": "encoder head decoder genes_told classes modalities feature_order buckets "
-    "peak_tokens provenance",
+    "peak_tokens provenance values_told",
     "model.encoder": "num_genes num_bins tokens path joint depth atac_path peaks "
     "peak_joint",
     "model.encoder.path": "dim num_layers num_heads key_size num_features "
