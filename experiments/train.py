@@ -27,6 +27,7 @@ STUDIES = (
     "cell_model.attention_error",
     "cell_model.peaks",
     "cell_model.gene_values",
+    "cell_model.batch_correction",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",

@@ -16,7 +16,6 @@ from scmultimodal.data.sampling import EpochSampler, Share, sequential_batches, 
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.evaluation import gene_values as scoring
-from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads import gene_value
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas import configs
@@ -165,17 +164,17 @@ def builder_for(
     store: Store, start: export.StoredModel, config: GeneValuesConfig
 ) -> BatchBuilder:
     """Makes batches of peaks alone, and of the values that are to be told."""
-    alone = dataclasses.replace(start.config, encoder=_encoder(start))
     return dataclasses.replace(
-        trained.builder_for(StoreSource(store), alone),
+        trained.builder_for(StoreSource(store), of_peaks_alone(start.config)),
         batches=pretrain_batches.batch_codes(store) if config.tell_batch else None,
         values=RnaValues.at_median_depth(store),
     )
 
 
-def _encoder(start: export.StoredModel) -> CellEncoderConfig:
+def of_peaks_alone(config: export.ModelConfig) -> export.ModelConfig:
     """The trunk of peaks, without the gene-level ATAC that a model may read beside."""
-    return dataclasses.replace(start.config.encoder, atac_path="peak")
+    encoder = dataclasses.replace(config.encoder, atac_path="peak")
+    return dataclasses.replace(config, encoder=encoder)
 
 
 def _task(
@@ -189,7 +188,7 @@ def _task(
     )
     return GeneValues(
         GeneValuesTaskConfig(
-            encoder=_encoder(start),
+            encoder=of_peaks_alone(start.config).encoder,
             head=head,
             num_queries=config.num_queries,
             peak_dropout=config.peak_dropout,
