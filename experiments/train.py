@@ -26,6 +26,8 @@ STUDIES = (
     "cell_model.token_modes",
     "cell_model.attention_error",
     "cell_model.peaks",
+    "cell_model.gene_values",
+    "cell_model.batch_correction",
     "genome_model.kmer_pretraining",
     "genome_model.region_ranking",
     "genome_model.ranking_grid",

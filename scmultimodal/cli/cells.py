@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.fragments import CountChoice
 
@@ -46,22 +47,31 @@ class Finetune:
     Without --model the training cells are pre-trained on first; without --modality all
     modalities of the file are judged. The test cells are opened once, at the end.
 
+    --task expression goes on from a model that reads open peaks instead, and tells how
+    much of each gene a cell has, where it has any: log1p at the median depth. `impute`
+    answers by it. Needs paired cells; --data may be what `prepare` made.
+
     Examples:
         scmultimodal finetune --data my.h5mu --label cell_type \\
             --genes genes.gtf.gz --out runs/mine
         scmultimodal finetune --data my.h5ad --label cell_type \\
             --genes genes.bed --out runs/mine \\
             --model runs/demo/pretrain --modality rna --frozen
+        scmultimodal finetune --task expression --data runs/peaks/seed_0/data \\
+            --model runs/peaks/seed_0/pretrain --out runs/values
     """
 
     data: Path
     """Raw counts: .h5mu, .h5ad, .csv, .tsv, or an .h5 or a folder by Cell Ranger."""
-    label: str
-    """Column of obs with the cell types."""
-    genes: Path
-    """Gene annotation: GTF, BED or a table like them, gzipped or not."""
     out: Path
     """Folder for everything that the run writes."""
+    task: Literal["cell_type", "expression"] = "cell_type"
+    """What is learned."""
+    label: str | None = None
+    """Column of obs with the cell types; needed to learn these."""
+    genes: Path | None = None
+    """Gene annotation: GTF, BED or a table like them, gzipped or not. Needed with raw
+    counts."""
     model: Path | None = None
     """Run folder or exported model to start from."""
     modality: tyro.conf.EnumChoicesFromValues[Regime] | None = None
@@ -106,6 +116,15 @@ def run_demo(command: Demo) -> None:
 
 def run_finetune(command: Finetune) -> None:
     """`scmultimodal finetune`."""
+    if command.task == "expression":
+        from scmultimodal.cli import expression
+
+        expression.run(command)
+        return
+    if command.label is None or command.genes is None:
+        missing = "label" if command.label is None else "genes"
+        problem = "is missing, and cell types are learned from raw counts with labels"
+        raise InputError(f"--{missing}", problem, f"Give --{missing}")
     from scmultimodal import genome
     from scmultimodal.singlecell import readers
     from scmultimodal.weights import export

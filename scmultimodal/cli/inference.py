@@ -75,8 +75,9 @@ class Impute(_OfCells):
     X is what each gene of the model is expected to have of 10,000 counts of the cell,
     told from its vector. The model must have been pre-trained to tell counts
     (pretrain --preset best). One that was pre-trained to tell RNA from open peaks gives
-    the probability that a gene is expressed instead, or its expected bin;
-    uns["scmm_values"] says what X is.
+    the probability that a gene is expressed instead, or its expected bin; one that was
+    fine-tuned on values (finetune --task expression) how much of it there is where it
+    is expressed. uns["scmm_values"] says what X is.
 
     Examples:
         scmultimodal impute --model runs/counts --data atac.h5ad --target rna \\

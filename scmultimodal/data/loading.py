@@ -11,6 +11,7 @@ from scmultimodal.data import gather
 from scmultimodal.data.buckets import default_buckets
 from scmultimodal.data.peak_tokens import PeakTokenConfig, PeakTokenizer
 from scmultimodal.data.permutations import Stream, permutation
+from scmultimodal.data.rna_values import RnaValues
 from scmultimodal.data.sampling import FILLER, WHOLE, Share
 from scmultimodal.data.sources import CellSource, nonzero_genes, token_lengths
 from scmultimodal.schemas.batches import AtacPath, CellBatch, PeakTokens, Tokens
@@ -42,6 +43,7 @@ class BatchBuilder:
             values, "both" beside them.
         peaks: how many; not read where `atac_path` is "gene".
         batches: code of each cell's batch, −1 where unknown, for tasks that ask.
+        values: of RNA, for tasks that tell them, whatever the regime shows.
     """
 
     source: CellSource
@@ -53,6 +55,7 @@ class BatchBuilder:
     atac_path: AtacPath = "gene"
     peaks: PeakTokenConfig = dataclasses.field(default_factory=PeakTokenConfig)
     batches: Int[np.ndarray, " cells"] | None = None
+    values: RnaValues | None = None
 
     def __post_init__(self):
         has_atac = Modality.ATAC in self.source.modalities
@@ -128,6 +131,7 @@ class BatchBuilder:
             if Modality.ATAC in shown
             else None,
             batch_code=self._batch_codes(cells, real),
+            values=None if self.values is None else self.values.dense(cells),
         )
 
     @functools.cached_property

@@ -262,9 +262,12 @@ class CellModel:
             X, float32 [cells, genes], is what each gene is expected to have of 10,000
             counts of the cell. A model that was trained to tell RNA from open peaks
             (`gene_from_peaks`), and no counts, gives the probability that the gene is
-            expressed, or, where it tells more than two bins, the expected bin.
-            `uns["scmm_values"]` says which. `obs` is a copy of the data's, `var` the
-            vocabulary. `scmultimodal impute` writes the same to a file, block by block.
+            expressed, or, where it tells more than two bins, the expected bin. One that
+            was fine-tuned to tell values (`finetune --task expression`) gives log1p of
+            counts at the median depth of its training cells, where the gene is
+            expressed, and not whether it is. `uns["scmm_values"]` says which. `obs` is
+            a copy of the data's, `var` the vocabulary. `scmultimodal impute` writes the
+            same to a file, block by block.
 
         Raises:
             InputError: the model was not trained to tell counts (`count_weight`), nor

@@ -61,6 +61,27 @@ def balanced(
     )
 
 
+def some_of(
+    rng: Key,
+    row: Int[Array, " cells"],
+    allowed: Bool[Array, "cells things"],
+    size: int,
+) -> Queries:
+    """Draws things that may be asked about, at most `size` of each cell, none twice.
+
+    Args:
+        rng: key of this step.
+        row: position of each cell in the global batch.
+        allowed: things that may be asked about.
+        size: 1 or more.
+    """
+    things = allowed.shape[1]
+    keys = masking.per_cell_keys(rng, row)
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (things,)))(keys)
+    found, ids = jax.lax.top_k(jnp.where(allowed, draws, -1), min(size, things))
+    return Queries(ids, found >= 0)
+
+
 def hide_peaks(
     rng: Key,
     row: Int[Array, " cells"],

@@ -61,6 +61,8 @@ class CellBatch:
         cell_index: position of each cell in its dataset (−1 at filling rows).
         peaks: the open peaks of each cell; None where they are not shown.
         batch_code: of each cell, −1 where unknown; None where no task asks for it.
+        values: RNA of all genes as it is to be told, 0 where a gene is silent or its
+            cell has no RNA; None where no task asks for it.
     """
 
     rna: Integer[Array, "cells tokens"] | None
@@ -75,6 +77,7 @@ class CellBatch:
     cell_index: Int[Array, " cells"]
     peaks: PeakTokens | None = None
     batch_code: Int[Array, " cells"] | None = None
+    values: Float[Array, "cells genes"] | None = None
 
 
 @chex.dataclass(frozen=True, kw_only=True, mappable_dataclass=False)

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from scmultimodal.modules import cell_encoder
+from scmultimodal.modules import cell_encoder, peak_encoder
 from scmultimodal.ops import losses, metrics
 from scmultimodal.schemas.batches import Array, CellBatch
 from scmultimodal.tasks import task
+from scmultimodal.tasks.gene_from_peaks import peaks_alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,15 @@ class BatchAdversaryConfig:
         num_batches: batches of the dataset.
         strength: of the reversed gradient.
         hidden: width of the classifier's hidden layer.
+        peaks_alone: the encoder sees open peaks and no gene, as in `gene_from_peaks`; a
+            cell without one counts nothing.
     """
 
     encoder: cell_encoder.CellEncoderConfig
     num_batches: int
     strength: float = 1.0
     hidden: int = 64
+    peaks_alone: bool = False
 
     def __post_init__(self):
         if self.num_batches < 2:
@@ -61,7 +65,10 @@ class BatchAdversary:
 
     def init(self, rng: jax.Array, batch: CellBatch) -> tuple[task.Params, task.Params]:
         """Fresh parameters for the modalities of `batch`."""
-        return self._forward.init(rng, batch)
+        return self._forward.init(rng, self._visible(batch))
+
+    def _visible(self, batch: CellBatch) -> CellBatch:
+        return peaks_alone(batch) if self.config.peaks_alone else batch
 
     def loss(
         self,
@@ -73,11 +80,13 @@ class BatchAdversary:
         is_training: bool,
     ) -> task.LossOutput:
         """See `Task.loss`. Metrics: share of cells whose batch the classifier tells."""
-        batch = jax.tree.map(jnp.asarray, batch)
+        batch = self._visible(jax.tree.map(jnp.asarray, batch))
         key = rng if is_training else None
         logits, state = self._forward.apply(params, network_state, key, batch)
         assert batch.label is not None, "cells come with their batch as label"
         where = batch.cell_mask & (batch.label >= 0)
+        if self.config.peaks_alone:
+            where &= peak_encoder.has_peaks(batch.peaks)
         loss = losses.masked_cross_entropy(
             logits=logits, labels=batch.label, where=where
         )

@@ -52,6 +52,8 @@ class GeneFromPeaksConfig:
             raise ValueError(
                 "encoder must have a path of peaks: atac_path peak or both"
             )
+        if self.head.num_bins < 2:
+            raise ValueError(f"num_bins must be at least 2, got {self.head.num_bins}")
         if self.num_queries is not None and self.num_queries < 2:
             raise ValueError(f"num_queries must be at least 2, got {self.num_queries}")
         if not 0 < self.mask_share < 1:

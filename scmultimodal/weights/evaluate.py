@@ -66,7 +66,7 @@ PATH = (
 )
 FIELDS = {
     "model": "encoder head decoder genes_told classes modalities feature_order buckets "
-    "peak_tokens provenance",
+    "peak_tokens provenance values_told",
     "model.encoder": "num_genes num_bins tokens path joint depth atac_path peaks "
     "peak_joint",
     "model.encoder.path": PATH,

@@ -50,6 +50,19 @@ class GenesTold:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ValuesTold:
+    """What tells how much of a gene a cell has from its open peaks.
+
+    Attributes:
+        head: its shape; its one bin is the value.
+        depth: counts of a cell that values are at, before log1p.
+    """
+
+    head: GeneQueryConfig
+    depth: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What a stored model is.
 
@@ -65,6 +78,8 @@ class ModelConfig:
         buckets: numbers of tokens that a batch may be padded to.
         peak_tokens: how many open peaks of a cell are shown, where any are.
         provenance: data, revision and versions; for people.
+        values_told: what tells values of expression from open peaks; None where none
+            was trained.
     """
 
     encoder: CellEncoderConfig
@@ -77,6 +92,7 @@ class ModelConfig:
     buckets: tuple[int, ...] | None = None
     peak_tokens: PeakTokenConfig | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    values_told: ValuesTold | None = None
 
     def __post_init__(self):
         if self.head is not None and self.head.num_classes != len(self.classes):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
 from scmultimodal.evaluation import summary
@@ -115,6 +116,7 @@ def run(
         name=name,
         simulated=simulated,
         vocabulary=None if model is None else model.vocabulary,
+        peaks=None if model is None else model.peaks,
     )
     if model is not None:
         provenance.check_split(
@@ -176,6 +178,7 @@ def prepare_cells(
     name: str,
     simulated: bool = False,
     vocabulary: GeneVocabulary | None = None,
+    peaks: PeakVocabulary | None = None,
 ) -> Store:
     """Prepares the cells of a run, and says what was found; see `prepare.run`.
 
@@ -190,6 +193,7 @@ def prepare_cells(
             out,
             provenance={"name": name, "simulated": simulated},
             vocabulary=vocabulary,
+            peaks=peaks,
         )
         found.append(_describe(store))
     return store

@@ -16,6 +16,7 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
 from scmultimodal.tasks import gene_from_peaks
 from scmultimodal.tasks.gene_from_peaks import GeneFromPeaksConfig
+from scmultimodal.tasks.gene_values import GeneValues, GeneValuesTaskConfig
 from scmultimodal.weights import export
 from scmultimodal.workflows import trained
 
@@ -25,8 +26,6 @@ HOW = (
 )
 """What trains models that tell genes from peaks."""
 _CELLS = 50_000
-_GENES_AT_ONCE = 512
-"""Of a batch: what the head keeps does not grow with the vocabulary."""
 
 
 def genes_told(
@@ -68,22 +67,26 @@ def is_told(model: export.StoredModel, modality: Modality) -> bool:
     config = model.config
     if trained.tells_counts(model, modality) or config.encoder.peaks is None:
         return False
-    if modality is Modality.RNA and config.genes_told is not None:
+    tells = config.genes_told is not None or config.values_told is not None
+    if modality is Modality.RNA and tells:
         return True
     problem = (
         "was trained to tell RNA from open peaks, and no ATAC"
-        if config.genes_told is not None
+        if tells
         else f"has no head that tells {modality} of genes"
     )
     remedy = (
-        f"Give what was pre-trained on cells with both, by {HOW}, not what was "
-        "fine-tuned from it, and ask for rna"
+        f"Give what was pre-trained on cells with both, by {HOW}, or fine-tuned from "
+        "that by `scmultimodal finetune --task expression`, and ask for rna"
     )
     raise InputError("model", problem, remedy)
 
 
 def values(model: export.StoredModel) -> str:
     """What is told of a gene, for people."""
+    if (values_told := model.config.values_told) is not None:
+        depth = f"{values_told.depth:,.10g}"
+        return f"log1p of counts of {depth}, where the gene is expressed"
     head = _told(model).head
     if head.num_bins == 2:
         return "probability of expression"
@@ -95,15 +98,15 @@ def function(
 ) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
     """batch -> the probability of expression of every gene, or its expected bin.
 
+    Or its value where it is expressed, of a model that was fine-tuned to tell that.
     Where the head is told a cell's batch, the mean over all of its batches.
     """
+    if model.config.values_told is not None:
+        return _values(model, model.config.values_told)
     told, num_genes = _told(model), model.vocabulary.num_genes
     encoder = cell_encoder.build_encoder(model.config.encoder)
     head = gene_query.build_gene_query_head(told.head, num_genes)
     batches = jnp.arange(told.head.num_batches or 1)
-    blocks = jnp.arange(-(-num_genes // _GENES_AT_ONCE) * _GENES_AT_ONCE)
-    # What fills up the last block is asked and left out.
-    blocks = jnp.minimum(blocks, num_genes - 1).reshape(-1, _GENES_AT_ONCE)
 
     def tell(batch: CellBatch) -> Float[Array, "cells genes"]:
         visible = gene_from_peaks.peaks_alone(batch)
@@ -116,13 +119,22 @@ def function(
             logits = head.apply(model.params, None, cells, asked, codes)
             return _expected(logits, told.log_odds)
 
-        found = jax.lax.map(
+        return gene_query.of_all_genes(
             lambda genes: jax.lax.map(lambda code: ask(genes, code), batches).mean(0),
-            blocks,
+            num_genes,
         )
-        return jnp.moveaxis(found, 0, 1).reshape(number, -1)[:, :num_genes]
 
     return tell
+
+
+def _values(
+    model: export.StoredModel, told: export.ValuesTold
+) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
+    """batch -> the value of every gene."""
+    task = GeneValues(
+        GeneValuesTaskConfig(encoder=model.config.encoder, head=told.head)
+    )
+    return lambda batch: task.predict(model.params, model.network_state, batch)
 
 
 def _expected(

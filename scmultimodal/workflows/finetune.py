@@ -111,6 +111,7 @@ def run(
             head=task.config.head,
             decoder=None,
             genes_told=None,
+            values_told=None,
             classes=store.label_names,
             modalities=tuple(m.value for m in regime.modalities),
             provenance=provenance.of_model(

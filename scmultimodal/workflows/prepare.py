@@ -43,6 +43,7 @@ def run(
     *,
     provenance: dict[str, Any],
     vocabulary: GeneVocabulary | None = None,
+    peaks: PeakVocabulary | None = None,
 ) -> Store:
     """Prepares a MuData or AnnData of raw counts, in memory or backed by a file.
 
@@ -54,6 +55,7 @@ def run(
         provenance: where the data come from; anything that JSON holds.
         vocabulary: of the model that the cells are for; see `run_datasets`. Genes
             that the data lack are 0, as they are to the model when it embeds cells.
+        peaks: of that model, where it reads them; see there.
 
     Raises:
         InputError: data that break a rule; nothing is written then.
@@ -66,6 +68,7 @@ def run(
         out,
         provenance=provenance,
         vocabulary=vocabulary,
+        peaks=peaks,
     )
 
 

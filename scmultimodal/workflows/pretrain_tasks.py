@@ -72,6 +72,7 @@ def _adversary(store: Store, config: PretrainConfig) -> BatchAdversary:
             encoder=encoder_config(store, config),
             num_batches=_num_batches(store),
             strength=config.adversary,
+            peaks_alone=config.sees_peaks_alone,
         )
     )
 

@@ -99,6 +99,15 @@ KINDS: Mapping[str, Kind] = {
         text="Loss of hidden k-mers of held-out windows in nats, beside that of tables "
         "of frequencies.",
     ),
+    "gene_values": Kind(
+        title="Expression from open peaks",
+        told_by="gene_values",
+        scores=run_scores.gene_values,
+        metrics=("mse", "gene_pearson"),
+        text="Values of the genes that cells show: squared error, and correlation over "
+        "the cells that show a gene. Rivals are shaded: they know the gene's mean, the "
+        "number of open peaks, and the type that naive Bayes on peaks gives the cell.",
+    ),
     "pretraining": Kind(
         title="Pre-training of cells",
         told_by="pretrain",

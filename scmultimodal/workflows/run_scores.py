@@ -109,6 +109,22 @@ def encoders(run: str, summary: Any) -> dict[str, list[Score]]:
     return {"test": [score(row) for row in summary]}
 
 
+def gene_values(run: str, summary: Any) -> dict[str, list[Score]]:
+    """Of `summary.json`: a part for each split."""
+    return {
+        part: [
+            Score(
+                run=run,
+                model=row["model"],
+                values=_floats(row, ("mse", "gene_pearson")),
+                is_baseline=not row["model"].startswith("scmultimodal"),
+            )
+            for row in rows
+        ]
+        for part, rows in summary.items()
+    }
+
+
 def kmer_losses(run: str, losses: Any) -> dict[str, list[Score]]:
     """Of `losses.json`: held-out windows."""
     return {

@@ -54,6 +54,19 @@ def test_draws_are_of_the_row_and_not_of_the_place():
     assert (np.asarray(other.ids) != part.ids).any()
 
 
+def test_some_of_what_is_allowed_each_once():
+    true, allowed = expression()
+    found = queries.some_of(RNG, ROW, true & allowed, 6)
+    ids, where = (np.asarray(a) for a in found)
+    for cell in range(CELLS):
+        asked = ids[cell][where[cell]]
+        assert len(set(asked)) == len(asked) == min(6, (true & allowed)[cell].sum())
+        assert (true & allowed)[cell, asked].all()
+    part = queries.some_of(RNG, ROW[7:9], (true & allowed)[7:9], 6)
+    np.testing.assert_array_equal(part.ids, ids[7:9])
+    assert queries.some_of(RNG, ROW, true, 2 * THINGS).ids.shape == (CELLS, THINGS)
+
+
 def peaks(cells=30, width=40, num_peaks=300):
     rng = np.random.default_rng(1)
     ids = np.sort(np.argsort(rng.random((cells, num_peaks)), 1)[:, :width], 1)

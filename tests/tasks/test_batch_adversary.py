@@ -81,6 +81,24 @@ def test_loss_by_hand_and_the_direction_of_both():
     assert loss({**params, **head}, 1.0) < total
 
 
+def test_of_peaks_alone_no_gene_is_seen():
+    """Batches with RNA train it too, and a cell without an open peak counts nothing."""
+    config = BatchAdversaryConfig(
+        encoder=builders.peak_encoder_config(), num_batches=3, peaks_alone=True
+    )
+    task = compiled(BatchAdversary(config))
+    batch = builders.peak_batch(num_classes=3)
+    batch = batch.replace(label=np.array([0, 1, 2, 0, 1, 0], np.int32))
+    batch.peaks.mask[5] = False
+    params, state = drawn(task, batch)
+    assert not any("rna" in module for module in params)
+    told = task.loss(params, state, RNG, batch, is_training=False)[0]
+    assert told[1] == 5
+    blind = batch.replace(rna=None, rna_present=np.zeros(6, bool))
+    again = task.loss(params, state, RNG, blind, is_training=False)[0]
+    np.testing.assert_array_equal(told, again)
+
+
 @pytest.mark.parametrize("fields", [{"num_batches": 1}, {"strength": 0.0}])
 def test_settings_out_of_range(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):

@@ -248,6 +248,10 @@ def test_a_concatenated_query_is_a_layer_on_both():
         ({"mask_share": 1.0}, "mask_share must be in"),
         ({"cell_type_weight": -1.0}, "cell_type_weight must be at least 0"),
         ({"cell_type_weight": 1.0}, "num_classes must be at least 2"),
+        (
+            {"head": dataclasses.replace(HEAD, num_bins=1)},
+            "num_bins must be at least 2",
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused(fields, message):
@@ -258,7 +262,7 @@ def test_numbers_out_of_range_are_refused(fields, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"num_bins": 1}, "num_bins must be at least 2"),
+        ({"num_bins": 0}, "num_bins must be positive"),
         ({"query_dim": 0}, "query_dim must be positive"),
     ],
 )

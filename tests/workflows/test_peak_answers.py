@@ -11,13 +11,13 @@ from scmultimodal import cli, datasets
 from scmultimodal.data.sources import StoreSource
 from scmultimodal.data.store import Store
 from scmultimodal.models import CellModel
+from scmultimodal.modules.heads import gene_query
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell import inputs
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
-    expression,
     finetune,
     finetune_cells,
     judge,
@@ -167,7 +167,7 @@ def test_expression_is_what_the_objective_tells(
     store, atac, num_bins, at_once, monkeypatch
 ):
     """All genes, whatever the blocks; the odds are those of genes as they are."""
-    monkeypatch.setattr(expression, "_GENES_AT_ONCE", at_once)
+    monkeypatch.setattr(gene_query, "_GENES_AT_ONCE", at_once)
     task, model = telling(store, head=GeneQueryConfig(num_bins=num_bins))
     train = finetune_cells.cells_of(store, "train", Regime.MULTIOME)
     number = (store.rows("rna", train).toarray() > 0).sum(1)

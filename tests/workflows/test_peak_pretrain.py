@@ -80,6 +80,20 @@ def test_steps_show_peaks_with_rna_and_without(store):
     assert all(batches(step).peaks.mask.any() for step in range(4))
 
 
+def test_an_adversary_keeps_batches_out_of_what_peaks_tell(store, tmp_path):
+    """Batches with RNA show it nothing but peaks either."""
+    options = GeneFromPeaksOptions(weight=1.0, num_queries=16, tell_batch=True)
+    config = dataclasses.replace(
+        CONFIG, steps=4, adversary=1.0, gene_from_peaks=options
+    )
+    model = pretrain.run(store, config, tmp_path)
+    assert model.config.modalities == ("atac",)
+    assert model.config.genes_told.head.num_batches == store.obs["batch"].nunique()
+    last = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert last["adversary_loss"] > 0
+    assert 0 <= last["batch_accuracy"] <= 1
+
+
 def test_a_model_of_peaks_is_read_back(pretrained, store):
     folder, model = pretrained
     again = export.load(folder)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Callable
 from typing import Literal
 
 import haiku as hk
@@ -13,6 +14,8 @@ from scmultimodal.schemas.batches import Array
 
 QueryStyle = Literal["concatenated", "inner_product", "summed"]
 STYLES = typing.get_args(QueryStyle)
+_GENES_AT_ONCE = 512
+"""Of a batch: what a head keeps does not grow with the vocabulary."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class GeneQueryConfig:
         gene_dim: width of that embedding.
         hidden: width of the layer between, in the styles that have one.
         num_bins: 2 tells silent from expressed. More also tell how much: a value of
-            num_bins − 1 and above is the last.
+            num_bins − 1 and above is the last. 1 tells a value itself, and begins
+            at 0 (`heads.gene_value`).
         num_batches: batches of the data, an embedding of which the cell is told with;
             None tells it without.
     """
@@ -48,8 +52,8 @@ class GeneQueryConfig:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ValueError(f"{field} must be positive, got {value}")
-        if self.num_bins < 2:
-            raise ValueError(f"num_bins must be at least 2, got {self.num_bins}")
+        if self.num_bins < 1:
+            raise ValueError(f"num_bins must be positive, got {self.num_bins}")
 
 
 class GeneQueryHead(hk.Module):
@@ -82,17 +86,19 @@ class GeneQueryHead(hk.Module):
             cells += self._batch(cells, batch_code)
         # Projected as a table: fewer rows than there are queries.
         queries = self._queries()
+        init = jnp.zeros if config.num_bins == 1 else None
         if config.style == "inner_product":
             shape = (config.num_bins, config.query_dim)
-            told = hk.Linear(shape[0] * shape[1], name="cell")(cells)
+            told = hk.Linear(shape[0] * shape[1], w_init=init, name="cell")(cells)
             told = told.reshape(-1, *shape) * config.query_dim**-0.5
-            own = hk.Linear(config.num_bins, name="gene_logits")(queries)
+            own = hk.Linear(config.num_bins, w_init=init, name="gene_logits")(queries)
             if genes is None:
                 return jnp.einsum("cbd,qd->cqb", told, queries) + own
             found = jnp.einsum("cbd,cqd->cqb", told, jnp.take(queries, genes, 0))
             return found + jnp.take(own, genes, 0)
         hidden = self._meet(cells, queries, genes)
-        return hk.Linear(config.num_bins, name="logits")(jax.nn.relu(hidden))
+        last = hk.Linear(config.num_bins, w_init=init, name="logits")
+        return last(jax.nn.relu(hidden))
 
     @hk.transparent
     def _queries(self) -> Float[Array, "genes query_dim"]:
@@ -149,3 +155,19 @@ def build_gene_query_head(config: GeneQueryConfig, num_genes: int) -> hk.Transfo
             cells, genes, batch_code
         )
     )
+
+
+def of_all_genes(
+    ask: Callable[[Int[Array, " asked"]], Float[Array, "cells asked"]], num_genes: int
+) -> Float[Array, "cells genes"]:
+    """Asks a batch of cells about all genes, some at a time.
+
+    Args:
+        ask: genes -> answers of all cells.
+        num_genes: that there are.
+    """
+    blocks = jnp.arange(-(-num_genes // _GENES_AT_ONCE) * _GENES_AT_ONCE)
+    # What fills up the last block is asked and left out.
+    blocks = jnp.minimum(blocks, num_genes - 1).reshape(-1, _GENES_AT_ONCE)
+    found = jnp.moveaxis(jax.lax.map(ask, blocks), 0, 1)
+    return found.reshape(found.shape[0], -1)[:, :num_genes]
