@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from inspect import cleandoc
@@ -70,7 +71,12 @@ def parse(words: Sequence[str]) -> Any:
     options = commands.load(name).options
     # tyro by itself would drop the examples.
     text = cleandoc(options.__doc__ or "")
-    return tyro.cli(options, prog=f"scmultimodal {name}", description=text, args=rest)
+    program = f"scmultimodal {name}"
+    try:
+        return tyro.cli(options, prog=program, description=text, args=rest)
+    except BrokenPipeError:  # `--help | head`: nobody reads on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(Status.DONE) from None
 
 
 def _examine(rest: Sequence[str]) -> None:

@@ -65,6 +65,16 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"scmultimodal {scmultimodal.__version__}\n"
 
 
+def test_a_page_that_nobody_reads_on_ends_quietly():
+    """As of `--help | head`."""
+    command = [sys.executable, "-m", "scmultimodal", "explain", "--help"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as shown:
+        shown.stdout.close()
+        assert shown.stderr.read() == ""
+    assert shown.returncode == 0
+
+
 def test_python_runs_the_package_as_a_program():
     command = [sys.executable, "-m", "scmultimodal", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
