@@ -161,7 +161,7 @@ class CellModel:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The cell types it tells apart; none where it was only pre-trained."""
+        """The cell types it tells apart; none where it was not trained on any."""
         return self._stored.config.classes
 
     def coverage(self, data: MuData | AnnData) -> pd.DataFrame:
@@ -227,7 +227,7 @@ class CellModel:
         that type) and returns them as a table; see `embed` for the arguments.
 
         Raises:
-            InputError: the model was only pre-trained, or `embed` would raise.
+            InputError: the model knows no cell types, or `embed` would raise.
         """
         question = self._logits
         if data.is_view and data.isbacked:
@@ -446,7 +446,7 @@ class CellModel:
             that it reads; each None where it reads none of these cells.
 
         Raises:
-            InputError: the model was only pre-trained, there is no such column or no
+            InputError: the model knows no cell types, there is no such column or no
                 type in it that the model knows, or `embed` would raise.
         """
         explanation.require_classes(self._stored)

@@ -526,7 +526,7 @@ class Model:
         Raises ValueError where the model was not trained to tell types.
         """
         if self.config["head"] is None:
-            raise ValueError("this model was only pre-trained: it tells no types")
+            raise ValueError("this model tells no types: it was not trained on any")
         cells = self._cells(rna, atac, peaks)
         return self._over(cells, self._head, len(self.classes))
 

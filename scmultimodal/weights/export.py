@@ -68,7 +68,7 @@ class ModelConfig:
 
     Attributes:
         encoder: shape of the trunk.
-        head: shape of the cell-type head; None where the model was only pre-trained.
+        head: shape of the cell-type head; None where the model knows no cell types.
         decoder: shape of what tells counts from a cell's vector; None where it was not
             trained.
         genes_told: what tells expression from open peaks; None where none was trained.

@@ -144,7 +144,7 @@ def annotate(model: export.StoredModel, source: Source, target: Target) -> Writt
     """Writes `obs["scmm_cell_type"]` and `obs["scmm_confidence"]` beside other columns.
 
     Raises:
-        InputError: the model was only pre-trained, or input breaks a rule.
+        InputError: the model knows no cell types, or input breaks a rule.
     """
     question = cell_inference.logits(model)
     with _opened(model, source, target) as cells:

@@ -61,7 +61,7 @@ def logits(model: export.StoredModel) -> Question:
     """Logits of the cell types; `name_types` makes names of them.
 
     Raises:
-        InputError: the model was only pre-trained.
+        InputError: the model knows no cell types.
     """
     explanation.require_classes(model)
     return Question(

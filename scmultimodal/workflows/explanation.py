@@ -54,7 +54,7 @@ def importance(
         progress: shows a bar.
 
     Raises:
-        InputError: the model was only pre-trained, or its tokens know the depth.
+        InputError: the model knows no cell types, or its tokens know the depth.
     """
     require_classes(model)
     modalities = [m for m in regime.modalities if m in source.modalities]
@@ -142,7 +142,7 @@ def require_classes(model: export.StoredModel) -> None:
     if not model.config.classes:
         raise InputError(
             "model",
-            "it was only pre-trained and knows no cell types",
+            "it knows no cell types",
             "fine-tune it with `scmultimodal finetune`",
         )
 

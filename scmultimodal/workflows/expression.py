@@ -58,6 +58,11 @@ def genes_told(
     return export.GenesTold(head=config.head, log_odds=mean)
 
 
+def tells_genes(config: export.ModelConfig) -> bool:
+    """Whether something is told of genes from open peaks; `values` says what."""
+    return config.genes_told is not None or config.values_told is not None
+
+
 def is_told(model: export.StoredModel, modality: Modality) -> bool:
     """Whether a modality is to be told from open peaks: RNA, and not as counts.
 
@@ -67,7 +72,7 @@ def is_told(model: export.StoredModel, modality: Modality) -> bool:
     config = model.config
     if trained.tells_counts(model, modality) or config.encoder.peaks is None:
         return False
-    tells = config.genes_told is not None or config.values_told is not None
+    tells = tells_genes(config)
     if modality is Modality.RNA and tells:
         return True
     problem = (

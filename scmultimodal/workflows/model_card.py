@@ -151,11 +151,11 @@ def _of_cells(model: StoredModel) -> dict[str, Any]:
         "encoder": f"{path.num_layers} layers of {path.dim}, "
         f"{path.attention} attention",
         "parameters": f"{_size(model.params):,}",
-        "cell types": types or "none: it was only pre-trained",
+        "cell types": types or "none: it was not trained on any",
         "tells counts": "no" if config.decoder is None else "yes",
-        "tells genes from open peaks": "no"
-        if config.genes_told is None
-        else expression.values(model),
+        "tells genes from open peaks": expression.values(model)
+        if expression.tells_genes(config)
+        else "no",
     }
 
 

@@ -61,7 +61,7 @@ def of_cells(model: export.StoredModel) -> dict[str, bytes]:
     made = {"embed": trained.embed_function}
     if config.head is not None:
         made["annotate"] = trained.logits_function
-    if config.genes_told is not None:
+    if expression.tells_genes(config):
         made["express"] = expression.function
     tensors = folders.flatten("params", model.params)
     tensors |= folders.flatten("state", model.network_state)

@@ -162,7 +162,7 @@ def test_neighbours_alone_need_no_cells(folder, tmp_path, capsys):
         ("perturb", {}, "genes: no gene is named"),
         ("perturb", {"gene_list": "nowhere.txt"}, "nowhere.txt: cannot be read"),
         ("perturb", {"genes": ["GENE3"], "fold": 2}, "fold: is 2.0, and kind"),
-        ("explain", {"model": "plain"}, "only pre-trained"),
+        ("explain", {"model": "plain"}, "knows no cell types"),
         ("explain", {"label": "kind"}, "obs has no column 'kind'"),
         (
             "explain",

@@ -174,7 +174,7 @@ def test_counts_within_a_folder_are_not_replaced(folder, tmp_path, capsys):
     [
         ("embed", {"batch_size": 0}, "batch_size: is 0"),
         ("embed", {"layer": "raw"}, "no layer 'raw'"),
-        ("annotate", {"model": "plain"}, "only pre-trained"),
+        ("annotate", {"model": "plain"}, "knows no cell types"),
         ("impute", {"model": "plain", "target": "rna"}, "not trained to tell counts"),
     ],
 )

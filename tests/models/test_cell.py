@@ -292,7 +292,7 @@ def test_annotate_names_the_cells(folder, data, which):
 
 def test_a_model_without_cell_types_says_so_and_writes_nothing(model, data):
     before = data.obs.copy()
-    with pytest.raises(InputError, match=r"only pre-trained.*scmultimodal finetune"):
+    with pytest.raises(InputError, match=r"knows no cell types.*scmultimodal finetune"):
         model.annotate(data)
     assert data.obs.equals(before)
 

@@ -149,7 +149,7 @@ def test_types_are_told_where_no_share_of_a_gene_is(store, data):
 
 def test_what_cannot_be_explained(store, data):
     plain = CellModel(builders.random_cell_model(store))
-    with pytest.raises(InputError, match="only pre-trained"):
+    with pytest.raises(InputError, match="knows no cell types"):
         plain.gene_importance(data)
     model = CellModel(builders.random_cell_model(store, head=HEAD))
     with pytest.raises(InputError, match="obs has no column 'kind'"):

@@ -18,6 +18,7 @@ from scmultimodal.training.metrics import read_metrics
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
+    exporting,
     expression,
     finetune,
     gene_values,
@@ -137,6 +138,15 @@ def test_impute_answers_by_values(run, store, atac):
     assert ours.self_check() < 1e-4
     with pytest.raises(InputError, match="tell RNA from open peaks, and no ATAC"):
         ours.impute(atac, "atac")
+
+
+def test_an_export_tells_values_too(run, tmp_path):
+    folder = exporting.run(run[0] / "model", tmp_path / "exported").folder
+    said = exporting.check(folder)
+    assert said["express.jax_export"].difference < 1e-4
+    card = (folder / "README.md").read_text()
+    assert "open peaks | log1p of counts of" in card
+    assert "it was not trained on any" in card
 
 
 def test_values_are_the_mean_over_batches_that_the_head_was_told(

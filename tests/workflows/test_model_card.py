@@ -84,7 +84,7 @@ def test_a_model_that_tells_no_types_has_no_scores_of_types(model, tmp_path):
     run = runs.read(tmp_path / "run", "run")
     config = dataclasses.replace(model.config, head=None, classes=())
     text = card(dataclasses.replace(model, config=config), run=run)
-    assert "it was only pre-trained" in text
+    assert "it was not trained on any" in text
     assert section(text, "How well it does") == "Not recorded."
 
 
