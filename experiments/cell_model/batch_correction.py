@@ -79,6 +79,8 @@ def run(study: Study) -> None:
     store = _open(study)
     remedy = "Give the data of its pre-training"
     provenance.check_split(store, start.config.provenance, remedy=remedy)
+    if study.score:
+        _require_scores(store)
     provenance.write_config(study.out, written)
     model = batch_correction.run(store, start, study.batch_correction, study.out)
     curves.draw(study.out, {"correction": study.out})
@@ -102,11 +104,21 @@ def _open(study: Study) -> Store:
     return Store.open(given)
 
 
+def _require_scores(store: Store) -> None:
+    """Raises InputError before the training where vectors could not be scored."""
+    from scmultimodal.evaluation import integration  # noqa: F401
+
+    if not (store.labels[store.split("test")] >= 0).any():
+        problem = "has no test cell with a type, by which vectors are scored"
+        raise InputError(store.path, problem, "Prepare it with --label, or --no-score")
+
+
 def _scores(store: Store, models: dict[str, export.StoredModel]) -> dict[str, Any]:
     """By name, components of the peaks too."""
     from scmultimodal.evaluation import integration
 
     rows = finetune_cells.cells_of(store, "test", Regime.ATAC)
+    rows = rows[store.labels[rows] >= 0]
     vectors = {n: judge.embed(store, m, Regime.ATAC, rows) for n, m in models.items()}
     vectors = {n: (v - v.mean(0)) / (v.std(0) + 1e-6) for n, v in vectors.items()}
     peaks = store.peak_matrix().rows(np.arange(store.num_cells), "counts")

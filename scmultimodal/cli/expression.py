@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 QUICK_EPOCHS = 2
 _OF_CELL_TYPES = ("modality", "preset")
+_OF_RAW_COUNTS = ("label", "batch", "counts", "layer", "genes")
 
 
 def run(command: "Finetune") -> None:
@@ -26,11 +27,7 @@ def run(command: "Finetune") -> None:
     from scmultimodal.workflows import gene_values_run, provenance
     from scmultimodal.workflows.gene_values_config import GeneValuesConfig
 
-    for field in dataclasses.fields(command):
-        value = getattr(command, field.name)
-        if field.name in _OF_CELL_TYPES and value != field.default:
-            problem = "is not read by --task expression"
-            raise InputError(f"--{field.name}", problem, f"Leave --{field.name} out")
+    _refuse(command, _OF_CELL_TYPES, "by --task expression")
     if command.model is None:
         raise InputError(
             "--model",
@@ -59,6 +56,14 @@ def run(command: "Finetune") -> None:
     )
 
 
+def _refuse(command: "Finetune", names: tuple[str, ...], where: str) -> None:
+    """Raises InputError for a flag that is given and would not be read."""
+    for field in dataclasses.fields(command):
+        if field.name in names and getattr(command, field.name) != field.default:
+            problem, flag = f"is not read {where}", f"--{field.name}"
+            raise InputError(flag, problem, f"Leave {flag} out")
+
+
 def _cells(command: "Finetune", start: "export.StoredModel") -> "Store":
     """Prepared cells as they are, or raw counts prepared by the model's peaks."""
     from scmultimodal import genome
@@ -67,6 +72,7 @@ def _cells(command: "Finetune", start: "export.StoredModel") -> "Store":
     from scmultimodal.workflows import cell_types, presets
 
     if (folder := Store.find(command.data)) is not None:
+        _refuse(command, _OF_RAW_COUNTS, "where the data are prepared")
         return Store.open(folder)
     if command.genes is None:
         raise InputError(

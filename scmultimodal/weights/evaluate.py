@@ -547,6 +547,10 @@ class Model:
     def _cells(self, rna, atac, peaks):
         """The tokens of each cell: genes, their bins by modality, and open peaks."""
         given = {"rna": rna, "atac": atac}
+        if atac is not None and "atac" not in self.by_gene and self.peaks is not None:
+            raise ValueError("this model reads open peaks: give open_peaks' as peaks")
+        if peaks is not None and self.peaks is None:
+            raise ValueError("this model reads no open peaks: leave peaks out")
         given = {
             m: as_counts(given[m], self.genes, m)
             for m in self.by_gene

@@ -5,6 +5,7 @@ need not know it; an adversary drives what it knows all the same out of it.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,9 @@ from scmultimodal.workflows import (
     trained,
 )
 from scmultimodal.workflows.peak_path import GeneFromPeaksOptions
+
+_OF_BATCHES = re.compile(r"gene_query_head/batch$|adversary_")
+"""Modules that know batches by their numbers in other data."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +80,16 @@ class BatchCorrectionConfig:
 
     def __post_init__(self):
         """Raises InputError for values out of range."""
-        if self.adversary < 0:
-            raise InputError("adversary", f"is {self.adversary}", "Give 0 or more")
+        rules = {
+            "adversary": (self.adversary >= 0, "0 or more"),
+            "num_queries": (self.num_queries is None or self.num_queries > 1, "2 on"),
+            "peak_dropout": (0 <= self.peak_dropout < 1, "0 to below 1"),
+            "steps": (self.steps > 0, "1 on"),
+            "batch_size": (self.batch_size > 0, "1 on"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise InputError(name, f"is {getattr(self, name)}", f"Give {rule}")
 
 
 def run(
@@ -97,7 +109,8 @@ def run(
         InputError: a model that reads no peaks, or other ones; cells without both, or
             of one batch.
     """
-    gene_values.check_reads_peaks(start)
+    gene_values.check_start(start)
+    trained.check_genes(store, start)
     peak_path.check_peaks(store, start)
     codes = pretrain_batches.batch_codes(store)
     alone = gene_values.of_peaks_alone(start.config)
@@ -205,7 +218,7 @@ def _taken(fresh: export.Tree, taught: export.Tree) -> export.Tree:
     """All that pre-training taught, but for batches: those of other data are others."""
     return {
         module: taught[module]
-        if module in taught and module != "gene_query_head/batch"
+        if module in taught and not _OF_BATCHES.match(module)
         else leaves
         for module, leaves in fresh.items()
     }

@@ -71,7 +71,8 @@ def write(
         content["top_peaks"] = top.to_dict("records")
         found.peaks.to_bed(folder / "peaks.bed.gz")
         top.to_csv(folder / "top_peaks.csv", index=False)
-        drawn.append(_draw(folder, "peaks", top, _peak_labels(top), note))
+        if len(top):
+            drawn.append(_draw(folder, "peaks", top, _peak_labels(top), note))
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     (folder / REPORT).write_text(text)
     return drawn

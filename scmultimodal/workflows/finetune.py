@@ -14,7 +14,7 @@ from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.training import loop
 from scmultimodal.weights import export
@@ -48,6 +48,7 @@ def run(
         out: folder for metrics, checkpoints and `model/`.
         from_scratch: begins with a fresh trunk: the control of pre-training.
     """
+    trained.check_genes(store, start)
     peak_path.check_peaks(store, start)
     finetune_skip.check_paired(start, config, regime)
     _check_thinning(store, config)
@@ -107,7 +108,7 @@ def run(
         out / "model",
         store,
         dataclasses.replace(
-            start.config,
+            _of_what_is_shown(start.config, regime),
             head=task.config.head,
             decoder=None,
             genes_told=None,
@@ -121,6 +122,16 @@ def run(
         result.state.params,
         result.state.network_state,
     )
+
+
+def _of_what_is_shown(config: export.ModelConfig, regime: Regime) -> export.ModelConfig:
+    """Without the path of peaks where no ATAC is shown: nothing of it was taken on."""
+    if Modality.ATAC in regime.modalities:
+        return config
+    encoder = dataclasses.replace(
+        config.encoder, atac_path="gene", peaks=None, peak_joint="mean"
+    )
+    return dataclasses.replace(config, encoder=encoder, peak_tokens=None)
 
 
 def _task(

@@ -55,7 +55,8 @@ def run(
     Raises:
         InputError: a model that reads no peaks, or other ones; cells without both.
     """
-    check_reads_peaks(start)
+    check_start(start)
+    trained.check_genes(store, start)
     peak_path.check_peaks(store, start)
     cells = {part: cells_of(store, part) for part in ("train", "validation")}
     builder = builder_for(store, start, config)
@@ -132,14 +133,20 @@ def run(
     )
 
 
-def check_reads_peaks(model: export.StoredModel) -> None:
-    """Raises InputError where a model reads no peaks."""
+def check_start(model: export.StoredModel) -> None:
+    """Raises InputError where a model reads no peaks, or was taken on already."""
     if model.peaks is None:
         raise InputError(
             "model",
             "reads gene-level ATAC and no peaks, which values are told from",
             "Give one by `python -m experiments.train cell_model.peaks`, or "
             "cell_model.pretraining with --atac-path peak",
+        )
+    if model.config.values_told is not None:
+        raise InputError(
+            "model",
+            "was fine-tuned to tell values, and what pre-training asked by is gone",
+            "Give the pre-trained one",
         )
 
 

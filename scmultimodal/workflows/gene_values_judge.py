@@ -140,11 +140,13 @@ def _by_type(
         + np.float32(line.depth_scale) * np.log1p(lengths[train])[of]
     )
 
-    def told(pseudo_cells: float) -> Told:
+    def told(part: str, pseudo_cells: float) -> np.ndarray:
         shifts = gene_values.type_shifts(left, labels, size, pseudo_cells)
-        return {part: begun[part] + chances[part] @ shifts for part in PARTS}
+        return begun[part] + chances[part] @ shifts
 
-    tried = [told(number) for number in gene_values.PSEUDO_CELLS]
-    truth = measured["validation"]
-    errors = [gene_values.score(one["validation"], truth).mse for one in tried]
-    return tried[int(np.argmin(errors))]
+    def error(pseudo_cells: float) -> float:
+        said = told("validation", pseudo_cells)
+        return gene_values.score(said, measured["validation"]).mse
+
+    best = min(gene_values.PSEUDO_CELLS, key=error)
+    return {part: told(part, best) for part in PARTS}

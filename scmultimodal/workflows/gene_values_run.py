@@ -59,7 +59,7 @@ def run(
         InputError: a model that reads no peaks, data that break a rule, or a folder of
             another run.
     """
-    gene_values.check_reads_peaks(start)
+    gene_values.check_start(start)
     provenance.check_config(out, written, resume=config.resume == "auto")
     store = take()
     remedy = "Give the --label and --seed of its pre-training, or its data"
@@ -73,10 +73,11 @@ def run(
         models[SCRATCH] = gene_values.run(
             store, start, whole, folder, from_scratch=True
         )
+    if hosts.is_main():
+        export.save(models[OURS], out / "model")
     builder = gene_values.builder_for(store, start, config)
     scores = gene_values_judge.run(store, builder, models)
     if hosts.is_main():
-        export.save(models[OURS], out / "model")
         text = json.dumps(gene_values_judge.as_json(scores), indent=1) + "\n"
         atomic.write_text(out / "summary.json", text)
     parts = {part: gene_values.cells_of(store, part) for part in scores}

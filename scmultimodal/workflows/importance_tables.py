@@ -144,7 +144,7 @@ class PeakImportance(_Importance):
         scale = _HIGHEST / (most.max(initial=0) or 1)
         places = self.table.index.to_frame(index=False).assign(
             name=np.where(most > 0, names, "."),
-            score=np.ceil(scale * most).astype(np.int64),
+            score=np.minimum(np.ceil(scale * most), _HIGHEST).astype(np.int64),
             strand=".",
         )
         ours = self.table.reset_index(drop=True)

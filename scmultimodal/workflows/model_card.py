@@ -144,7 +144,7 @@ def _of_cells(model: StoredModel) -> dict[str, Any]:
     if more > 0:
         types += f" and {more} more"
     return {
-        "what": "cell model: value bins of genes to cell vectors",
+        "what": f"cell model: {_read(model)} to cell vectors",
         "modalities": ", ".join(config.modalities),
         "genes": f"{len(genes):,}, the first {genes[0]}",
         "tokens of a cell": _tokens(model),
@@ -159,6 +159,18 @@ def _of_cells(model: StoredModel) -> dict[str, Any]:
     }
 
 
+def _read(model: StoredModel) -> str:
+    if model.peaks is None:
+        return "value bins of genes"
+    alone = _reads_peaks_alone(model)
+    return "open peaks" if alone else "value bins of genes and open peaks"
+
+
+def _reads_peaks_alone(model: StoredModel) -> bool:
+    config = model.config
+    return config.modalities == ("atac",) and config.encoder.atac_path == "peak"
+
+
 def _tokens(model: StoredModel) -> str:
     """Of genes and of peaks, whichever it reads."""
     encoder, peaks = model.config.encoder, model.peaks
@@ -169,8 +181,7 @@ def _tokens(model: StoredModel) -> str:
     opened = (
         f"open peaks, of {peaks.num_peaks:,} in peaks.json, {most:,} of a cell at most"
     )
-    alone = model.config.modalities == ("atac",) and encoder.atac_path == "peak"
-    return opened if alone else f"{genes}, {opened}"
+    return opened if _reads_peaks_alone(model) else f"{genes}, {opened}"
 
 
 def _of_genome(model: StoredGenomeModel) -> dict[str, Any]:

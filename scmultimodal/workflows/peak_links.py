@@ -85,6 +85,12 @@ def require_gene_query(model: export.StoredModel) -> None:
             "it reads gene-level ATAC, and no peaks",
             f"Take one by {HOW}",
         )
+    if model.config.values_told is not None:
+        raise InputError(
+            "model",
+            "it tells values of genes, and links are of the odds that one is expressed",
+            f"take the pre-trained one, of {HOW}",
+        )
     if model.config.genes_told is None:
         raise InputError(
             "model",

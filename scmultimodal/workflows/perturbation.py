@@ -144,7 +144,8 @@ def _told(
     """What the model tells of genes, by modality, and in which terms.
 
     Shares of counts, where it was trained to tell these; else RNA by open peaks, where
-    it was trained to and peaks are what is changed.
+    it was trained to and peaks are what is changed. Of a model that tells values where
+    a gene is expressed, nothing: they have no logarithm.
     """
     decoder, genes_told = model.config.decoder, model.config.genes_told
     shares = [m for m in MODALITIES if trained.tells_counts(model, m)]

@@ -48,6 +48,20 @@ def regime_of(modalities: tuple[Modality, ...]) -> Regime:
     return Regime.MULTIOME if len(modalities) == 2 else Regime(modalities[0].value)
 
 
+def check_genes(store: Store, model: export.StoredModel) -> None:
+    """Checks that the genes of a dataset are those of a model, in their order.
+
+    Raises:
+        InputError: they are others.
+    """
+    if not np.array_equal(store.vocabulary.gene_ids, model.vocabulary.gene_ids):
+        raise InputError(
+            store.path,
+            "has other genes than the model, or in another order",
+            "Prepare it with --vocabulary and the model",
+        )
+
+
 def take_trunk(fresh: Tree, trained: Tree) -> Tree:
     """Replaces the encoder's entries by the trained ones; heads stay fresh."""
     return {

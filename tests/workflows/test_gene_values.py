@@ -24,6 +24,7 @@ from scmultimodal.workflows import (
     gene_values,
     gene_values_judge,
     inference,
+    peak_links,
     pretrain,
     trained,
 )
@@ -208,6 +209,46 @@ def test_what_cannot_be_done(store, start, tmp_path):
         GeneValuesConfig(peak_dropout=1.0)
 
 
+def test_a_model_of_other_genes_is_refused(store, start, tmp_path):
+    """What is known of genes is known by their places."""
+    order = np.roll(np.arange(start.vocabulary.num_genes), 1)
+    other = dataclasses.replace(start, vocabulary=rolled(start.vocabulary, order))
+    with pytest.raises(InputError, match="has other genes than the model"):
+        gene_values.run(store, other, CONFIG, tmp_path)
+    with pytest.raises(InputError, match="has other genes than the model"):
+        finetune.run(store, other, FinetuneConfig(), Regime.ATAC, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def rolled(vocabulary, order):
+    fields = {
+        f.name: getattr(vocabulary, f.name) for f in dataclasses.fields(vocabulary)
+    }
+    per_gene = {
+        name: value[order]
+        for name, value in fields.items()
+        if isinstance(value, np.ndarray) and value.shape[:1] == order.shape
+    }
+    return dataclasses.replace(vocabulary, **per_gene)
+
+
+def test_what_told_values_is_not_taken_on(run, store, tmp_path):
+    _, model = run
+    with pytest.raises(InputError, match="fine-tuned to tell values"):
+        gene_values.run(store, model, CONFIG, tmp_path)
+    with pytest.raises(InputError, match="it tells values of genes, and links"):
+        peak_links.require_gene_query(model)
+
+
+def test_closed_peaks_move_vectors_and_no_values(run, atac):
+    """A value where a gene is expressed has no logarithm."""
+    model = CellModel(run[1])
+    gene = run[1].vocabulary.gene_ids[0]
+    found = model.perturb(atac, [gene], kind="close", counts="fragments")
+    assert found.effects is None
+    assert found.table["cells"].tolist()[0] > 0
+
+
 # The command.
 
 
@@ -271,6 +312,7 @@ def test_command_on_raw_counts(store, folder, tmp_path):
     [
         (["--modality", "rna"], "--modality: is not read by --task expression"),
         (["--preset", "best"], "--preset: is not read by --task expression"),
+        (["--label", "x"], "--label: is not read where the data are prepared"),
         (["--data", "{my}"], "Name an annotation by --genes"),
         (["--data", "{my}", "--genes", "{genes}"], "in another way"),
     ],

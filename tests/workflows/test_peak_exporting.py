@@ -7,10 +7,12 @@ import pytest
 
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.models import CellModel
+from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.peaks import peak_intervals
 from scmultimodal.weights import evaluate
 from scmultimodal.weights import folder as folders
-from scmultimodal.workflows import exporting, pretrain, stablehlo, trained
+from scmultimodal.workflows import exporting, finetune, pretrain, stablehlo, trained
+from scmultimodal.workflows.finetune_config import FinetuneConfig
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
@@ -42,6 +44,15 @@ def exported(store, tmp_path_factory, lightly_compiled):
     )
     stored["drawn"] = dataclasses.replace(stored["drawn"], config=config)
     stored["told"] = pretrain.untrained(store, builders.peak_pretraining())
+    both = builders.peak_pretraining(atac_path="both")
+    stored["of_rna"] = finetune.run(
+        store,
+        pretrain.untrained(store, both),
+        FinetuneConfig(epochs=1, hidden=(8,)),
+        Regime.RNA,
+        place / "of_rna_training",
+        from_scratch=True,
+    )
     for name, of in stored.items():
         run = place / f"{name}_run"
         trained.save(run, store, of.config, of.params, of.network_state)
@@ -91,6 +102,15 @@ def test_a_folder_is_whole(exported, name):
     if refused is not None:
         assert "peak_joint is 'cross_attention'" in refused.note
     assert CellModel.load(exported[name]).self_check() < 1e-5
+
+
+def test_what_learned_of_rna_alone_reads_no_peaks(exported):
+    """Its trunk had a path of peaks, which no cell without ATAC has taken."""
+    said = exporting.check(exported["of_rna"])
+    assert max(of.difference for of in said.values()) < 1e-4
+    model = CellModel.load(exported["of_rna"])
+    assert model.modalities == ("rna",)
+    assert not (exported["of_rna"] / "peaks.json").exists()
 
 
 @pytest.mark.parametrize("name", [*MODELS, "told"])
@@ -159,7 +179,7 @@ def test_peaks_are_those_that_they_share_most_with(exported):
 def test_what_does_not_fit_is_refused(exported, data):
     alone, both = (evaluate.Model(exported[n]) for n in ("peak", "both"))
     counts = given(both, data)
-    with pytest.raises(ValueError, match="give counts of peaks"):
+    with pytest.raises(ValueError, match="reads open peaks: give open_peaks"):
         alone.embed(atac=counts["atac"])
     with pytest.raises(ValueError, match=r"9 of rna and 5 of peaks: give the same"):
         both.embed(rna=counts["rna"], peaks=counts["peaks"][:5])

@@ -1,5 +1,6 @@
 """Which open peaks a classifier looks at: by hand, and by closing a share of a peak."""
 
+import dataclasses
 import gzip
 
 import jax
@@ -237,6 +238,15 @@ def test_top_peaks_by_hand():
     assert lines[2].split() == ["A", "3", "chr1:100-300", "G1", "12", "kb"]
     assert lines[3].split() == ["B", "4", "chr1:900-950"]
     assert lines[4].split() == ["C", "0"]
+
+
+def test_no_score_is_above_that_of_the_largest():
+    """1,000 over a value, times that value, may round up."""
+    whole = table()
+    for most in np.random.default_rng(0).uniform(0.1, 3, 200).astype(np.float32):
+        values = whole.table.assign(A=most * whole.table["A"] / 2)
+        found = dataclasses.replace(whole, table=values)._bed()
+        assert found["score"].max() == 1000
 
 
 @pytest.mark.parametrize("name", ["peaks.bed", "peaks.bed.gz"])
