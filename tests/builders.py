@@ -317,11 +317,17 @@ def counts_store_of(data: MuData, path: Path) -> Store:
     return prepare.run(data, genes, config, path, provenance=provenance)
 
 
-def peak_store(path: Path, *, num_cells: int = 200, num_genes: int = 40) -> Store:
+def peak_store(
+    path: Path,
+    *,
+    num_cells: int = 200,
+    num_genes: int = 40,
+    label: str | None = "cell_type",
+) -> Store:
     """As `simulated_store`, with counts for bins, and with the peaks themselves."""
     data = simulated_cells(num_cells=num_cells, num_genes=num_genes)
     config = prepare.PrepareConfig(
-        label="cell_type",
+        label=label,
         batch="batch",
         recipe=RecipeConfig(target_sum=None, strategy="counts"),
         peak_tokens="consensus",

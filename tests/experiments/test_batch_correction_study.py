@@ -23,3 +23,17 @@ def test_a_tiny_run(tmp_path, capsys):
     nothing = ["--out", str(tmp_path / "other"), "--data.dataset", "none"]
     assert train.main([*words, *nothing]) == 2
     assert "is no prepared dataset" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("lightly_compiled")
+def test_what_cannot_be_scored_is_said_before_the_training(tmp_path, capsys):
+    store = builders.peak_store(tmp_path / "data", label=None)
+    start = pretrain.untrained(store, builders.peak_pretraining())
+    export.save(start, tmp_path / "start")
+    words = ["cell_model.batch_correction", "--model", str(tmp_path / "start")]
+    run = ["--out", str(tmp_path / "run"), "--data.dataset", str(store.path)]
+    assert train.main([*words, *run]) == 2
+    said = capsys.readouterr().err
+    assert "has no test cell with a type, by which vectors are scored" in said
+    assert "--no-score" in said
+    assert not (tmp_path / "run").exists()
