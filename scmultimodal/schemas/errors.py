@@ -1,5 +1,7 @@
 """Errors that a person is meant to read."""
 
+from collections.abc import Mapping
+
 
 class InputError(ValueError):
     """Input that breaks a rule of the library.
@@ -38,6 +40,18 @@ class TrainingDivergedError(RuntimeError):
             "the learning rate or lengthen the warm-up, in another folder; the last "
             f"checkpoint is good.{rows}"
         )
+
+
+def check_rules(config: object, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """Raises InputError for the first field of a configuration that breaks its rule.
+
+    Args:
+        config: that has the fields.
+        rules: of each field whether it holds, and what to give.
+    """
+    for name, (holds, rule) in rules.items():
+        if not holds:
+            raise InputError(name, f"is {getattr(config, name)}", f"Give {rule}")
 
 
 def first_line(error: Exception) -> str:

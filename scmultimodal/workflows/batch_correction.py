@@ -21,7 +21,7 @@ from scmultimodal.data.store import Store
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.batches import CellBatch
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import check_rules
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.tasks.batch_adversary import BatchAdversary, BatchAdversaryConfig
 from scmultimodal.tasks.combined import Combined
@@ -87,9 +87,7 @@ class BatchCorrectionConfig:
             "steps": (self.steps > 0, "1 on"),
             "batch_size": (self.batch_size > 0, "1 on"),
         }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise InputError(name, f"is {getattr(self, name)}", f"Give {rule}")
+        check_rules(self, rules)
 
 
 def run(

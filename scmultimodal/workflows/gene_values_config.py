@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.errors import check_rules
 from scmultimodal.training.config import RunningConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 
@@ -52,8 +52,7 @@ class GeneValuesConfig:
             "num_queries": (self.num_queries is None or self.num_queries > 0, "1 on"),
             "peak_dropout": (0 <= self.peak_dropout < 1, "0 to below 1"),
             "epochs": (self.epochs > 0, "1 on"),
+            "min_steps": (self.min_steps >= 0, "0 or more"),
             "batch_size": (self.batch_size > 0, "1 on"),
         }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise InputError(name, f"is {getattr(self, name)}", f"Give {rule}")
+        check_rules(self, rules)

@@ -205,8 +205,10 @@ def test_what_cannot_be_done(store, start, tmp_path):
     )
     with pytest.raises(InputError, match="no train cell with RNA and ATAC"):
         gene_values.run(alone, start, CONFIG, tmp_path)
-    with pytest.raises(InputError, match="peak_dropout"):
+    with pytest.raises(InputError, match=r"peak_dropout: is 1.0. Give 0 to below 1"):
         GeneValuesConfig(peak_dropout=1.0)
+    with pytest.raises(InputError, match="min_steps: is -1"):
+        GeneValuesConfig(min_steps=-1)
 
 
 def test_a_model_of_other_genes_is_refused(store, start, tmp_path):
