@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from experiments import train
-from experiments.evaluation import __main__ as evaluation
+from experiments.evaluation import command as evaluation
 from experiments.evaluation import results, texts
 from scmultimodal.cli import commands as cli_commands
 

@@ -12,7 +12,7 @@ import pytest
 import tyro
 
 from experiments import train
-from experiments.evaluation.__main__ import Evaluation
+from experiments.evaluation.command import Evaluation
 from scmultimodal import cli
 from scmultimodal.cli import commands
 from scmultimodal.workflows import exporting

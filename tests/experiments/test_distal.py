@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from experiments.evaluation import __main__ as command
-from experiments.evaluation import distal_expression, distal_links, sets, tables
+from experiments.evaluation import (
+    command,
+    distal_expression,
+    distal_links,
+    sets,
+    tables,
+)
 from experiments.evaluation.cases import Case
 from experiments.evaluation.variants import vary
 from scmultimodal import datasets

@@ -1,20 +1,24 @@
 """The tables of `make evaluate`: what is measured, paired by split, and read back."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import multiprocessing
+import pickle
+import runpy
+import sys
 import threading
 from concurrent import futures
 
 import numpy as np
 import pytest
 
-from experiments.evaluation import __main__ as command
 from experiments.evaluation import (
     batches,
     cell_types,
     classifiers,
+    command,
     few_shot,
     jobs,
     processes,
@@ -386,6 +390,23 @@ def test_processes_beside_this_one_end_with_it(tmp_path):
         assert len(multiprocessing.active_children()) == 1
     assert not multiprocessing.active_children()
     assert (tmp_path / "process-1.log").read_text() == "here\n"
+
+
+def test_the_command_gives_others_what_they_can_load(tmp_path, monkeypatch):
+    """A process that is spawned loads no package's `__main__`."""
+    given = []
+
+    def beside(work, *_):
+        given.append(pickle.dumps(work))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(processes, "beside", beside)
+    monkeypatch.setattr(tables, "measure", lambda *_, **__: [])
+    words = ["--sets", "simulated", "--sections", "joint", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["evaluation", *words])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("experiments.evaluation", run_name="__main__")
+    assert b"__main__" not in given[0]
 
 
 def test_what_fails_beside_leaves_its_traceback(tmp_path, capsys):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib import colors, image
 
-from experiments.evaluation import __main__ as command
-from experiments.evaluation import pictures, studies
+from experiments.evaluation import command, pictures, studies
 from scmultimodal.evaluation.figures import style
 
 PLAIN = dataclasses.replace(studies.BINNING, references=("reference_one",))

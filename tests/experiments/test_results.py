@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.evaluation import __main__ as command
-from experiments.evaluation import readme, results, sets, tables, texts
+from experiments.evaluation import command, readme, results, sets, tables, texts
 from experiments.evaluation.jobs import Job, NothingToJudgeError
 from experiments.evaluation.tables import Entry, Section
 from scmultimodal.data import locks

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from experiments.evaluation import __main__ as command
 from experiments.evaluation import (
     ablations,
     attention,
     cases,
     cell_types,
+    command,
     expression,
     imputation,
     integration,
