@@ -108,6 +108,14 @@ KINDS: Mapping[str, Kind] = {
         "the cells that show a gene. Rivals are shaded: they know the gene's mean, the "
         "number of open peaks, and the type that naive Bayes on peaks gives the cell.",
     ),
+    "batch_correction": Kind(
+        title="Batches out of vectors",
+        told_by="batch_correction",
+        scores=run_scores.integration,
+        metrics=("biology", "batches", "total"),
+        text="Vectors of test cells by scib-metrics, before and after: whether types "
+        "stay apart, whether batches mix. Components of the peaks are shaded.",
+    ),
     "pretraining": Kind(
         title="Pre-training of cells",
         told_by="pretrain",

@@ -125,6 +125,21 @@ def gene_values(run: str, summary: Any) -> dict[str, list[Score]]:
     }
 
 
+def integration(run: str, summary: Any) -> dict[str, list[Score]]:
+    """Of `summary.json`: vectors of test cells."""
+    return {
+        "test": [
+            Score(
+                run=run,
+                model=name,
+                values=_floats(row, ("biology", "batches", "total")),
+                is_baseline=name == "components",
+            )
+            for name, row in summary.items()
+        ]
+    }
+
+
 def kmer_losses(run: str, losses: Any) -> dict[str, list[Score]]:
     """Of `losses.json`: held-out windows."""
     return {
