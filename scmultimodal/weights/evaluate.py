@@ -9,6 +9,7 @@
     logits = model.logits(rna=rna)                    # [cells, len(model.classes)]
     peaks = model.open_peaks(counts, peak_names)      # of a model that reads peaks:
     vectors = model.embed(peaks=peaks)                # alone, or beside rna and atac
+    told = model.express(peaks)                       # [cells, genes of the model]
 
 Needs Python and numpy, and nothing else. `python evaluate.py [FOLDER]` checks a folder.
 Read from the top: files, counts to genes to bins, the encoder, the head. One cell is
@@ -49,21 +50,24 @@ READABLE = {
 COMPUTABLE = {
     "model.feature_order": ["fixed"],
     "model.encoder.tokens": ["all", "nonzero"],
-    "model.encoder.joint": ["mean", "concatenate"],
+    "model.encoder.joint": ["mean", "concatenate", "cross_attention"],
     "model.encoder.atac_path": ["gene", "peak", "both"],
     "model.encoder.path.attention": ["favor", "exact"],
     "model.encoder.path.dtype": ["float32", "bfloat16"],
-    "model.encoder.peak_joint": ["mean"],
+    "model.encoder.peak_joint": ["mean", "cross_attention"],
     "model.encoder.peaks.pool": ["cls", "mean"],
     "model.encoder.peaks.path.attention": ["favor", "exact"],
     "model.encoder.peaks.path.dtype": ["float32", "bfloat16"],
     "model.head.reads": ["tokens", "vector"],
+    "model.genes_told.head.style": ["inner_product", "summed", "concatenated"],
+    "model.values_told.head.style": ["inner_product", "summed", "concatenated"],
 }
 """Settings of which this file knows some values, by where they are in config.json."""
 PATH = (
     "dim num_layers num_heads key_size num_features feed_forward_multiplier attention "
     "redraw_every chunk approximate_gelu dtype"
 )
+QUERY = "style query_dim gene_dim hidden num_bins num_batches"
 FIELDS = {
     "model": "encoder head decoder genes_told classes modalities feature_order buckets "
     "peak_tokens provenance values_told",
@@ -75,6 +79,10 @@ FIELDS = {
     "model.peak_tokens": "most buckets",
     "model.head": "num_classes hidden dropout silent_genes by_value skip root_skip "
     "reads",
+    "model.genes_told": "head log_odds",
+    "model.genes_told.head": QUERY,
+    "model.values_told": "head depth",
+    "model.values_told.head": QUERY,
 }
 """Every setting that this file knows, or may overlook."""
 
@@ -530,6 +538,19 @@ class Model:
         cells = self._cells(rna, atac, peaks)
         return self._over(cells, self._head, len(self.classes))
 
+    def express(self, peaks):
+        """What open peaks tell of each gene [cells, genes of the model].
+
+        The log1p of its counts at the depth `values_told` of the model's config has,
+        where it is expressed; or, by `genes_told`, the probability of expression, of
+        more than two bins the expected one. Raises ValueError where the model was
+        trained to tell neither.
+        """
+        if not (self.config.get("genes_told") or self.config.get("values_told")):
+            raise ValueError("this model tells no genes: it was not trained to")
+        cells = self._cells(None, None, peaks)
+        return self._over(cells, self._express, len(self.genes))
+
     def batch(self, rna=None, atac=None, peaks=None):
         """What the exported functions of jax take: see `pad` and `pad_peaks`."""
         cells = list(self._cells(rna, atac, peaks))
@@ -585,13 +606,21 @@ class Model:
         """Of genes, of peaks, or the mean of both where a cell has both."""
         if not values:
             return self._of_peaks(peaks)
-        of_genes = self._of_genes(genes, values)
+        of_genes = self._of_genes(genes, values, peaks)
         return (of_genes + self._of_peaks(peaks)) / 2 if len(peaks) else of_genes
 
     def _of_peaks(self, peaks):
-        """A Performer over open peaks, and what it makes of the cell [dim]."""
+        """What a path of open peaks makes of the cell [dim]: CLS, or the mean."""
+        if self.encoder["peaks"].get("pool", "cls") == "cls":
+            return self._peak_rows(peaks)[0]
+        if not len(peaks):
+            return np.zeros(self.path["dim"], np.float32)
+        return self._peak_rows(peaks).mean(0)
+
+    def _peak_rows(self, peaks):
+        """A Performer over open peaks, CLS first where there is one [rows, dim]."""
         how, name = self.encoder["peaks"], "cell_encoder/peak_encoder"
-        dim, pool = how["path"]["dim"], how.get("pool", "cls")
+        dim = how["path"]["dim"]
 
         def normed(x, norm):
             scale, offset = (self._get(f"{norm}/{n}") for n in ("scale", "offset"))
@@ -605,29 +634,41 @@ class Model:
         if how.get("dna_dim") is not None:
             dna = self.tensors[f"state/{name}/dna"][peaks]
             x = x + self._linear(f"{name}/dna", dna)
-        if pool == "cls":
+        if how.get("pool", "cls") == "cls":
             x = np.concatenate([self._get(f"{name}/cls")[None], x])
-        elif not len(peaks):
-            return np.zeros(dim, np.float32)
         for number in range(how["path"]["num_layers"]):
             x = self._layer(f"{name}/performer/layer_{number}", x, how["path"])
-        x = normed(x, f"{name}/performer/norm")
-        return x[0] if pool == "cls" else x.mean(0)
+        return normed(x, f"{name}/performer/norm")
 
-    def _of_genes(self, genes, values):
+    def _of_genes(self, genes, values, peaks):
         shown = np.any([v > 0 for v in values.values()], axis=0)
         if not shown.any():
             return np.zeros(self.path["dim"], np.float32)
-        return self._tokens(genes, values)[shown].mean(0)
+        return self._tokens(genes, values, peaks)[shown].mean(0)
 
-    def _tokens(self, genes, values):
+    def _tokens(self, genes, values, peaks):
         """The joint embedding of each token [tokens, dim]."""
         outputs = {m: self._path(m, genes, v) for m, v in values.items()}
-        if self.encoder.get("joint", "mean") == "mean":
-            return sum(outputs.values()) / np.float32(len(outputs))
-        return sum(
-            self._linear(f"cell_encoder/{m}_joint", rows) for m, rows in outputs.items()
-        )
+        joint = self.encoder.get("joint", "mean")
+        if joint == "concatenate":
+            outputs = {
+                m: self._linear(f"cell_encoder/{m}_joint", rows)
+                for m, rows in outputs.items()
+            }
+        if joint == "cross_attention" and len(outputs) == 2:
+            others = {"rna": outputs["atac"], "atac": outputs["rna"]}
+            outputs = {
+                m: self._layer(f"cell_encoder/{m}_cross", rows, self.path, others[m])
+                for m, rows in outputs.items()
+            }
+        tokens = sum(outputs.values())
+        if joint != "concatenate":
+            tokens = tokens / np.float32(len(outputs))
+        crossed = self.encoder.get("peak_joint", "mean") == "cross_attention"
+        if not (crossed and len(peaks)):
+            return tokens
+        rows = self._peak_rows(peaks)[-len(peaks) :]  # Without CLS.
+        return self._layer("cell_encoder/peak_cross", tokens, self.path, rows)
 
     def _path(self, modality, genes, values):
         """One Performer over the tokens of one modality [tokens, dim]."""
@@ -642,23 +683,26 @@ class Model:
         norm = f"{name}_performer/norm"
         return layer_norm(x, self._get(f"{norm}/scale"), self._get(f"{norm}/offset"))
 
-    def _layer(self, name, x, path):
-        """A pre-norm transformer layer: x + attention, then + feed-forward."""
+    def _layer(self, name, x, path, context=None):
+        """A pre-norm transformer layer: x + attention, then + feed-forward.
+
+        Attention is to `context`, exact, where that is given.
+        """
 
         def get(leaf):
             return self._get(f"{name}/{leaf}")
 
-        normed = layer_norm(
-            x, get("attention_norm_scale"), get("attention_norm_offset")
-        )
         dim, heads, size = get("query").shape
 
-        def split(leaf):  # [heads, tokens, key_size]
-            flat = product(normed, get(leaf).reshape(dim, heads * size), path)
+        def split(rows, leaf):  # [heads, tokens, key_size]
+            norm = get("attention_norm_scale"), get("attention_norm_offset")
+            flat = get(leaf).reshape(dim, heads * size)
+            flat = product(layer_norm(rows, *norm), flat, path)
             return flat.reshape(-1, heads, size).swapaxes(0, 1)
 
-        query, key, value = split("query"), split("key"), split("value")
-        if path.get("attention", "favor") == "favor":
+        seen = x if context is None else context
+        query, key, value = split(x, "query"), split(seen, "key"), split(seen, "value")
+        if context is None and path.get("attention", "favor") == "favor":
             directions = self.tensors[f"state/{name}/projection"]
             attended = self._favor(query, key, value, directions, path)
         else:
@@ -703,7 +747,7 @@ class Model:
         attended = product(of_queries, weighted, path)
         return attended / product(of_queries, weights, path)
 
-    # The head.
+    # The heads.
 
     def _head(self, genes, values, peaks):
         """Logits of one cell: an MLP, and linear maps of what it was given."""
@@ -712,7 +756,7 @@ class Model:
             norm = (self._get(f"{name}/norm/{n}") for n in ("scale", "offset"))
             hidden = layer_norm(self._vector(genes, values, peaks), *norm)
         else:
-            hidden = self._channel(genes, values)
+            hidden = self._channel(genes, values, peaks)
         for number in range(len(head["hidden"])):
             hidden = np.maximum(self._linear(f"{name}/hidden_{number}", hidden), 0)
         logits = self._linear(f"{name}/logits", hidden)
@@ -727,18 +771,62 @@ class Model:
             logits = logits + total / np.float32(math.sqrt(len(peaks)))
         return logits
 
-    def _channel(self, genes, values):
+    def _channel(self, genes, values, peaks):
         """One number for each gene: 0 where it is no token."""
         head, name = self.config["head"], "cell_type_head"
         channel = np.zeros(len(self.genes), np.float32)
         if len(genes):
-            said = self._tokens(genes, values) @ self._get(f"{name}/convolution")
+            said = self._tokens(genes, values, peaks) @ self._get(f"{name}/convolution")
             said = said + self._get(f"{name}/convolution_bias")
             largest = np.max(list(values.values()), axis=0)
             if not head.get("silent_genes", True):
                 said = np.where(largest > 0, said, 0)
             channel[genes] = said * largest if head.get("by_value", False) else said
         return channel
+
+    def _express(self, genes, values, peaks):
+        """What is told of every gene, the mean over batches where it knows some."""
+        told = self.config.get("values_told") or self.config["genes_told"]
+        tell = self._values if self.config.get("values_told") else self._bins_told
+        vector, how = self._of_peaks(peaks), told["head"]
+        batches = range(how["num_batches"]) if how.get("num_batches") else [None]
+        return np.mean([tell(told, vector, code, len(peaks)) for code in batches], 0)
+
+    def _bins_told(self, told, vector, code, number):
+        """Expected bin of each gene; what is expressed is as rare as in training."""
+        logits = self._asked("gene_query_head", told["head"], vector, code)
+        logits[:, 1:] += np.float32(told.get("log_odds", 0))
+        chances = np.exp(logits - logits.max(1, keepdims=True))
+        expected = chances @ np.arange(logits.shape[1], dtype=np.float32)
+        return expected / chances.sum(1)
+
+    def _values(self, told, vector, code, number):
+        """Value of each gene: of its own, by open peaks, and by the cell's vector."""
+        name = "gene_value_head"
+        own = self._asked(f"{name}/gene_query_head", told["head"], vector, code)
+        norm = (self._get(f"{name}/norm/{n}") for n in ("scale", "offset"))
+        alike = self._linear(f"{name}/all_genes", layer_norm(vector, *norm))
+        depth = self._get(f"{name}/depth_scale") * np.log1p(np.float32(number))
+        return own[:, 0] + self._get(f"{name}/offset") + alike + depth
+
+    def _asked(self, name, how, vector, code):
+        """Logits [genes, bins] of a cell's vector asked about every gene."""
+        norm = (self._get(f"{name}/norm/{n}") for n in ("scale", "offset"))
+        vector = layer_norm(vector, *norm)
+        if code is not None:
+            vector = vector + self._get(f"{name}/batch/embeddings")[code]
+        queries = self._linear(f"{name}/query", self._get(f"{name}/gene/embeddings"))
+        if how["style"] == "inner_product":
+            told = self._linear(f"{name}/cell", vector).reshape(how["num_bins"], -1)
+            told = told * np.float32(how["query_dim"] ** -0.5)
+            return queries @ told.T + self._linear(f"{name}/gene_logits", queries)
+        if how["style"] == "summed":
+            hidden = queries + self._linear(f"{name}/cell", vector)
+            hidden = self._linear(f"{name}/hidden", hidden)
+        else:
+            hidden = queries @ self._get(f"{name}/hidden_query/w")
+            hidden = hidden + self._linear(f"{name}/hidden_cell", vector)
+        return self._linear(f"{name}/logits", np.maximum(hidden, 0))
 
     def _get(self, name):
         return self.tensors[f"params/{name}"]
@@ -766,6 +854,8 @@ class Model:
             found = {"embedding": self._vector(*cell)}
             if "logits" in reference:
                 found["logits"] = self._head(*cell)
+            if "expression" in reference:
+                found["expression"] = self._express(*cell)
             for name, values in found.items():
                 difference = np.abs(values - reference[name][number]).max()
                 worst = float(np.maximum(worst, difference))  # Lets a NaN through.

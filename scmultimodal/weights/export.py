@@ -124,6 +124,11 @@ class StoredModel:
     reference: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     peaks: PeakVocabulary | None = None
 
+    def tells_counts(self, modality: str) -> bool:
+        """Whether it was trained to tell counts of a modality; not of open peaks."""
+        decodes = f"count_decoder/{modality}_genes" in self.params
+        return decodes and modality in self.config.modalities
+
 
 def save(
     model: StoredModel,

@@ -13,7 +13,6 @@ from scmultimodal.schemas.errors import InputError
 from scmultimodal.weights import evaluate, export, genome_model, hub
 from scmultimodal.weights import folder as folders
 from scmultimodal.workflows import (
-    expression,
     genome_inference,
     model_card,
     runs,
@@ -25,6 +24,8 @@ from scmultimodal.workflows.runs import Run
 LOADER, TOKENS = "evaluate.py", "tokens.json"
 TOLERANCE = 1e-3
 """Of what programs and loader make of the reference."""
+_SAID = {"embed": "embedding", "annotate": "logits", "express": "expression"}
+"""Output of a program by its name in the reference."""
 
 Model = export.StoredModel | genome_model.StoredGenomeModel
 
@@ -217,10 +218,10 @@ def _expected(model: Model, function: str) -> tuple[object, np.ndarray]:
         builder = trained.builder_for(source, model.config)
         batch = builder.build(np.arange(source.num_cells), regime)
         given = stablehlo.program_batch(batch)
-        if function == "express":
-            return given, np.asarray(expression.function(model)(batch))
-        said = {"embed": "embedding", "annotate": "logits"}[function]
-        return given, model.reference[said]
+        said, kept = _SAID[function], model.reference
+        # What is told of genes was not kept at first.
+        known = kept if said in kept else trained.outputs(model, kept)
+        return given, known[said]
     compute, length = genome_inference.functions(model)[function]
     ids = genome_inference.reference_tokens(model.config, length)
     return ids, np.asarray(compute(jax.device_put(model.params), ids))

@@ -18,7 +18,6 @@ from scmultimodal.tasks import gene_from_peaks
 from scmultimodal.tasks.gene_from_peaks import GeneFromPeaksConfig
 from scmultimodal.tasks.gene_values import GeneValues, GeneValuesTaskConfig
 from scmultimodal.weights import export
-from scmultimodal.workflows import trained
 
 HOW = (
     "`python -m experiments.train cell_model.peaks`, or cell_model.pretraining with "
@@ -70,7 +69,7 @@ def is_told(model: export.StoredModel, modality: Modality) -> bool:
         InputError: the model reads peaks, and tells neither.
     """
     config = model.config
-    if trained.tells_counts(model, modality) or config.encoder.peaks is None:
+    if model.tells_counts(modality) or config.encoder.peaks is None:
         return False
     tells = tells_genes(config)
     if modality is Modality.RNA and tells:

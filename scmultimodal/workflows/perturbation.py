@@ -148,7 +148,7 @@ def _told(
     a gene is expressed, nothing: they have no logarithm.
     """
     decoder, genes_told = model.config.decoder, model.config.genes_told
-    shares = [m for m in MODALITIES if trained.tells_counts(model, m)]
+    shares = [m for m in MODALITIES if model.tells_counts(m)]
     tokens = any(not reads_peaks_alone(model, m) for m in shown)
     if shares and (tokens or not decoder.by_token):
         told = {m: trained.shares_function(model, m) for m in shares}

@@ -116,6 +116,13 @@ class PretrainConfig:
                 f"is {self.gene_from_peaks.weight}, and atac_path is 'gene'",
                 "Give --atac-path peak or both",
             )
+        if self.atac_path == "both" and self.sees_peaks_alone:
+            raise InputError(
+                "atac_path",
+                "is 'both', and of mask_weight, count_weight and contrastive_weight "
+                "none is above 0: nothing shows the model values of genes",
+                "Give one above 0, or --atac-path peak",
+            )
         if self.peaks.dna is not None and self.atac_path == "gene":
             raise InputError(
                 "peaks.dna",

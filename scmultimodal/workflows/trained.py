@@ -22,7 +22,7 @@ from scmultimodal.tasks.cell_type import CellTypeClassification, CellTypeConfig
 from scmultimodal.tasks.count_splitting import CountSplitting, CountSplittingConfig
 from scmultimodal.training import hosts
 from scmultimodal.weights import export
-from scmultimodal.workflows import inference, peak_path
+from scmultimodal.workflows import expression, inference, peak_path
 
 REFERENCE_CELLS = 4
 PEAKS = "peaks"
@@ -111,12 +111,6 @@ def logits_function(
     return lambda batch: task.predict(model.params, model.network_state, batch)
 
 
-def tells_counts(model: export.StoredModel, modality: Modality) -> bool:
-    """Whether the model was trained to tell counts of a modality; not of open peaks."""
-    decodes = f"count_decoder/{modality}_genes" in model.params
-    return decodes and modality in model.config.modalities
-
-
 def shares_function(
     model: export.StoredModel, modality: Modality
 ) -> Callable[[CellBatch], Float[Array, "cells genes"]]:
@@ -125,7 +119,7 @@ def shares_function(
     Raises:
         InputError: the model was not trained to tell counts.
     """
-    if not tells_counts(model, modality):
+    if not model.tells_counts(modality):
         raise InputError(
             "model",
             f"was not trained to tell counts of {modality} from a cell's vector",
@@ -168,13 +162,18 @@ def save(
 def outputs(
     model: export.StoredModel, reference: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What a model makes of the cells in a reference: embedding, and logits."""
+    """What a model makes of the cells in a reference.
+
+    Embedding, logits of cell types, and expression as open peaks tell it.
+    """
     source = reference_source(model, reference)
     builder = builder_for(source, model.config)
     regime, cells = regime_of(source.modalities), np.arange(source.num_cells)
     functions = {"embedding": embed_function(model)}
     if model.config.head is not None:
         functions["logits"] = logits_function(model)
+    if expression.tells_genes(model.config):
+        functions["expression"] = expression.function(model)
     return {
         name: inference.over_cells(f, builder, cells, regime, batch_size=len(cells))
         for name, f in functions.items()

@@ -14,6 +14,8 @@ from safetensors import numpy as safetensors_numpy
 from scmultimodal.models import CellModel
 from scmultimodal.modules.cell_encoder import CellEncoderConfig
 from scmultimodal.modules.heads.cell_type import CellTypeHeadConfig
+from scmultimodal.modules.heads.gene_query import GeneQueryConfig
+from scmultimodal.modules.peak_encoder import PeakEncoderConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality
@@ -35,6 +37,7 @@ MODELS = {
         "depth": True,
         "path": {"attention": "exact", "approximate_gelu": False, "num_layers": 1},
     },
+    "crossed": {"tokens": "nonzero", "joint": "cross_attention"},
     "rounded": {
         "tokens": "nonzero",
         "modalities": ("rna",),
@@ -407,7 +410,9 @@ def test_no_cells_have_no_vectors(loader):
     ("settings", "message"),
     [
         ({"encoder": {"tokens": "static_zeros"}}, r"tokens is 'static_zeros'"),
-        ({"encoder": {"joint": "cross_attention"}}, r"joint is 'cross_attention'"),
+        ({"encoder": {"joint": "sum"}}, r"joint is 'sum'"),
+        ({"genes_told": {"head": {"style": "new"}}}, r"head.style is 'new'"),
+        ({"values_told": {"scale": 2}}, r"model.values_told.scale is not known"),
         ({"feature_order": "per_cell"}, r"feature_order is 'per_cell'"),
         ({"encoder": {"path": {"attention": "new"}}}, r"attention is 'new'"),
         ({"encoder": {"path": {"gates": 2}}}, r"model.encoder.path.gates is not known"),
@@ -427,6 +432,11 @@ def test_it_knows_the_settings_of_this_version_and_no_others():
         "model.encoder": CellEncoderConfig,
         "model.encoder.path": PerformerConfig,
         "model.head": CellTypeHeadConfig,
+        "model.encoder.peaks": PeakEncoderConfig,
+        "model.genes_told": export.GenesTold,
+        "model.genes_told.head": GeneQueryConfig,
+        "model.values_told": export.ValuesTold,
+        "model.values_told.head": GeneQueryConfig,
     }.items():
         fields = {field.name for field in dataclasses.fields(kind)}
         assert set(evaluate.FIELDS[path].split()) == fields

@@ -2,14 +2,21 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.models import CellModel
+from scmultimodal.modules.heads import gene_value
+from scmultimodal.modules.heads.gene_query import (
+    GeneQueryConfig,
+    build_gene_query_head,
+)
+from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.peaks import peak_intervals
-from scmultimodal.weights import evaluate
+from scmultimodal.weights import evaluate, export
 from scmultimodal.weights import folder as folders
 from scmultimodal.workflows import exporting, finetune, pretrain, stablehlo, trained
 from scmultimodal.workflows.finetune_config import FinetuneConfig
@@ -26,6 +33,18 @@ MODELS = {
     "both": {**BOTH, "path": {"attention": "exact"}, "atac_path": "both"},
     "crossed": {**BOTH, "atac_path": "both", "peak_joint": "cross_attention"},
     "drawn": {"head": {"skip": True}},
+}
+TOLD = {
+    "five_bins": {"style": "inner_product", "num_bins": 5, "log_odds": -1.5},
+    "summed": {"style": "summed", "num_batches": 3, "log_odds": 0.7},
+    "concatenated": {"style": "concatenated"},
+    "values": {"style": "inner_product", "num_bins": 1, "values": True},
+    "values_by_batch": {
+        "style": "concatenated",
+        "num_bins": 1,
+        "num_batches": 2,
+        "values": True,
+    },
 }
 
 
@@ -44,7 +63,8 @@ def exported(store, tmp_path_factory, lightly_compiled):
     )
     stored["drawn"] = dataclasses.replace(stored["drawn"], config=config)
     stored["told"] = pretrain.untrained(store, builders.peak_pretraining())
-    both = builders.peak_pretraining(atac_path="both")
+    stored |= {name: asked(store, **of) for name, of in TOLD.items()}
+    both = builders.peak_pretraining(atac_path="both", mask_weight=1.0)
     stored["of_rna"] = finetune.run(
         store,
         pretrain.untrained(store, both),
@@ -58,6 +78,29 @@ def exported(store, tmp_path_factory, lightly_compiled):
         trained.save(run, store, of.config, of.params, of.network_state)
         made[name] = exporting.run(run, place / name).folder
     return made
+
+
+def asked(store, *, values=False, log_odds=0.0, **shape):
+    """Drawn at random: what tells genes, or their values, of this shape."""
+    both = builders.peak_pretraining(atac_path="both", mask_weight=1.0)
+    model = pretrain.untrained(store, both)
+    head = GeneQueryConfig(query_dim=3, gene_dim=5, hidden=6, **shape)
+    build = gene_value.build_gene_value_head if values else build_gene_query_head
+    cells, one = np.zeros((2, model.config.encoder.path.dim)), np.zeros((2, 1), int)
+    opened = (one[:, 0],) if values else ()
+    fresh = build(head, store.num_genes).init(
+        jax.random.key(0), cells, *opened, one, one[:, 0]
+    )
+    draw = np.random.default_rng(0).normal
+    fresh = jax.tree.map(lambda x: draw(size=x.shape).astype(np.float32), fresh)
+    told = export.GenesTold(head=head, log_odds=log_odds)
+    config = dataclasses.replace(
+        model.config,
+        genes_told=None if values else told,
+        values_told=export.ValuesTold(head=head, depth=1e4) if values else None,
+    )
+    trunk = {n: of for n, of in model.params.items() if "gene_query" not in n}
+    return dataclasses.replace(model, config=config, params=trunk | fresh)
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +135,12 @@ def close(one, other):
     np.testing.assert_allclose(one, other, rtol=0, atol=3e-5)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "told"])
+@pytest.mark.parametrize("name", [*MODELS, "told", *TOLD])
 def test_a_folder_is_whole(exported, name):
     said = exporting.check(exported[name])
-    programs = {"told": {"embed", "express"}}.get(name, {"embed", "annotate"})
+    programs = {"embed", "annotate" if name in MODELS else "express"}
     assert set(said) == {*(f"{p}.jax_export" for p in programs), "evaluate.py"}
-    refused = said.pop("evaluate.py") if name == "crossed" else None
     assert max(of.difference for of in said.values()) < 1e-4
-    if refused is not None:
-        assert "peak_joint is 'cross_attention'" in refused.note
     assert CellModel.load(exported[name]).self_check() < 1e-5
 
 
@@ -134,7 +174,44 @@ def test_programs_say_of_new_cells_what_the_model_says(exported, data, name):
     assert told("annotate").argmax(1).tolist() == codes.tolist()
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n != "crossed"])
+@pytest.mark.parametrize("name", ["told", *TOLD])
+def test_the_loader_tells_genes_as_the_model_does(exported, data, name):
+    model, loader = CellModel.load(exported[name]), evaluate.Model(exported[name])
+    cells = cells_of(model, data)
+    expected = np.asarray(model.impute(cells, "rna", counts="fragments").X)
+    assert np.ptp(expected, axis=0).max() > 0.02
+    told = loader.express(given(loader, data)["peaks"])
+    np.testing.assert_allclose(told, expected, rtol=1e-5, atol=1e-5)
+    reference = folders.read_tensors(exported[name] / folders.REFERENCE)
+    assert reference["expression"].shape == (4, len(loader.genes))
+
+
+def test_what_is_told_of_genes_is_proven(exported, tmp_path):
+    """A head that says something else is noticed, by each of the checks."""
+    stored = export.load(exported["summed"])
+    moved = stored.reference["expression"] + np.float32(0.1)
+    wrong = dataclasses.replace(
+        stored, reference={**stored.reference, "expression": moved}
+    )
+    export.save(wrong, tmp_path / "wrong")
+    with pytest.raises(ValueError, match=r"differs by 0\.1 from the reference"):
+        evaluate.Model(tmp_path / "wrong").check()
+    with pytest.raises(InputError, match=r"reference outputs differ by 0\.1 on"):
+        CellModel.load(tmp_path / "wrong").self_check()
+    older = {n: v for n, v in stored.reference.items() if n != "expression"}
+    export.save(dataclasses.replace(stored, reference=older), tmp_path / "older")
+    assert evaluate.Model(tmp_path / "older").check() < 1e-4
+    assert CellModel.load(tmp_path / "older").self_check() < 1e-4
+    run = exporting.run(tmp_path / "older", tmp_path / "again").folder
+    assert exporting.check(run)["express.jax_export"].difference < 1e-4
+
+
+def test_a_model_that_tells_no_genes_says_so(exported):
+    with pytest.raises(ValueError, match="this model tells no genes"):
+        evaluate.Model(exported["peak"]).express([np.zeros(0, int)])
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_the_loader_says_of_new_cells_what_the_model_says(exported, data, name):
     model, loader = CellModel.load(exported[name]), evaluate.Model(exported[name])
     counts, cells = given(loader, data), cells_of(model, data)

@@ -246,6 +246,8 @@ def test_cells_with_other_peaks_are_refused(pretrained, store, tmp_path):
 def test_what_does_not_fit_is_refused(store, tmp_path_factory):
     with pytest.raises(InputError, match=r"gene_from_peaks\.weight: is 1.*--atac-path"):
         dataclasses.replace(CONFIG, atac_path="gene")
+    with pytest.raises(InputError, match=r"nothing shows the model values of genes"):
+        dataclasses.replace(CONFIG, atac_path="both")
     options = dataclasses.replace(CONFIG.gene_from_peaks, cell_type_weight=1.0)
     with pytest.raises(InputError, match="adversary: takes the place of the types"):
         dataclasses.replace(CONFIG, adversary=1.0, gene_from_peaks=options)
