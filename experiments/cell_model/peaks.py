@@ -31,12 +31,12 @@ from scmultimodal.data import atomic
 from scmultimodal.data.store import Store
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
-from scmultimodal.schemas.modality import Modality, Regime
+from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.weights.export import StoredModel
 from scmultimodal.workflows import finetune, judge, presets, pretrain, provenance
 from scmultimodal.workflows.finetune_config import FinetuneConfig
-from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.presets import Preset, PresetName
 from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 OURS, SCRATCH, BY_GENE = "peaks", "peaks_from_scratch", "gene_level_best"
@@ -121,27 +121,16 @@ def _prepare(study: Study, out: Path, seed: int) -> Store:
     )
 
 
-def _numbers(study: Study, store: Store) -> tuple[PretrainConfig, FinetuneConfig]:
-    """Those of the study, less what needs cells with both modalities, if none has."""
-    cells = store.split("train")
-    both = store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
-    if both.any():
-        return study.pretrain, study.finetune
-    print("no training cell has RNA and ATAC: hidden peaks are told in place of genes")
-    asked = dataclasses.replace(study.pretrain.gene_from_peaks, loadings=0)
-    start = dataclasses.replace(
-        study.pretrain, gene_from_peaks=asked, mixing={Regime.ATAC: 1.0}
-    )
-    return start, dataclasses.replace(study.finetune, paired=0.0)
-
-
 def _trained(
     study: Study, store: Store, seed: int, out: Path
 ) -> dict[str, StoredModel]:
     """Classifiers of ATAC, by name."""
-    numbers, tuning = _numbers(study, store)
-    numbers = dataclasses.replace(numbers, seed=seed)
-    tuning = dataclasses.replace(tuning, seed=seed)
+    asked = Preset(
+        pretrain=study.pretrain, finetune=study.finetune, recipe=study.recipe
+    )
+    fit = presets.for_cells(asked, store)
+    numbers = dataclasses.replace(fit.pretrain, seed=seed)
+    tuning = dataclasses.replace(fit.finetune, seed=seed)
     start = pretrain.run(store, numbers, out / "pretrain")
     models = {OURS: finetune.run(store, start, tuning, Regime.ATAC, out / OURS)}
     models[SCRATCH] = finetune.run(

@@ -84,8 +84,9 @@ class Finetune:
     """Column of obs with the batches, for the pictures."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
-    preset: Literal["small", "study", "best"] = "small"
-    """Size of the model and length of the training."""
+    preset: Literal["small", "study", "best", "peaks"] = "small"
+    """Size of the model and length of the training; "peaks" goes on from a --model that
+    reads open peaks."""
     from_scratch: bool = True
     """Also train each classifier without pre-training, as a control."""
     quick: bool = False
@@ -160,14 +161,24 @@ def _run(
     model: Any = None,
     counts: CountChoice = "auto",
     regimes: tuple[Regime, ...] | None = None,
-    preset: Literal["small", "study", "best"] = "small",
+    preset: Literal["small", "study", "best", "peaks"] = "small",
     frozen: bool = False,
     from_scratch: bool = True,
 ) -> None:
     from scmultimodal.evaluation import summary
+    from scmultimodal.singlecell import readers
     from scmultimodal.workflows import cell_types, presets
 
-    numbers = presets.PRESETS[preset]
+    numbers = presets.named(preset)
+    if preset == "peaks":
+        if model is None or model.peaks is None:
+            raise InputError(
+                "--preset",
+                "is peaks, and no --model that reads open peaks is given",
+                "Pre-train one: scmultimodal pretrain --preset peaks",
+            )
+        if not readers.have_pairs(readers.split_modalities(data, name)):
+            numbers = presets.without_pairs(numbers)
     if command.quick:
         numbers = presets.quick(numbers)
     config = presets.cell_types(

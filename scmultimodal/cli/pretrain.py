@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.singlecell.fragments import CountChoice
-from scmultimodal.workflows.presets import PresetName
+from scmultimodal.workflows.presets import PeakPresetName
 
 if TYPE_CHECKING:
     from scmultimodal.data.store import Store
@@ -31,6 +31,8 @@ class Pretrain:
         scmultimodal pretrain --data data/three --preset best --out runs/three
         scmultimodal pretrain --data my.h5mu --genes genes.gtf.gz \\
             --label cell_type --out runs/pre
+        scmultimodal pretrain --data my.h5mu --genes genes.gtf.gz \\
+            --preset peaks --label cell_type --out runs/peaks
     """
 
     data: str
@@ -50,10 +52,11 @@ class Pretrain:
     """What the ATAC counts count; "auto" reads it off their histogram."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
-    preset: PresetName = "small"
-    """Size of the model and length of the training. What is
-    prepared already has to have counts for bins (prepare --strategy counts) for "best"
-    and "aligned"."""
+    preset: PeakPresetName = "small"
+    """Size of the model and length of the training; "peaks" reads open peaks as tokens
+    and learns to tell RNA from them, or hidden peaks where no cell has both. What is
+    prepared already has to have counts for bins (prepare --strategy counts) for "best",
+    "aligned" and "peaks", and for the last its peaks (--peak-tokens)."""
     quick: bool = False
     """Fewer steps."""
     seed: int = 0
@@ -67,13 +70,14 @@ def run_pretrain(command: Pretrain) -> None:
     from scmultimodal.schemas import configs
     from scmultimodal.workflows import presets, pretraining, provenance
 
-    preset = presets.PRESETS[command.preset]
+    preset = presets.named(command.preset)
     if command.quick:
         preset = presets.quick(preset)
     steps = preset.pretrain.steps
     config = dataclasses.replace(
         preset.pretrain, seed=command.seed, evaluate_every=-(-steps // VALIDATIONS)
     )
+    asked = dataclasses.replace(preset, pretrain=config)
     preparation = presets.preparation(
         preset,
         label=command.label,
@@ -92,6 +96,7 @@ def run_pretrain(command: Pretrain) -> None:
             "prepare": configs.to_json(preparation),
             "pretrain": configs.to_json(config),
         },
+        fit=lambda store: presets.for_cells(asked, store).pretrain,
     )
     print(f"\nValidation cells of {Path(command.data).name}")
     print(pretraining.format_table(command.out))

@@ -117,6 +117,14 @@ def split_modalities(
     return {modality: found[modality] for modality in MODALITIES if modality in found}
 
 
+def have_pairs(parts: Mapping[Modality, AnnData]) -> bool:
+    """Whether some cell has both modalities, by its name."""
+    if len(parts) < len(MODALITIES):
+        return False
+    rna, atac = (parts[modality].obs_names for modality in MODALITIES)
+    return not rna.intersection(atac).empty
+
+
 def join_modalities(parts: Mapping[str, AnnData]) -> MuData:
     """A MuData that holds `parts` as they are; global tables stay without columns."""
     with mudata.set_options(pull_on_update=False):

@@ -21,7 +21,7 @@ from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
-from scmultimodal.singlecell.readers import split_modalities
+from scmultimodal.singlecell.readers import have_pairs, split_modalities
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     finetune,
@@ -259,10 +259,8 @@ def _regimes(
     if model is not None:
         has &= {Modality(m) for m in model.config.modalities}
     possible = [r for r in Regime if set(r.modalities) <= has]
-    if Regime.MULTIOME in possible:
-        rna, atac = (parts[m].obs_names for m in Modality)
-        if rna.intersection(atac).empty:
-            possible.remove(Regime.MULTIOME)
+    if Regime.MULTIOME in possible and not have_pairs(parts):
+        possible.remove(Regime.MULTIOME)
     for regime in config.regimes or ():
         if regime not in possible:
             raise InputError(

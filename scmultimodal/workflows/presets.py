@@ -10,9 +10,10 @@ import dataclasses
 from typing import Literal
 
 from scmultimodal.data.peak_tokens import PeakTokenConfig
+from scmultimodal.data.store import Store
 from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.modules.performer import PerformerConfig
-from scmultimodal.schemas.modality import Regime
+from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.recipe import RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
@@ -23,6 +24,8 @@ from scmultimodal.workflows.prepare_config import PrepareConfig
 from scmultimodal.workflows.pretrain_config import PretrainConfig
 
 PresetName = Literal["small", "study", "best", "aligned"]
+PeakPresetName = Literal["small", "study", "best", "aligned", "peaks"]
+"""Where a model may read open peaks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,38 @@ PRESETS: dict[PresetName, Preset] = {
 }
 
 
+def named(name: PeakPresetName) -> Preset:
+    """A preset, or the one of open peaks, by its name."""
+    return PEAKS if name == "peaks" else PRESETS[name]
+
+
+def without_pairs(preset: Preset) -> Preset:
+    """The same, of cells of which none has RNA and ATAC: hidden peaks are told."""
+    asked = dataclasses.replace(preset.pretrain.gene_from_peaks, loadings=0)
+    return dataclasses.replace(
+        preset,
+        pretrain=dataclasses.replace(
+            preset.pretrain, gene_from_peaks=asked, mixing={Regime.ATAC: 1.0}
+        ),
+        finetune=dataclasses.replace(preset.finetune, paired=0.0),
+    )
+
+
+def for_cells(preset: Preset, store: Store) -> Preset:
+    """The same, or of peaks `without_pairs` where no training cell has both; says so.
+
+    Args:
+        preset: numbers.
+        store: the cells.
+    """
+    cells = store.split("train")
+    both = store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
+    if both.any() or preset.pretrain.atac_path == "gene":
+        return preset
+    print("no training cell has RNA and ATAC: hidden peaks are told in place of genes")
+    return without_pairs(preset)
+
+
 def quick(preset: Preset) -> Preset:
     """The same model, one batch shape, few steps: to see that all of it runs."""
     return dataclasses.replace(
@@ -199,6 +234,7 @@ def preparation(
         label=label,
         batch=batch,
         seed=seed,
+        peak_tokens=None if preset.pretrain.atac_path == "gene" else "consensus",
     )
 
 

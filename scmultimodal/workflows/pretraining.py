@@ -24,6 +24,7 @@ def run(
     out: Path,
     *,
     written: Mapping[str, Any],
+    fit: Callable[[Store], PretrainConfig] | None = None,
 ) -> Store:
     """Pre-trains into one self-contained folder; says where its parts are.
 
@@ -32,6 +33,7 @@ def run(
         config: the training.
         out: run folder.
         written: all that the run depends on, for its `config.json`.
+        fit: the training as it serves the cells; None takes it as it is.
 
     Raises:
         InputError: data that break a rule, or a folder of another run.
@@ -39,7 +41,7 @@ def run(
     provenance.check_config(out, written, resume=config.resume == "auto")
     store = take()
     provenance.write_config(out, written)
-    pretrain.run(store, config, out)
+    pretrain.run(store, config if fit is None else fit(store), out)
     held_out = judged.cells(store, store.split("validation"))
     judged.write(out, {"validation": held_out})
     curves.draw(out, {"pre-training": out})
@@ -51,7 +53,9 @@ def run(
 def format_table(out: Path) -> str:
     """What validation cells said of a run: a line each time they were asked."""
     records = [r for r in read_metrics(out / FILE) if r["split"] == "validation"]
-    names = sorted(name for name in records[-1] if run_scores.is_measure(name))
+    # None is what no cell could be asked about.
+    told = {name for r in records for name, value in r.items() if value is not None}
+    names = sorted(filter(run_scores.is_measure, told & records[-1].keys()))
     rows = [["step", *(name.replace("_", " ") for name in names)]]
     rows += [[f"{r['step']:,}", *(f"{r[n]:.3f}" for n in names)] for r in records]
     return text_table.aligned(rows, names=0, ruled=True)

@@ -9,7 +9,9 @@ import pytest
 from scmultimodal import cli, datasets
 from scmultimodal.data.store import Store
 from scmultimodal.models import CellModel
+from scmultimodal.schemas.modality import Regime
 from scmultimodal.training.metrics import read_metrics
+from scmultimodal.weights import export
 from scmultimodal.workflows import presets, pretraining
 from tests import builders
 
@@ -116,7 +118,7 @@ def given(monkeypatch):
     """What the training is given, which then does not take place."""
     given = []
 
-    def record(take, config, out, *, written):
+    def record(take, config, out, *, written, **_):
         given.append((take, config, written))
         raise KeyboardInterrupt
 
@@ -146,6 +148,60 @@ def test_the_numbers_are_those_of_the_preset(
     plain = dataclasses.replace(config, evaluate_every=None, seed=0)
     assert plain == numbers.pretrain
     assert written["prepare"]["recipe"] == dataclasses.asdict(numbers.recipe)
+
+
+def test_peaks_are_kept_for_a_model_that_reads_them(inputs, tmp_path, given):
+    assert cli.main(raw(inputs, tmp_path, "--preset", "peaks", "--quick")) == 130
+    ((_, config, written),) = given
+    assert (config.atac_path, config.steps) == ("peak", 18)
+    assert config.gene_from_peaks.weight == 1
+    assert written["prepare"]["peak_tokens"] == "consensus"
+
+
+@pytest.mark.usefixtures("lightly_compiled")
+@pytest.mark.parametrize("kind", ["multiome", "atac"])
+def test_by_one_command_each_types_are_told_from_peaks(
+    kind, inputs, tmp_path, capsys, monkeypatch
+):
+    """RNA is told in pre-training where cells have it, and hidden peaks elsewhere."""
+    numbers = dataclasses.replace(
+        presets.PEAKS,
+        pretrain=dataclasses.replace(
+            builders.peak_pretraining(),
+            gene_from_peaks=dataclasses.replace(
+                presets.PEAKS.pretrain.gene_from_peaks, loadings=3
+            ),
+            mixing={Regime.MULTIOME: 1.0},
+        ),
+    )
+    monkeypatch.setattr(presets, "PEAKS", presets.quick(numbers))
+    data = builders.simulated_cells()
+    if kind == "atac":
+        atac = data["atac"].copy()
+        atac.obs["cell_type"] = data.obs["cell_type"]
+        atac.write_h5ad(tmp_path / "cells.h5ad")
+    else:
+        data.write(tmp_path / "cells.h5mu")
+    (path,) = tmp_path.glob("cells.*")
+    genes = ["--genes", str(inputs / "genes.tsv"), "--label", "cell_type"]
+    words = ["--data", str(path), *genes, "--preset", "peaks"]
+    pre, out = tmp_path / "pre", tmp_path / "tuned"
+    assert cli.main(["pretrain", *words, "--out", str(pre)]) == 0
+    said = capsys.readouterr().out
+    assert ("hidden peaks are told" in said) == (kind == "atac")
+    start = CellModel.load(pre)
+    assert start.modalities == ("atac",)
+    tuning = ["finetune", *words, "--out", str(out), "--no-from-scratch"]
+    assert cli.main(tuning) == 2
+    said = capsys.readouterr().err
+    assert "is peaks, and no --model that reads open peaks is given" in said
+    assert not out.exists()
+    assert cli.main([*tuning, "--model", str(pre)]) == 0
+    tuned = export.load(out)
+    assert tuned.config.modalities == ("atac",)
+    head = tuned.params["cell_type_head"]
+    assert ("peak_root_skip" in head) == (kind == "multiome")
+    assert "peak_skip" in head
 
 
 def test_quick_takes_few_steps(inputs, tmp_path, given):

@@ -8,8 +8,9 @@ import pytest
 from experiments import train
 from experiments.cell_model import peaks
 from scmultimodal import datasets
+from scmultimodal.data.store import Store
 from scmultimodal.schemas.modality import Regime
-from scmultimodal.workflows import prepare
+from scmultimodal.workflows import prepare, presets
 from tests import builders
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
@@ -34,9 +35,12 @@ def folder(tmp_path_factory):
 
 def test_cells_without_rna_take_what_needs_none(folder):
     study = peaks.default("small")
-    both = peaks.Store.open(folder / "paired")
-    assert peaks._numbers(study, both) == (study.pretrain, study.finetune)
-    start, tuning = peaks._numbers(study, peaks.Store.open(folder / "alone"))
+    asked = presets.Preset(
+        pretrain=study.pretrain, finetune=study.finetune, recipe=study.recipe
+    )
+    assert presets.for_cells(asked, Store.open(folder / "paired")) is asked
+    fit = presets.for_cells(asked, Store.open(folder / "alone"))
+    start, tuning = fit.pretrain, fit.finetune
     assert start.mixing == {Regime.ATAC: 1.0}
     assert (start.gene_from_peaks.loadings, tuning.paired) == (0, 0.0)
     assert dataclasses.replace(tuning, paired=study.finetune.paired) == study.finetune
