@@ -182,6 +182,7 @@ FEATURE_ORDER = Section(
     entries=_orders,
     regimes=(Regime.RNA,),
     metrics={"loss": "nats"},
+    references=("fixed",),
     pivot="step",
     head=lambda step: f"step {step}",
     cells=CELLS,
