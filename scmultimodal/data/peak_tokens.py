@@ -40,8 +40,8 @@ class PeakTokenConfig:
 
     Attributes:
         most: of a cell that has more, so many are drawn.
-        buckets: numbers of peaks that a batch may be padded to; None takes a ladder
-            with two rungs an octave. `most` is always one.
+        buckets: numbers of peaks that a batch may be padded to; above them, and with
+            None, a ladder with two rungs an octave, up to `most`.
     """
 
     most: int = MOST
@@ -115,8 +115,9 @@ class PeakTokenizer:
         return csr.wrap(np.ones(len(indices), np.uint8), indices, indptr, shape)
 
     def _width(self, longest: int) -> int:
-        sizes = self.config.buckets or default_buckets(self.config.most)
-        return min(s for s in (*sizes, self.config.most) if s >= longest)
+        most, own = self.config.most, self.config.buckets or ()
+        further = [s for s in default_buckets(most) if s > max(own, default=0)]
+        return min(s for s in (*own, *further, most) if s >= longest)
 
     def _padded(
         self, cells: Int[np.ndarray, " rows"], width: int, step: int

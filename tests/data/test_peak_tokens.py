@@ -103,6 +103,16 @@ def test_widths(rows, longest, width):
     assert build(rows, [7], longest=longest, **config).ids.shape == (1, width)
 
 
+def test_above_the_buckets_given_the_ladder_goes_on(rows):
+    """One cell with a peak more does not make its batch 16 times as wide."""
+    config = {"most": 8_192, "buckets": (64, 512)}
+    widths = [
+        build(rows, [7], longest=longest, **config).ids.shape[1]
+        for longest in (100, 513, 800, 6_200)
+    ]
+    assert widths == [512, 768, 1_024, 8_192]
+
+
 def test_sizes_out_of_range():
     with pytest.raises(InputError, match="peak tokens: are at most 0"):
         PeakTokenConfig(most=0)
