@@ -12,6 +12,7 @@ import tyro
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Regime
 from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.singlecell.recipe import MIN_FEATURE_FRACTION
 
 QUICK_CELLS = 2_000
 
@@ -84,6 +85,8 @@ class Finetune:
     """Column of obs with the batches, for the pictures."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
+    min_feature_fraction: float = MIN_FEATURE_FRACTION
+    """Leave out cells with a smaller share of non-zero genes, in any modality."""
     preset: Literal["small", "study", "best", "peaks"] = "small"
     """Size of the model and length of the training; "peaks" goes on from a --model that
     reads open peaks."""
@@ -131,6 +134,12 @@ def run_finetune(command: Finetune) -> None:
     from scmultimodal.weights import export
 
     model = None if command.model is None else export.load(command.model)
+    if command.preset == "peaks" and (model is None or model.peaks is None):
+        raise InputError(
+            "--preset",
+            "is peaks, and no --model that reads open peaks is given",
+            "Pre-train one: scmultimodal pretrain --preset peaks",
+        )
     genes = genome.read_genes(command.genes)
     data = readers.read(command.data, layer=command.layer)
     _run(
@@ -142,6 +151,7 @@ def run_finetune(command: Finetune) -> None:
         batch=command.batch,
         model=model,
         counts=command.counts,
+        min_feature_fraction=command.min_feature_fraction,
         regimes=None if command.modality is None else (command.modality,),
         preset=command.preset,
         frozen=command.frozen,
@@ -160,25 +170,16 @@ def _run(
     simulated: bool = False,
     model: Any = None,
     counts: CountChoice = "auto",
+    min_feature_fraction: float = MIN_FEATURE_FRACTION,
     regimes: tuple[Regime, ...] | None = None,
     preset: Literal["small", "study", "best", "peaks"] = "small",
     frozen: bool = False,
     from_scratch: bool = True,
 ) -> None:
     from scmultimodal.evaluation import summary
-    from scmultimodal.singlecell import readers
     from scmultimodal.workflows import cell_types, presets
 
     numbers = presets.named(preset)
-    if preset == "peaks":
-        if model is None or model.peaks is None:
-            raise InputError(
-                "--preset",
-                "is peaks, and no --model that reads open peaks is given",
-                "Pre-train one: scmultimodal pretrain --preset peaks",
-            )
-        if not readers.have_pairs(readers.split_modalities(data, name)):
-            numbers = presets.without_pairs(numbers)
     if command.quick:
         numbers = presets.quick(numbers)
     config = presets.cell_types(
@@ -186,6 +187,7 @@ def _run(
         label=label,
         batch=batch,
         counts=counts,
+        min_feature_fraction=min_feature_fraction,
         regimes=regimes,
         frozen=frozen,
         from_scratch=from_scratch and not command.quick,

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 QUICK_EPOCHS = 2
 _OF_CELL_TYPES = ("modality", "preset")
-_OF_RAW_COUNTS = ("label", "batch", "counts", "layer", "genes")
+_OF_RAW_COUNTS = (
+    "label",
+    "batch",
+    "counts",
+    "layer",
+    "genes",
+    "min_feature_fraction",
+)
 
 
 def run(command: "Finetune") -> None:
@@ -60,7 +67,8 @@ def _refuse(command: "Finetune", names: tuple[str, ...], where: str) -> None:
     """Raises InputError for a flag that is given and would not be read."""
     for field in dataclasses.fields(command):
         if field.name in names and getattr(command, field.name) != field.default:
-            problem, flag = f"is not read {where}", f"--{field.name}"
+            problem = f"is not read {where}"
+            flag = f"--{field.name.replace('_', '-')}"
             raise InputError(flag, problem, f"Leave {flag} out")
 
 
@@ -85,6 +93,7 @@ def _cells(command: "Finetune", start: "export.StoredModel") -> "Store":
         label=command.label,
         batch=command.batch,
         counts=command.counts,
+        min_feature_fraction=command.min_feature_fraction,
         seed=command.seed,
     )
     return cell_types.prepare_cells(

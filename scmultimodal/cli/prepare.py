@@ -11,6 +11,7 @@ import tyro
 
 from scmultimodal.singlecell.binning import Strategy
 from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.singlecell.recipe import MIN_FEATURE_FRACTION
 
 Files = tyro.conf.UseAppendAction[tuple[Path, ...]]
 
@@ -86,7 +87,7 @@ class Prepare:
     """Share of cells not trained on: a third for validation, the rest for the test."""
     min_cells_per_class: int = 10
     """Cell types with fewer cells are in no split."""
-    min_feature_fraction: float = 0.01
+    min_feature_fraction: float = MIN_FEATURE_FRACTION
     """Leave out cells with a smaller share of non-zero genes."""
     min_resolved: float = 0.5
     """Least share of a dataset's genes that the annotation must know."""

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scmultimodal.schemas.errors import InputError
+from scmultimodal.schemas.modality import Modality
 from scmultimodal.singlecell.fragments import CountChoice
+from scmultimodal.singlecell.recipe import MIN_FEATURE_FRACTION
 from scmultimodal.workflows.presets import PeakPresetName
 
 if TYPE_CHECKING:
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from scmultimodal.workflows.prepare_config import PrepareConfig
 
 VALIDATIONS = 4
+_OF_RAW_COUNTS = (
+    "genes",
+    "label",
+    "batch",
+    "counts",
+    "layer",
+    "min_feature_fraction",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,11 +62,13 @@ class Pretrain:
     """What the ATAC counts count; "auto" reads it off their histogram."""
     layer: str | None = None
     """Layer that holds the raw counts, where X does not."""
+    min_feature_fraction: float = MIN_FEATURE_FRACTION
+    """Leave out cells with a smaller share of non-zero genes, in any modality."""
     preset: PeakPresetName = "small"
     """Size of the model and length of the training; "peaks" reads open peaks as tokens
     and learns to tell RNA from them, or hidden peaks where no cell has both. What is
-    prepared already has to have counts for bins (prepare --strategy counts) for "best",
-    "aligned" and "peaks", and for the last its peaks (--peak-tokens)."""
+    prepared already has to have counts for bins (prepare --strategy counts) for "best"
+    and "aligned", and its peaks (--peak-tokens) for "peaks"."""
     quick: bool = False
     """Fewer steps."""
     seed: int = 0
@@ -83,6 +95,7 @@ def run_pretrain(command: Pretrain) -> None:
         label=command.label,
         batch=command.batch,
         counts=command.counts,
+        min_feature_fraction=command.min_feature_fraction,
         seed=command.seed,
     )
     pretraining.run(
@@ -120,17 +133,26 @@ def _cells(command: Pretrain, preparation: "PrepareConfig") -> "Store":
         )
     genes = genome.read_genes(command.genes)
     data = readers.read(command.data, layer=command.layer)
+    if preparation.peak_tokens and Modality.ATAC not in readers.split_modalities(
+        data, command.data
+    ):
+        raise InputError(
+            command.data,
+            f"has no ATAC, and --preset {command.preset} reads open peaks",
+            "Give cells with ATAC, or another --preset",
+        )
     out, name = command.out / "data", Path(command.data).name
     return cell_types.prepare_cells(data, genes, preparation, out, name=name)
 
 
 def _check_nothing_to_prepare(command: Pretrain) -> None:
     for field in dataclasses.fields(command):
-        if field.name not in ("genes", "label", "batch", "counts", "layer"):
+        if field.name not in _OF_RAW_COUNTS:
             continue
         if getattr(command, field.name) != field.default:
+            flag = f"--{field.name.replace('_', '-')}"
             raise InputError(
                 command.data,
-                f"is prepared already, and --{field.name} was chosen then",
-                f"Leave --{field.name} out, or give raw counts",
+                f"is prepared already, and {flag} was chosen then",
+                f"Leave {flag} out, or give raw counts",
             )

@@ -22,7 +22,7 @@ class PairedConfig:
     """How RNA is summed up, and how much is believed.
 
     Attributes:
-        num_components: of the training cells' RNA.
+        num_components: of the training cells' RNA; fewer where genes are fewer.
         ridge: penalty, of peaks weighed by rarity, in cells of one open peak each.
         folds: parts of the training cells; components of each are told by the others,
             as they will be told of new cells.
@@ -35,6 +35,12 @@ class PairedConfig:
     folds: int = 5
     inverse_penalty: float = 1.0
     seed: int = 0
+
+
+def can_learn(labels: Integer[np.ndarray, " cells"], config: PairedConfig) -> bool:
+    """Whether cells are enough for `peak_weights`: of two types, two in each fold."""
+    known = labels[labels >= 0]
+    return len(known) >= 2 * config.folds and len(np.unique(known)) > 1
 
 
 def peak_weights(
@@ -54,7 +60,7 @@ def peak_weights(
         config: the numbers.
     """
     opened, rarity = _weighed(peaks)
-    told = components(rna, config.num_components)
+    told = components(rna, min(config.num_components, rna.shape[1] - 1))
     fold = np.empty(len(labels), np.int64)
     order = permutation(len(labels), seed=config.seed, stream=Stream.SPLIT)
     fold[order] = np.arange(len(labels)) % config.folds

@@ -70,11 +70,12 @@ def _cells(facts: Facts) -> str:
         ordered = sorted(facts["left_out"].items(), key=lambda item: -item[1])
         lines.append(_line("left out", _names(dict(ordered))))
     if facts["cell_filter"]:
-        lines.append(_line("kept", _filtered(facts["cell_filter"])))
+        lines.append(_line("kept", filtered(facts["cell_filter"])))
     return "\n".join(lines)
 
 
-def _filtered(found: Facts) -> str:
+def filtered(found: Facts) -> str:
+    """How many cells were kept, and what the others lack."""
     poor = [f"{n:,} in {m.upper()}" for m, n in found["failed"].items() if n]
     words = f"{found['after']:,} of {found['before']:,} cells"
     if not poor:

@@ -19,6 +19,7 @@ from scmultimodal.singlecell import inputs
 from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.observations import merge_obs
 from scmultimodal.singlecell.readers import split_modalities
+from scmultimodal.singlecell.recipe import MIN_FEATURE_FRACTION
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     cell_inference,
@@ -78,6 +79,7 @@ class CellModel:
         modality: Regime | str | None = None,
         frozen: bool = False,
         counts: CountChoice = "auto",
+        min_feature_fraction: float = MIN_FEATURE_FRACTION,
         seed: int = 0,
     ) -> "CellModel":
         """Trains and judges a model of cell types, as `scmultimodal finetune` does.
@@ -94,11 +96,14 @@ class CellModel:
             out: run folder, with scores beside logistic regression and a report. It
                 goes on where it was ended.
             start: a model whose trunk is taken; None pre-trains on the training cells.
-            preset: numbers: "small", "study", "best" or "aligned".
+            preset: numbers: "small", "study", "best" or "aligned"; or "peaks", which
+                goes on from a `start` that reads open peaks.
             modality: what the classifier sees: "rna", "atac" or "multiome"; None
                 judges all that the data have and returns the last of these.
             frozen: trains the head alone.
             counts: what the ATAC counts count.
+            min_feature_fraction: cells with a smaller share of non-zero genes, in any
+                modality, are left out.
             seed: of split, parameters and batches.
 
         Raises:
@@ -108,15 +113,22 @@ class CellModel:
         from scmultimodal import genome
         from scmultimodal.workflows import cell_types, presets
 
-        arguments.check("preset", preset, presets.PRESETS)
+        arguments.check("preset", preset, (*presets.PRESETS, "peaks"))
+        if preset == "peaks" and (start is None or start._stored.peaks is None):
+            raise InputError(
+                "start",
+                "is no model that reads open peaks, and preset is 'peaks'",
+                "Pre-train one: scmultimodal pretrain --preset peaks",
+            )
         if modality is not None:
             arguments.check("modality", modality, Regime)
         if not isinstance(genes, pd.DataFrame):
             genes = genome.read_genes(genes)
         config = presets.cell_types(
-            presets.PRESETS[preset],
+            presets.named(preset),
             label=label,
             counts=counts,
+            min_feature_fraction=min_feature_fraction,
             regimes=None if modality is None else (Regime(modality),),
             frozen=frozen,
             from_scratch=False,

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from scmultimodal.schemas.errors import InputError
@@ -43,10 +43,13 @@ def from_json(cls: type[Config], fields: Mapping[str, Any], *, source: str) -> C
         ) from error
 
 
-def first_difference(
-    found: Mapping[str, Any], expected: Mapping[str, Any], *, ignore: Collection[str]
-) -> tuple[str, Any, Any] | None:
-    """(dotted name, found, expected) of the first field in which two JSONs differ.
+def differences(
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    *,
+    ignore: Collection[str] = (),
+) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, found, expected) of every field in which two JSONs differ.
 
     A field that one of them lacks counts as None there. Fields of a name in `ignore`
     may differ, at any depth.
@@ -54,11 +57,17 @@ def first_difference(
     for name in sorted((found.keys() | expected.keys()) - set(ignore)):
         old, new = found.get(name), expected.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            if inner := first_difference(old, new, ignore=ignore):
-                return f"{name}.{inner[0]}", *inner[1:]
+            for inner, *values in differences(old, new, ignore=ignore):
+                yield f"{name}.{inner}", *values
         elif old != new:
-            return name, old, new
-    return None
+            yield name, old, new
+
+
+def first_difference(
+    found: Mapping[str, Any], expected: Mapping[str, Any], *, ignore: Collection[str]
+) -> tuple[str, Any, Any] | None:
+    """The first of `differences`; None where there is none."""
+    return next(differences(found, expected, ignore=ignore), None)
 
 
 def _value(hint: Any, value: Any, source: str) -> Any:

@@ -13,6 +13,9 @@ from scmultimodal.singlecell.binning import Strategy, bin_matrix, check_binning
 from scmultimodal.singlecell.fragments import CountChoice
 from scmultimodal.singlecell.peaks import PeakAggregation
 
+MIN_FEATURE_FRACTION = 0.01
+"""Of the study: the least share of non-zero genes of a cell."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
@@ -29,7 +32,7 @@ class RecipeConfig:
     """
 
     counts: CountChoice = "auto"
-    min_feature_fraction: float = 0.01
+    min_feature_fraction: float = MIN_FEATURE_FRACTION
     target_sum: float | None = 10_000.0
     aggregation: PeakAggregation = dataclasses.field(default_factory=PeakAggregation)
     strategy: Strategy = "gene_normalized"

@@ -16,7 +16,7 @@ import pandas as pd
 from scmultimodal.data.peak_vocabulary import PeakVocabulary
 from scmultimodal.data.store import Store
 from scmultimodal.data.vocabulary import GeneVocabulary
-from scmultimodal.evaluation import summary
+from scmultimodal.evaluation import store_report, summary
 from scmultimodal.evaluation.summary import Result
 from scmultimodal.schemas import configs
 from scmultimodal.schemas.errors import InputError
@@ -25,6 +25,7 @@ from scmultimodal.singlecell.readers import have_pairs, split_modalities
 from scmultimodal.weights import export
 from scmultimodal.workflows import (
     finetune,
+    finetune_skip,
     judge,
     judged,
     prepare,
@@ -129,9 +130,26 @@ def run(
         with stage("pre-train") as found:
             model = pretrain.run(store, config.pretrain, out / "pretrain")
             found.append(f"{config.pretrain.steps:,} steps")
+    tunings = {
+        regime: finetune_skip.for_cells(config.finetune, store, model, regime)
+        for regime in regimes
+    }
+    fitted = {
+        f"finetune {regime}": changed
+        for regime, tuning in tunings.items()
+        if (changed := provenance.fitted(config.finetune, tuning))
+    }
+    if fitted:
+        provenance.write_config(out, {**written, provenance.FITTED: fitted})
     tuned, judgements = {}, {}
     for regime in regimes:
-        tuned[regime] = _finetune(store, model, config, regime, out)
+        tuned[regime] = _finetune(
+            store,
+            model,
+            dataclasses.replace(config, finetune=tunings[regime]),
+            regime,
+            out,
+        )
         with stage(f"judge {regime}") as found:
             result = judge.run(store, regime, tuned[regime], seed=config.finetune.seed)
             found.append(f"{len(result.cells):,} test cells")
@@ -196,6 +214,8 @@ def prepare_cells(
             peaks=peaks,
         )
         found.append(_describe(store))
+    if (lost := _lost(store)) is not None:
+        print(lost)
     return store
 
 
@@ -221,6 +241,17 @@ def _naming(name: str) -> Iterator[None]:
             raise
         source = f"{name} [{error.source}]"
         raise InputError(source, error.problem, error.remedy) from error
+
+
+def _lost(store: Store) -> str | None:
+    """A warning where most cells are left out for what they lack."""
+    found = store.manifest["report"]["cell_filter"]
+    if found["after"] * 2 >= found["before"]:
+        return None
+    return (
+        f"*** kept {store_report.filtered(found)}. --min-feature-fraction 0 keeps all. "
+        "***"
+    )
 
 
 def _describe(store: Store) -> str:

@@ -137,15 +137,24 @@ def _of_what_is_shown(config: export.ModelConfig, regime: Regime) -> export.Mode
 def _task(
     store: Store, start: export.StoredModel, config: FinetuneConfig
 ) -> CellTypeClassification:
+    reads = "tokens" if start.config.encoder.peaks is None else "vector"
+    if len(store.label_names) < 2:
+        known = ", ".join(store.label_names) or "none"
+        raise InputError(
+            store.path,
+            f"has cells of fewer than two types ({known})",
+            "Give more cells, or a --label with more types",
+        )
     head = CellTypeHeadConfig(
         num_classes=len(store.label_names),
         hidden=config.hidden,
         dropout=config.dropout,
         silent_genes=config.silent_genes,
-        by_value=config.by_value,
+        # A vector is read whole: it has no tokens that could weigh.
+        by_value=config.by_value and reads == "tokens",
         skip=config.skip,
         root_skip=bool(config.paired),
-        reads="tokens" if start.config.encoder.peaks is None else "vector",
+        reads=reads,
     )
     return CellTypeClassification(
         CellTypeConfig(

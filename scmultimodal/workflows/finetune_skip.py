@@ -1,5 +1,6 @@
 """What the maps past the trunk begin as: what is simple of the training cells."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,6 +29,29 @@ def with_naive_bayes(
     return {**params, "cell_type_head": head}
 
 
+def for_cells(
+    config: FinetuneConfig, store: Store, start: export.StoredModel, regime: Regime
+) -> FinetuneConfig:
+    """The same, or without what pairs teach where there is nothing of it to learn.
+
+    Says so where the classifier would have read peaks.
+    """
+    if not config.paired:
+        return config
+    alone = dataclasses.replace(config, paired=0.0)
+    if start.peaks is None or regime is Regime.RNA:
+        return alone
+    labels = store.labels[_both(store, store.split("train"))]
+    if paired.can_learn(labels, paired.PairedConfig()):
+        return config
+    print(
+        f"too few to learn from pairs: of the labelled training cells "
+        f"{(labels >= 0).sum():,}, of {len(np.unique(labels[labels >= 0]))} types, "
+        "have RNA and ATAC"
+    )
+    return alone
+
+
 def check_paired(
     start: export.StoredModel, config: FinetuneConfig, regime: Regime
 ) -> None:
@@ -48,22 +72,27 @@ def with_paired(
     config: FinetuneConfig,
 ) -> export.Tree:
     """Begins a map of the peaks as what cells with both modalities teach about them."""
-    both = cells[
-        store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
-    ]
-    if not (labels[both] >= 0).any():
+    both, numbers = _both(store, cells), paired.PairedConfig(seed=config.seed)
+    if not paired.can_learn(labels[both], numbers):
         raise InputError(
             store.path,
-            f"has no labelled training cell with both, and paired is {config.paired}",
-            "Give --paired 0, or more cells",
+            f"has {(labels[both] >= 0).sum()} labelled training cells with both, and "
+            f"paired is {config.paired}: {2 * numbers.folds} are needed, of two types",
+            "Give --finetune.paired 0, or more cells",
         )
     weights = paired.peak_weights(
         store.peak_matrix().rows(both, "bins"),
         store.rows(Modality.RNA, both, "counts"),
         labels[both],
         len(store.label_names),
-        paired.PairedConfig(seed=config.seed),
+        numbers,
     )
     head = dict(params["cell_type_head"])
     head["peak_root_skip"] = np.float32(config.paired) * weights
     return {**params, "cell_type_head": head}
+
+
+def _both(store: Store, cells: np.ndarray) -> np.ndarray:
+    """Those that have RNA and ATAC."""
+    rna, atac = (store.present(m)[cells] for m in (Modality.RNA, Modality.ATAC))
+    return cells[rna & atac]

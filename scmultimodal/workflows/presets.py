@@ -7,7 +7,7 @@ still be set.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from scmultimodal.data.peak_tokens import PeakTokenConfig
 from scmultimodal.data.store import Store
@@ -15,7 +15,7 @@ from scmultimodal.modules.heads.gene_query import GeneQueryConfig
 from scmultimodal.modules.performer import PerformerConfig
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.singlecell.fragments import CountChoice
-from scmultimodal.singlecell.recipe import RecipeConfig
+from scmultimodal.singlecell.recipe import MIN_FEATURE_FRACTION, RecipeConfig
 from scmultimodal.training.optimizers import OptimizerConfig
 from scmultimodal.workflows.cell_types import CellTypesConfig
 from scmultimodal.workflows.finetune_config import FinetuneConfig
@@ -197,18 +197,44 @@ def without_pairs(preset: Preset) -> Preset:
 
 
 def for_cells(preset: Preset, store: Store) -> Preset:
-    """The same, or of peaks `without_pairs` where no training cell has both; says so.
+    """The same, or a preset of open peaks as the training cells can serve it.
+
+    Where none has RNA and ATAC, hidden peaks are told (`without_pairs`). Where some
+    have ATAC alone, batches that ask for hidden peaks take turns with those of pairs,
+    as often as there are cells of either. Prints what it changes.
 
     Args:
         preset: numbers.
         store: the cells.
     """
-    cells = store.split("train")
-    both = store.present(Modality.RNA)[cells] & store.present(Modality.ATAC)[cells]
-    if both.any() or preset.pretrain.atac_path == "gene":
+    config = preset.pretrain
+    if config.atac_path == "gene":
         return preset
-    print("no training cell has RNA and ATAC: hidden peaks are told in place of genes")
-    return without_pairs(preset)
+    cells = store.split("train")
+    rna, atac = (store.present(m)[cells] for m in (Modality.RNA, Modality.ATAC))
+    pairs, alone = int((rna & atac).sum()), int((atac & ~rna).sum())
+    if not pairs:
+        print(
+            "no training cell has RNA and ATAC: hidden peaks are told in place of genes"
+        )
+        return without_pairs(preset)
+    changes: dict[str, Any] = {}
+    if alone and config.mixing == {Regime.MULTIOME: 1.0}:
+        print(
+            f"{alone:,} training cells have ATAC alone: hidden peaks are told, in turn "
+            f"with genes of the {pairs:,} that have both"
+        )
+        changes["mixing"] = {Regime.MULTIOME: float(pairs), Regime.ATAC: float(alone)}
+    most, asked = min(store.num_genes, int(rna.sum())) - 1, config.gene_from_peaks
+    if asked.loadings > most:
+        print(f"genes are asked about by {most} components, not {asked.loadings}")
+        changes["gene_from_peaks"] = dataclasses.replace(asked, loadings=most)
+    if config.sees_peaks_alone and store.measured(Modality.RNA) is not None:
+        # Genes that were not measured are told from silent ones by this alone.
+        changes["tokens"] = "all"
+    if not changes:
+        return preset
+    return dataclasses.replace(preset, pretrain=dataclasses.replace(config, **changes))
 
 
 def quick(preset: Preset) -> Preset:
@@ -226,11 +252,14 @@ def preparation(
     label: str | None = None,
     batch: str | None = None,
     counts: CountChoice = "auto",
+    min_feature_fraction: float = MIN_FEATURE_FRACTION,
     seed: int = 0,
 ) -> PrepareConfig:
     """How cells are prepared for a model of one size; see `PrepareConfig`."""
     return PrepareConfig(
-        recipe=dataclasses.replace(preset.recipe, counts=counts),
+        recipe=dataclasses.replace(
+            preset.recipe, counts=counts, min_feature_fraction=min_feature_fraction
+        ),
         label=label,
         batch=batch,
         seed=seed,
@@ -244,6 +273,7 @@ def cell_types(
     label: str,
     batch: str | None = None,
     counts: CountChoice = "auto",
+    min_feature_fraction: float = MIN_FEATURE_FRACTION,
     regimes: tuple[Regime, ...] | None = None,
     frozen: bool = False,
     from_scratch: bool = True,
@@ -251,7 +281,13 @@ def cell_types(
 ) -> CellTypesConfig:
     """All numbers of a cell-type run of one size; see `CellTypesConfig`."""
     return CellTypesConfig(
-        prepare=preparation(preset, label=label, batch=batch, counts=counts),
+        prepare=preparation(
+            preset,
+            label=label,
+            batch=batch,
+            counts=counts,
+            min_feature_fraction=min_feature_fraction,
+        ),
         pretrain=preset.pretrain,
         finetune=dataclasses.replace(preset.finetune, frozen=frozen),
         regimes=regimes,

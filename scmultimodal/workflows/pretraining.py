@@ -33,15 +33,19 @@ def run(
         config: the training.
         out: run folder.
         written: all that the run depends on, for its `config.json`.
-        fit: the training as it serves the cells; None takes it as it is.
+        fit: the training as it serves the cells; None takes it as it is. What it
+            changes is written, as "fitted".
 
     Raises:
         InputError: data that break a rule, or a folder of another run.
     """
     provenance.check_config(out, written, resume=config.resume == "auto")
     store = take()
-    provenance.write_config(out, written)
-    pretrain.run(store, config if fit is None else fit(store), out)
+    taken = config if fit is None else fit(store)
+    changed = provenance.fitted(config, taken)
+    told = {provenance.FITTED: {"pretrain": changed}} if changed else {}
+    provenance.write_config(out, {**written, **told})
+    pretrain.run(store, taken, out)
     held_out = judged.cells(store, store.split("validation"))
     judged.write(out, {"validation": held_out})
     curves.draw(out, {"pre-training": out})
@@ -53,6 +57,8 @@ def run(
 def format_table(out: Path) -> str:
     """What validation cells said of a run: a line each time they were asked."""
     records = [r for r in read_metrics(out / FILE) if r["split"] == "validation"]
+    if not records:
+        return "none of them could be asked"
     # None is what no cell could be asked about.
     told = {name for r in records for name, value in r.items() if value is not None}
     names = sorted(filter(run_scores.is_measure, told & records[-1].keys()))

@@ -32,6 +32,8 @@ RUN = ("command", "started", "environment")
 ADDRESS = "address"
 """Where the data of a run were, as it was given: they may have been moved since."""
 CONFIG = "config.json"
+FITTED = "fitted"
+"""What was changed of the settings to serve the cells: told by these alone."""
 REVISION = "SCMULTIMODAL_REVISION"
 """Environment variable that tells the revision of code without its history."""
 
@@ -143,7 +145,7 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     difference = configs.first_difference(
         json.loads(path.read_text()),
         _as_json({**of_code(), **config}),
-        ignore={*of_code(), *RUN, ADDRESS, "bucket", "resume", "running"},
+        ignore={*of_code(), *RUN, ADDRESS, FITTED, "bucket", "resume", "running"},
     )
     if difference is not None:
         name, old, new = difference
@@ -164,6 +166,12 @@ def write_config(out: Path, config: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**of_code(), **of_run(), **_as_json(config)}, indent=1)
     atomic.write_text(out / CONFIG, text + "\n")
+
+
+def fitted(asked: Any, taken: Any) -> dict[str, Any]:
+    """By dotted name what a configuration has that was fitted to the cells."""
+    old, new = (_as_json(configs.to_json(one)) for one in (asked, taken))
+    return {name: value for name, _, value in configs.differences(old, new)}
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     data = builders.simulated_cells()
     data.write_h5mu(folder / "my.h5mu")
+    data["rna"].write_h5ad(folder / "rna.h5ad")
     genes = datasets.simulated_genes(data)
     genes.to_csv(folder / "genes.tsv", sep="\t", index=False)
     builders.simulated_store(folder / "store")
@@ -189,6 +190,8 @@ def test_by_one_command_each_types_are_told_from_peaks(
     assert cli.main(["pretrain", *words, "--out", str(pre)]) == 0
     said = capsys.readouterr().out
     assert ("hidden peaks are told" in said) == (kind == "atac")
+    fitted = json.loads((pre / "config.json").read_text()).get("fitted")
+    assert (fitted is not None) == (kind == "atac")
     start = CellModel.load(pre)
     assert start.modalities == ("atac",)
     tuning = ["finetune", *words, "--out", str(out), "--no-from-scratch"]
@@ -216,6 +219,14 @@ def test_quick_takes_few_steps(inputs, tmp_path, given):
         (["--data", "none.h5mu", "--genes", "genes.tsv"], ["does not exist"]),
         (["--data", "store", "--genes", "genes.tsv"], ["store", "Leave --genes out"]),
         (["--data", "store", "--counts", "reads"], ["is prepared", "--counts out"]),
+        (
+            ["--data", "store", "--min-feature-fraction", "0"],
+            ["is prepared", "--min-feature-fraction out"],
+        ),
+        (
+            ["--data", "rna.h5ad", "--genes", "genes.tsv", "--preset", "peaks"],
+            ["rna.h5ad: has no ATAC", "another --preset"],
+        ),
     ],
 )
 def test_what_is_refused(inputs, tmp_path, refused, monkeypatch, options, words):

@@ -39,3 +39,5 @@ def test_the_first_difference_is_named_with_its_path():
     assert difference({"a": 1}) == ("b", one["b"], None)
     assert difference({**other, "a": 2}, ignore={"a"}) == ("b.d", 4, 5)
     assert difference(other, ignore={"d"}) is None
+    found = list(configs.differences(one, {"a": 2, "b": {"c": [1, 2], "e": 0}}))
+    assert found == [("a", 1, 2), ("b.d", 4, None), ("b.e", None, 0)]
