@@ -239,8 +239,7 @@ def test_a_section_runs(results, monkeypatch, name):
     monkeypatch.setattr(cell_types, "MEMBERS", 1)
     monkeypatch.setattr(links, "PRESET", vary(links.PRESET, TINY))
     monkeypatch.setattr(studies, "BASE", vary(studies.BASE, TINY))
-    monkeypatch.setattr(studies, "STEPS", 2)
-    monkeypatch.setattr(studies, "EVERY", 1)
+    monkeypatch.setattr(studies, "EPOCHS", (1,))
     monkeypatch.setattr(attention, "SMALL", vary(attention.SMALL, TINY))
     monkeypatch.setattr(attention, "STEPS", 2)
     section = command.SECTIONS[name]
@@ -254,6 +253,21 @@ def test_a_section_runs(results, monkeypatch, name):
     assert all(row[next(iter(section.metrics))] is not None for row in rows)
     assert (results / "figures" / f"{name}.png").exists()
     assert (results / "report" / "index.html").exists()
+
+
+def test_the_curve_of_an_order_is_that_of_its_training(tmp_path):
+    """Validations end the epochs; what training said before is averaged."""
+    case = Case(name="simulated", regime=Regime.RNA, seed=0, cells=50)
+    entries = studies.FEATURE_ORDER.entries(case, tmp_path)
+    job = entries[0].job
+    told = [(1, "train", 0.2), (2, "train", 0.4), (2, "validation", 0.5)]
+    told += [(3, "validation", 0.6)]
+    lines = [{"step": s, "split": p, "accuracy": a} for s, p, a in told]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert job.compute(tmp_path, [tmp_path]) == {
+        "1": {"accuracy": 0.5, "training_accuracy": pytest.approx(0.3)},
+        "2": {"accuracy": 0.6, "training_accuracy": None},
+    }
 
 
 def test_presets_by_name():
