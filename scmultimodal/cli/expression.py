@@ -31,7 +31,7 @@ def run(command: "Finetune") -> None:
 
     from scmultimodal.schemas import configs
     from scmultimodal.weights import export
-    from scmultimodal.workflows import gene_values_run, provenance
+    from scmultimodal.workflows import expression, gene_values_run, provenance
     from scmultimodal.workflows.gene_values_config import GeneValuesConfig
 
     _refuse(command, _OF_CELL_TYPES, "by --task expression")
@@ -39,7 +39,7 @@ def run(command: "Finetune") -> None:
         raise InputError(
             "--model",
             "is missing, and --task expression goes on from a model that reads peaks",
-            "Pre-train one: python -m experiments.train cell_model.peaks",
+            f"Pre-train one: {expression.HOW}",
         )
     start = export.load(command.model)
     config = GeneValuesConfig(frozen=command.frozen, seed=command.seed)

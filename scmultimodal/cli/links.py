@@ -12,9 +12,9 @@ class Links:
 
     Gradient × input: how much the odds that a gene is expressed are told by each open
     peak near it, mean over the cells that have it open. The model must have been
-    pre-trained to tell genes from peaks (cell_model.peaks leaves one). The peak is one
-    end of a link, the start of the gene the other; a column has the correlation over
-    cells, where the file has RNA too.
+    pre-trained to tell genes from peaks (`scmultimodal pretrain --preset peaks`). The
+    peak is one end of a link, the start of the gene the other; a column has the
+    correlation over cells, where the file has RNA too.
 
     Examples:
         scmultimodal links --model runs/peaks/seed_0/pretrain --data my.h5mu \\

@@ -150,6 +150,23 @@ def are_counts(values, kind):
         return (values % 1 == 0) & (values >= 0) & (values <= MOST[kind])
 
 
+def as_peaks(cells, number):
+    """The open peaks of each cell, by their places in a model's `number` of peaks.
+
+    Raises ValueError where they are none, as `open_peaks` gives them.
+    """
+    found = []
+    for cell, peaks in enumerate(map(np.asarray, cells)):
+        is_place = peaks.ndim == 1 and (peaks.dtype.kind in "iu" or not len(peaks))
+        if not is_place or ((peaks < 0) | (peaks >= number)).any():
+            raise ValueError(
+                f"peaks of cell {cell} are no places 0 to {number - 1} in peaks.json: "
+                f"{peaks.tolist()!r:.60}; give what open_peaks gives"
+            )
+        found.append(peaks.astype(np.int64))
+    return found
+
+
 def as_counts(matrix, names, kind):
     """A matrix [cells, len(names)], dense or scipy's, by rows and checked.
 
@@ -579,6 +596,7 @@ class Model:
         }
         numbers = {m: counts.shape[0] for m, counts in given.items()}
         if self.peaks is not None and peaks is not None:
+            peaks = as_peaks(peaks, len(self.peaks["starts"]))
             numbers["peaks"] = len(peaks)
         if not numbers:
             known = [*self.by_gene, *(["peaks"] if self.peaks is not None else [])]
@@ -604,21 +622,28 @@ class Model:
 
     def _vector(self, genes, values, peaks):
         """Of genes, of peaks, or the mean of both where a cell has both."""
+        rows = self._peak_rows(peaks)
         if not values:
-            return self._of_peaks(peaks)
-        of_genes = self._of_genes(genes, values, peaks)
-        return (of_genes + self._of_peaks(peaks)) / 2 if len(peaks) else of_genes
+            return self._of_peaks(rows)
+        of_genes = self._of_genes(genes, values, rows)
+        return (of_genes + self._of_peaks(rows)) / 2 if len(peaks) else of_genes
 
-    def _of_peaks(self, peaks):
+    def _of_peaks(self, rows):
         """What a path of open peaks makes of the cell [dim]: CLS, or the mean."""
-        if self.encoder["peaks"].get("pool", "cls") == "cls":
-            return self._peak_rows(peaks)[0]
-        if not len(peaks):
-            return np.zeros(self.path["dim"], np.float32)
-        return self._peak_rows(peaks).mean(0)
+        if self._has_cls():
+            return rows[0]
+        return rows.mean(0) if len(rows) else np.zeros(self.path["dim"], np.float32)
+
+    def _has_cls(self):
+        return self.encoder["peaks"].get("pool", "cls") == "cls"
 
     def _peak_rows(self, peaks):
-        """A Performer over open peaks, CLS first where there is one [rows, dim]."""
+        """A Performer over open peaks, CLS first where there is one [rows, dim].
+
+        None of a model that reads no peaks.
+        """
+        if self.peaks is None:
+            return None
         how, name = self.encoder["peaks"], "cell_encoder/peak_encoder"
         dim = how["path"]["dim"]
 
@@ -634,20 +659,20 @@ class Model:
         if how.get("dna_dim") is not None:
             dna = self.tensors[f"state/{name}/dna"][peaks]
             x = x + self._linear(f"{name}/dna", dna)
-        if how.get("pool", "cls") == "cls":
+        if self._has_cls():
             x = np.concatenate([self._get(f"{name}/cls")[None], x])
         for number in range(how["path"]["num_layers"]):
             x = self._layer(f"{name}/performer/layer_{number}", x, how["path"])
         return normed(x, f"{name}/performer/norm")
 
-    def _of_genes(self, genes, values, peaks):
+    def _of_genes(self, genes, values, rows):
         shown = np.any([v > 0 for v in values.values()], axis=0)
         if not shown.any():
             return np.zeros(self.path["dim"], np.float32)
-        return self._tokens(genes, values, peaks)[shown].mean(0)
+        return self._tokens(genes, values, rows)[shown].mean(0)
 
-    def _tokens(self, genes, values, peaks):
-        """The joint embedding of each token [tokens, dim]."""
+    def _tokens(self, genes, values, rows):
+        """The joint embedding of each token [tokens, dim]; `rows` are of peaks."""
         outputs = {m: self._path(m, genes, v) for m, v in values.items()}
         joint = self.encoder.get("joint", "mean")
         if joint == "concatenate":
@@ -664,10 +689,11 @@ class Model:
         tokens = sum(outputs.values())
         if joint != "concatenate":
             tokens = tokens / np.float32(len(outputs))
-        crossed = self.encoder.get("peak_joint", "mean") == "cross_attention"
-        if not (crossed and len(peaks)):
+        if self.encoder.get("peak_joint", "mean") != "cross_attention":
             return tokens
-        rows = self._peak_rows(peaks)[-len(peaks) :]  # Without CLS.
+        rows = rows[1:] if self._has_cls() else rows
+        if not len(rows):
+            return tokens
         return self._layer("cell_encoder/peak_cross", tokens, self.path, rows)
 
     def _path(self, modality, genes, values):
@@ -776,7 +802,8 @@ class Model:
         head, name = self.config["head"], "cell_type_head"
         channel = np.zeros(len(self.genes), np.float32)
         if len(genes):
-            said = self._tokens(genes, values, peaks) @ self._get(f"{name}/convolution")
+            tokens = self._tokens(genes, values, self._peak_rows(peaks))
+            said = tokens @ self._get(f"{name}/convolution")
             said = said + self._get(f"{name}/convolution_bias")
             largest = np.max(list(values.values()), axis=0)
             if not head.get("silent_genes", True):
@@ -788,7 +815,7 @@ class Model:
         """What is told of every gene, the mean over batches where it knows some."""
         told = self.config.get("values_told") or self.config["genes_told"]
         tell = self._values if self.config.get("values_told") else self._bins_told
-        vector, how = self._of_peaks(peaks), told["head"]
+        vector, how = self._of_peaks(self._peak_rows(peaks)), told["head"]
         batches = range(how["num_batches"]) if how.get("num_batches") else [None]
         return np.mean([tell(told, vector, code, len(peaks)) for code in batches], 0)
 

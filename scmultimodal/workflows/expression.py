@@ -19,11 +19,9 @@ from scmultimodal.tasks.gene_from_peaks import GeneFromPeaksConfig
 from scmultimodal.tasks.gene_values import GeneValues, GeneValuesTaskConfig
 from scmultimodal.weights import export
 
-HOW = (
-    "`python -m experiments.train cell_model.peaks`, or cell_model.pretraining with "
-    "--atac-path peak --gene-from-peaks.weight 1"
-)
+HOW = "`scmultimodal pretrain --preset peaks` on cells with RNA and ATAC"
 """What trains models that tell genes from peaks."""
+LACKS = "has nothing that tells genes from open peaks"
 _CELLS = 50_000
 
 
@@ -74,14 +72,10 @@ def is_told(model: export.StoredModel, modality: Modality) -> bool:
     tells = tells_genes(config)
     if modality is Modality.RNA and tells:
         return True
-    problem = (
-        "was trained to tell RNA from open peaks, and no ATAC"
-        if tells
-        else f"has no head that tells {modality} of genes"
-    )
+    problem = "was trained to tell RNA from open peaks, and no ATAC" if tells else LACKS
     remedy = (
-        f"Give what was pre-trained on cells with both, by {HOW}, or fine-tuned from "
-        "that by `scmultimodal finetune --task expression`, and ask for rna"
+        f"Give what was pre-trained by {HOW}, or fine-tuned from that by `scmultimodal "
+        "finetune --task expression`, and ask for rna"
     )
     raise InputError("model", problem, remedy)
 

@@ -26,7 +26,13 @@ from scmultimodal.tasks.gene_values import GeneValues, GeneValuesTaskConfig
 from scmultimodal.training import loop
 from scmultimodal.training.optimizers import OptimizerConfig, shorten_warmup
 from scmultimodal.weights import export
-from scmultimodal.workflows import peak_path, pretrain_batches, provenance, trained
+from scmultimodal.workflows import (
+    expression,
+    peak_path,
+    pretrain_batches,
+    provenance,
+    trained,
+)
 from scmultimodal.workflows.gene_values_config import GeneValuesConfig
 
 _LINE_CELLS = 50_000
@@ -139,8 +145,7 @@ def check_start(model: export.StoredModel) -> None:
         raise InputError(
             "model",
             "reads gene-level ATAC and no peaks, which values are told from",
-            "Give one by `python -m experiments.train cell_model.peaks`, or "
-            "cell_model.pretraining with --atac-path peak",
+            f"Give one of {expression.HOW}",
         )
     if model.config.values_told is not None:
         raise InputError(

@@ -58,6 +58,15 @@ model = Model(".")
 model.check()  # recomputes the reference
 counts = {align}
 vectors = model.embed({modality}=counts)"""
+_TOLD = {
+    _CELLS_JAX: """
+with open("express.jax_export", "rb") as file:
+    express = export.deserialize(bytearray(file.read()))
+told = express.call(load_file("model.safetensors"), model.batch(peaks=counts))""",
+    _NUMPY: """
+told = model.express(counts)""",
+}
+"""Further lines, of models that tell genes from open peaks: [cells, genes]."""
 
 _CHECK = """`scmultimodal export --check .` compares every file but this card with its
 sha256, and recomputes the reference and what the programs make of it."""
@@ -324,7 +333,9 @@ def _of_modality(text: str, model: StoredModel) -> str:
         if model.config.encoder.atac_path == "peak":
             modality = "peaks"
             align = "open_peaks(matrix, peak_names)  # raw counts [cells, peaks]"
-    return text.format(modality=modality, align=f"model.{align}")
+    code = text.format(modality=modality, align=f"model.{align}")
+    told = modality == "peaks" and expression.tells_genes(model.config)
+    return code + _TOLD[text] if told else code
 
 
 def _checking(model: StoredModel | StoredGenomeModel) -> str:

@@ -22,7 +22,7 @@ from scmultimodal.tasks.peak_links import Pairs, PeakLinks
 from scmultimodal.weights import export
 from scmultimodal.workflows import batch_sizes, inference, trained
 from scmultimodal.workflows.alignment import AlignedCells
-from scmultimodal.workflows.expression import HOW
+from scmultimodal.workflows.expression import HOW, LACKS
 from scmultimodal.workflows.peak_link_sums import Expression, Found, Sums
 from scmultimodal.workflows.peak_link_tables import PeakGeneLinks
 
@@ -91,11 +91,15 @@ def require_gene_query(model: export.StoredModel) -> None:
             "it tells values of genes, and links are of the odds that one is expressed",
             f"take the pre-trained one, of {HOW}",
         )
-    if model.config.genes_told is None:
+    if model.config.classes:
         raise InputError(
             "model",
-            "it has nothing that tells genes from peaks: fine-tuning leaves it behind",
+            f"{LACKS}: fine-tuning leaves it behind",
             f"take the pre-trained one, of {HOW}",
+        )
+    if model.config.genes_told is None:
+        raise InputError(
+            "model", f"{LACKS}: it was pre-trained without", f"Take one of {HOW}"
         )
 
 

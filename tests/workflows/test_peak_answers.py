@@ -222,7 +222,7 @@ def test_expression_as_a_file(store, atac, tmp_path):
 
 
 def test_what_tells_no_expression_is_refused(store, model, atac):
-    with pytest.raises(InputError, match=r"no head that tells rna .*cell_model.peaks"):
+    with pytest.raises(InputError, match=r"tells genes from .*pretrain --preset peaks"):
         CellModel(model).impute(atac, "rna")
     told = CellModel(telling(store)[1])
     with pytest.raises(InputError, match=r"tell RNA from open peaks, and no ATAC"):

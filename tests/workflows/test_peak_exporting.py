@@ -1,6 +1,8 @@
 """Exported models that read peaks: programs and loader say what the model says."""
 
 import dataclasses
+import re
+import sys
 
 import jax
 import numpy as np
@@ -266,6 +268,33 @@ def test_what_does_not_fit_is_refused(exported, data):
         by_gene.open_peaks(data["atac"].X, data["atac"].var_names)
 
 
+@pytest.mark.parametrize(
+    "peaks", [[np.array([-1])], [np.array([10**9])], [np.array([0.5])], [np.int64(3)]]
+)
+def test_what_is_no_peak_of_the_model_is_refused(exported, peaks):
+    loader = evaluate.Model(exported["peak"])
+    for ask in (loader.embed, loader.logits):
+        with pytest.raises(ValueError, match="peaks of cell 0 are no places 0 to"):
+            ask(peaks=peaks)
+
+
+def test_the_code_of_a_card_tells_genes(exported, store, data, monkeypatch):
+    """By jax and by numpy, as it stands there, in the folder."""
+    monkeypatch.chdir(exported["told"])
+    monkeypatch.syspath_prepend(str(exported["told"]))
+    card = (exported["told"] / "README.md").read_text()
+    _, by_jax, by_numpy = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    atac, found = data["atac"], []
+    for code in (by_jax, by_numpy):
+        monkeypatch.delitem(sys.modules, "evaluate", raising=False)
+        names = {"matrix": atac.X, "peak_names": atac.var_names}
+        exec(code, names)
+        found.append(np.asarray(names["told"]))
+    assert found[0].shape == (atac.n_obs, store.num_genes)
+    np.testing.assert_allclose(*found, atol=1e-4)
+    monkeypatch.delitem(sys.modules, "evaluate", raising=False)
+
+
 def test_the_card_says_which_peaks(exported, store):
     number = f"{store.peaks.num_peaks:,} in peaks.json, 8,192 of a cell at most |"
     alone, both, told = (
@@ -274,6 +303,7 @@ def test_the_card_says_which_peaks(exported, store):
     assert f"| tokens of a cell | open peaks, of {number}" in alone
     assert f"| tokens of a cell | nonzero genes, open peaks, of {number}" in both
     assert "vectors = model.embed(peaks=counts)" in alone
+    assert "express" not in alone
     assert "model.open_peaks(matrix, peak_names)" in alone
     assert "It reads peaks of one assembly" in alone
     assert "| tells genes from open peaks | no |" in alone

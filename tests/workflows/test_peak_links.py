@@ -253,7 +253,9 @@ def test_fine_tuning_leaves_it_behind(store, stored, data, tmp_path):
     config = FinetuneConfig(epochs=1, batch_size=32, hidden=(4,))
     tuned = finetune.run(store, stored, config, Regime.ATAC, tmp_path / "run")
     assert tuned.config.genes_told is None
-    with pytest.raises(InputError, match="take the pre-trained one"):
+    with pytest.raises(
+        InputError, match=r"leaves it behind\. take the pre-trained one"
+    ):
         CellModel(tuned).peak_to_gene(data)
 
 
@@ -268,7 +270,8 @@ def test_models_stored_before_have_no_shape_of_it(stored, data, tmp_path):
         stored, config=dataclasses.replace(stored.config, genes_told=None)
     )
     export.save(old, tmp_path / "model")
-    with pytest.raises(InputError, match="nothing that tells genes from peaks"):
+    said = "nothing that tells genes from open peaks: it was pre-trained without"
+    with pytest.raises(InputError, match=f"{said}. Take one of .*--preset peaks"):
         CellModel.load(tmp_path / "model").peak_to_gene(data)
 
 
