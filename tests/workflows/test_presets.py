@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from scmultimodal import datasets
+from scmultimodal import CellModel, datasets
 from scmultimodal.schemas.errors import InputError
 from scmultimodal.schemas.modality import Modality, Regime
 from scmultimodal.singlecell import readers
@@ -145,6 +145,19 @@ def test_one_type_cannot_be_told(tmp_path, start):
     begun = pretrain.untrained(store, SMALL.pretrain)
     with pytest.raises(InputError, match=r"of fewer than two types \(A\).*--label"):
         finetune.run(store, begun, config, Regime.ATAC, tmp_path / "run")
+
+
+def test_a_notebook_goes_on_from_a_model_of_peaks(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(presets, "PEAKS", SMALL)
+    data = builders.simulated_cells(num_cells=200)
+    given = {"label": "cell_type", "genes": datasets.simulated_genes(data)}
+    given |= {"preset": "peaks", "modality": "atac", "min_feature_fraction": 0.0}
+    with pytest.raises(InputError, match=r"start: is no model that reads open peaks"):
+        CellModel.fit(data, out=tmp_path / "none", **given)
+    assert not (tmp_path / "none").exists()
+    model = CellModel.fit(data, out=tmp_path / "run", start=CellModel(start), **given)
+    assert model.modalities == ("atac",)
+    assert len(model.annotate(data)) == data.n_obs
 
 
 def test_what_was_fitted_is_written(tmp_path, start):
