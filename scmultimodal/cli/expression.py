@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scmultimodal.cli.pretrain import OF_RAW_COUNTS
 from scmultimodal.schemas.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
 QUICK_EPOCHS = 2
 _OF_CELL_TYPES = ("modality", "preset")
-_OF_RAW_COUNTS = (
-    "label",
-    "batch",
-    "counts",
-    "layer",
-    "genes",
-    "min_feature_fraction",
-)
 
 
 def run(command: "Finetune") -> None:
@@ -80,7 +73,7 @@ def _cells(command: "Finetune", start: "export.StoredModel") -> "Store":
     from scmultimodal.workflows import cell_types, presets
 
     if (folder := Store.find(command.data)) is not None:
-        _refuse(command, _OF_RAW_COUNTS, "where the data are prepared")
+        _refuse(command, OF_RAW_COUNTS, "where the data are prepared")
         return Store.open(folder)
     if command.genes is None:
         raise InputError(

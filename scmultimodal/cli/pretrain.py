@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scmultimodal.workflows.prepare_config import PrepareConfig
 
 VALIDATIONS = 4
-_OF_RAW_COUNTS = (
+OF_RAW_COUNTS = (
     "genes",
     "label",
     "batch",
@@ -25,6 +25,7 @@ _OF_RAW_COUNTS = (
     "layer",
     "min_feature_fraction",
 )
+"""Flags that say how raw counts are prepared, which prepared ones were already."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def _cells(command: Pretrain, preparation: "PrepareConfig") -> "Store":
 
 def _check_nothing_to_prepare(command: Pretrain) -> None:
     for field in dataclasses.fields(command):
-        if field.name not in _OF_RAW_COUNTS:
+        if field.name not in OF_RAW_COUNTS:
             continue
         if getattr(command, field.name) != field.default:
             flag = f"--{field.name.replace('_', '-')}"
