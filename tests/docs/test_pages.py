@@ -36,10 +36,24 @@ LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 
 
+MATH = """bmod cdot ell exp frac gamma hat in lceil le left lfloor log mathrm mid odot
+partial phi pi qquad rceil rfloor right sim sqrt sum tau tfrac tilde top varepsilon"""
+"""TeX that the site's MathML has; `make docs` ends at what it does not, as \\bigg."""
+
+
 def test_the_pages_were_found():
     assert {"README.md", "docs/quickstart/biologist.md"} <= {b.page for b in BLOCKS}
     assert len(PYTHON) > 10
     assert len(COMMANDS) > 40
+
+
+def test_math_is_what_the_site_can_draw():
+    found = set()
+    for page in (pages.ROOT / "docs").rglob("*.md"):
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+        for text in re.findall(r"\$\$?([^$]+)\$\$?", prose):
+            found |= set(re.findall(r"\\([a-zA-Z]+)", text))
+    assert found == set(MATH.split())
 
 
 # Blocks.
