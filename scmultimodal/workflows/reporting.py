@@ -210,14 +210,11 @@ def _data(
         **{f"left out: {n}": c for n, c in summary["left_out"].items()},
     }
     facts = pd.DataFrame({"count": rows}).rename_axis("what")
-    return report.Section(
-        title="Data",
-        tables=[
-            report.Table(frame=facts),
-            report.Table(frame=_flat(found), caption="What preprocessing found."),
-        ],
-        figures=pictures,
-    )
+    tables = [report.Table(frame=facts)]
+    if found is not None:
+        caption = "What preprocessing found."
+        tables.append(report.Table(frame=_flat(found), caption=caption))
+    return report.Section(title="Data", tables=tables, figures=pictures)
 
 
 def _flat(found: Mapping[str, Any]) -> pd.DataFrame:

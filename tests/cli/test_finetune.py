@@ -294,7 +294,9 @@ def test_the_same_from_python(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"modality: is 'prot'. Give one of rna"):
         CellModel.fit(data, modality="prot", **options)
     assert not out.exists()
-    model = CellModel.fit(data, modality="rna", **options)
+    alone = data["rna"].copy()
+    alone.obs, alone.uns = data.obs.loc[alone.obs_names], dict(data.uns)
+    model = CellModel.fit(alone, **options)
     assert model.modalities == ("rna",)
     assert model.classes == ("type_0", "type_1", "type_2")
     summary = json.loads((out / "summary.json").read_text())
