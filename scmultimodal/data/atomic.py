@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from scmultimodal.schemas.errors import InputError
@@ -129,6 +129,22 @@ def check_apart(out: Path, read: Path) -> None:
     if read.resolve().is_relative_to(out.resolve()):
         problem = f"would take the place of {read}, which is read"
         raise InputError(out, problem, "Choose another --out")
+
+
+def check_own(folder: Path, own: Collection[str]) -> None:
+    """Raises where a folder that is to be replaced holds files of somebody's.
+
+    Args:
+        folder: what goes with all that is in it.
+        own: its files that may go, by their path within it.
+
+    Raises:
+        InputError: names the first other one.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.relative_to(folder).as_posix() not in own:
+            problem = f"is no file that was written with {folder.name}, and would be lost"
+            raise InputError(path, problem, "move it, or choose another folder")
 
 
 def check_new_file(out: Path, *, like: str, overwrite: bool) -> None:

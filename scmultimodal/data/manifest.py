@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scmultimodal.data import atomic
 from scmultimodal.data.shards import REMEDY
 from scmultimodal.schemas.errors import InputError
 
@@ -117,19 +118,27 @@ def check_files(
 
 
 def check_target(path: Path, overwrite: bool, form: Form = CELLS) -> None:
-    """Raises InputError where a dataset may not be written."""
+    """Looks whether a dataset may be written.
+
+    Raises:
+        InputError: nothing may be written there; something else stands there, or
+            files beside the dataset that would go with it.
+    """
+    atomic.check_writable(path.parent)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     try:
-        ours = json.loads((path / FILE_NAME).read_bytes())["kind"] == form.kind
+        manifest = json.loads((path / FILE_NAME).read_bytes())
+        ours, own = manifest["kind"] == form.kind, {*manifest["files"], FILE_NAME}
     except (KeyError, OSError, TypeError, ValueError):
-        ours = False
+        ours, own = False, set()
     if not ours:
         problem = "exists and is not a prepared dataset"
         raise InputError(path, problem, "Choose another folder; nothing was written")
     if not overwrite:
         problem = "already holds a prepared dataset"
         raise InputError(path, problem, "Choose another folder, or ask to overwrite it")
+    atomic.check_own(path, own)
 
 
 def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:

@@ -94,7 +94,7 @@ def sequences(
         fill: stands N where the genome ends; otherwise the sequences end there.
     """
     start = variant.start + len(variant.ref) // 2 - window_bp // 2
-    low, high = _reach(genome, variant.chrom, variant.start)
+    low, high = _reach(genome, variant)
     before = _text(genome, variant.chrom, max(start, low), variant.start)
     behind = variant.start + len(variant.ref)
     # As much behind as the shorter allele leaves room for.
@@ -114,13 +114,17 @@ def _text(genome: Genome, chrom: str, start: int, end: int) -> str:
     return genome.fetch(chrom, start, end).upper() if start < end else ""
 
 
-def _reach(genome: Genome, chrom: str, place: int) -> tuple[int, int]:
-    """Ends of the record that holds a base."""
-    return next(
+def _reach(genome: Genome, variant: Variant) -> tuple[int, int]:
+    """Ends of the record that reaches furthest around the reference allele."""
+    end = variant.start + len(variant.ref)
+    ends = [
         (piece.start, piece.end)
         for piece in genome.pieces
-        if piece.chrom == chrom and piece.start <= place < piece.end
-    )
+        if piece.chrom == variant.chrom
+        and piece.start <= variant.start
+        and end <= piece.end
+    ]
+    return max(ends, key=lambda e: (min(variant.start - e[0], e[1] - end), e))
 
 
 def _alleles(

@@ -133,8 +133,10 @@ def check_config(out: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     run in the folder.
 
     Raises:
-        InputError: no resuming is wanted, or the first setting that differs.
+        InputError: nothing may be written there, no resuming is wanted, or the first
+            setting that differs.
     """
+    atomic.check_writable(out)
     path = out / CONFIG
     if not path.is_file() or not any(out.glob("**/checkpoints/*")):
         return

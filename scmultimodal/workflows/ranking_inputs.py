@@ -85,6 +85,9 @@ def read(
 def _check_chain(
     atac: Sequence[Path], chain: Path | None, lifted: Sequence[Path]
 ) -> None:
+    if chain is not None and not atac:
+        problem = "moves the peaks of --atac, and none is given"
+        raise InputError("--chain", problem, "Lift the tracks before, or leave it out")
     for path in lifted:
         if chain is None:
             raise InputError("--lift", "there is no chain", "Give it by --chain")

@@ -100,6 +100,8 @@ def run(
     """
     segmenter = genome_inference.require_segmenter(model)
     _check_target(out, overwrite)
+    for path in filter(None, (fasta, regions, gtf)):
+        atomic.check_apart(out, path)
     names = elements or segmenter.learned
     if unknown := sorted(set(names) - set(segmenter.learned)):
         raise InputError(
@@ -332,6 +334,7 @@ def _bar(places: Sequence[tuple[str, int, int]]) -> tqdm.tqdm:
 
 
 def _check_target(out: Path, overwrite: bool) -> None:
+    atomic.check_writable(out.parent)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / REPORT).is_file():
@@ -339,3 +342,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
         raise InputError(out, problem, "Choose another folder; nothing was written")
     if not overwrite:
         raise InputError(out, "already holds tracks", "Give --overwrite, or another")
+    told = read_report(out)
+    ends = tracks.ENDINGS.values()
+    files = [f"{name}{end}" for name in told["elements"] for end in ends]
+    atomic.check_own(out, {REPORT, *files, *told.get("pictures", ())})

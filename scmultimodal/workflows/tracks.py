@@ -14,6 +14,8 @@ from scmultimodal.genome import text_files
 from scmultimodal.schemas.errors import InputError
 
 TrackFormat = Literal["bedgraph", "bigwig"]
+ENDINGS: Mapping[TrackFormat, str] = {"bedgraph": ".bedgraph.gz", "bigwig": ".bw"}
+"""Of the names of files."""
 DECIMALS = 3
 """Of a value; neighbours that are equal then share a line."""
 REMEDY = "Run segment again"
@@ -83,7 +85,7 @@ def opened(
     """
     with contextlib.ExitStack() as stack:
         if format == "bedgraph":
-            paths = [folder / f"{name}.bedgraph.gz" for name in names]
+            paths = [folder / f"{name}{ENDINGS[format]}" for name in names]
             files = [
                 stack.enter_context(text_files.writing(path, packed=True))
                 for path in paths
@@ -91,7 +93,7 @@ def opened(
             yield _BedGraph(files)
             return
         opener = _big_wig()
-        paths = [folder / f"{name}.bw" for name in names]
+        paths = [folder / f"{name}{ENDINGS[format]}" for name in names]
         files = [opener.open(str(path), "w") for path in paths]
         for file in files:
             stack.callback(file.close)
@@ -117,7 +119,7 @@ def read(
         InputError: the file is missing or damaged.
     """
     if format == "bigwig":
-        path = folder / f"{name}.bw"
+        path = folder / f"{name}{ENDINGS[format]}"
         if not path.is_file():
             raise InputError(path, "there is no such file", REMEDY)
         opener = _big_wig()
@@ -128,7 +130,7 @@ def read(
             problem = f"is damaged, or lacks one of {list(places)} ({error})"
             raise InputError(path, problem, REMEDY) from error
     found = [np.full(end - start, np.nan, np.float32) for _, start, end in places]
-    path = folder / f"{name}.bedgraph.gz"
+    path = folder / f"{name}{ENDINGS[format]}"
     with text_files.reading(path, remedy=REMEDY), text_files.open_text(path) as lines:
         for table in pd.read_csv(
             lines, sep="\t", header=None, names=_COLUMNS, chunksize=_ROWS_AT_ONCE

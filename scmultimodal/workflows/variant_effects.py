@@ -85,6 +85,8 @@ def run(
     model = genome_inference.on_device(model)
     heads = _heads(model, radius_bp, both_strands, batch_size)
     atomic.check_new_file(out, like="effects.tsv.gz", overwrite=overwrite)
+    for path in (vcf, fasta):
+        atomic.check_apart(out, path)
     start, counts = time.monotonic(), collections.Counter()
     shortest = min(head.window_bp for head in heads)
     with (

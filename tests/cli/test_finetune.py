@@ -318,3 +318,12 @@ def test_the_same_from_python(tmp_path, monkeypatch):
     other.obs_names = "other_" + other.obs_names
     with pytest.raises(KeyboardInterrupt):
         CellModel.fit(other, **options | {"out": tmp_path / "other"})
+
+
+@pytest.mark.parametrize("command", ["finetune", "pretrain"])
+def test_a_file_is_no_folder_for_a_run(inputs, tmp_path, capsys, command):
+    (tmp_path / "out").write_text("mine")
+    given = arguments(inputs, tmp_path / "out")
+    assert cli.main([command, *given[1:]]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"

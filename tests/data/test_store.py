@@ -457,3 +457,18 @@ def test_columns_must_be_the_vocabulary(tmp_path):
     with pytest.raises(InputError, match="40 columns for 39 genes"):
         write(tmp_path / "x", vocabulary=builders.gene_vocabulary(39))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_somebody_in_a_dataset_stay(tmp_path):
+    write(tmp_path / "store")
+    mine = tmp_path / "store" / "mine.gtf"
+    mine.write_text("genes")
+    with pytest.raises(InputError, match=r"mine.gtf.*would be lost.*move it"):
+        write(tmp_path / "store", overwrite=True)
+    assert mine.read_text() == "genes"
+
+
+def test_a_dataset_within_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder"):
+        write(tmp_path / "file" / "store")

@@ -115,3 +115,16 @@ def test_ends_of_the_genome(genome):
     assert last.ref == CHR1[49:60] + "N" * 9
     assert last.alt == CHR1[49:58] + "A" + "N" * 10
     assert around(genome, 58, CHR1[58:60], "A", fill=False).alt == CHR1[49:58] + "A"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_overlapping_records_the_one_with_most_around(tmp_path, first):
+    """Whichever comes first: 20 to 60 has 12 bases behind the allele, 0 to 49 has 1."""
+    pieces = [("chr1:1-49", CHR1[:49]), ("chr1:21-60", CHR1[20:])]
+    path = tmp_path / "pieces.fa"
+    path.write_bytes(builders.fasta(dict([pieces[first], pieces[1 - first]])))
+    variant = Variant(1, "chr1", 46, ".", CHR1[46:48], "T", "T")
+    across = Variant(2, "chr1", 48, ".", CHR1[48:50], "T", "T")
+    with Genome.open(path) as genome:
+        assert sequences(variant, "T", genome, 20, fill=False).ref == CHR1[37:57]
+        assert sequences(across, "T", genome, 20, fill=False).ref == CHR1[39:59]

@@ -313,3 +313,16 @@ def test_segments_without_pictures_say_why(model, tmp_path):
     segment_genome.run(model, fasta, out, figures=0)
     text = view.run([out]).read_text()
     assert "segments.json: names no region that was drawn" in text
+
+
+def test_files_of_somebody_among_the_tracks_stay(model, fasta, tmp_path):
+    out = tmp_path / "tracks"
+    segment_genome.run(model, fasta, out, figures=1)
+    segment_genome.run(model, fasta, out, format="bedgraph", overwrite=True)
+    mine = out / "mine.bed"
+    mine.write_text("chr1\t0\t100\n")
+    with pytest.raises(InputError, match=r"mine.bed.*would be lost"):
+        segment_genome.run(model, fasta, out, overwrite=True)
+    with pytest.raises(InputError, match="would"):
+        segment_genome.run(model, fasta, out, regions=mine, overwrite=True)
+    assert mine.read_text() == "chr1\t0\t100\n"

@@ -161,3 +161,11 @@ def test_what_cannot_be_done(model, files, tmp_path):
     bare = StoredGenomeModel(config=config, params={}, reference={})
     with pytest.raises(InputError, match="neither a head that scores"):
         variant_effects.run(bare, *files, tmp_path / "x")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_read_is_never_replaced(model, files, which):
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(InputError, match="would take the place of"):
+        variant_effects.run(model, *files, files[which], overwrite=True)
+    assert [path.read_bytes() for path in files] == before
